@@ -1,0 +1,13 @@
+// Writes a new script with the trained model. Also: pachctl create pipeline --jsonnet GoT_generate.jsonnet --arg image=…
+function(image, tokens='1500', seed='1')
+  {
+    pipeline: { name: 'GoT_generate', project: { name: 'default' } },
+    description: 'Writes a new script with the trained model.',
+    input: { pfs: { repo: 'GoT_train', glob: '/' } },
+    transform: {
+      image: image,
+      cmd: ['python3', '-m', 'model.generate', '--save-path', '/pfs/GoT_train', '--out', '/pfs/out/new_script.txt', '--tokens', tokens, '--seed', seed],
+      env: { PYTHONPATH: '/code', PYTHONUNBUFFERED: '1', TF_CPP_MIN_LOG_LEVEL: '3' },
+    },
+    datum_tries: 1,
+  }

@@ -1,0 +1,14 @@
+// Trains the language model on every script of one commit. Also: pachctl create pipeline --jsonnet GoT_train.jsonnet --arg image=… --arg model=test
+function(image, model='test', seed='1')
+  {
+    pipeline: { name: 'GoT_train', project: { name: 'default' } },
+    description: 'Trains the LSTM language model on the scripts.',
+    input: { pfs: { repo: 'GoT_scripts', glob: '/' } },
+    transform: {
+      image: image,
+      cmd: ['python3', '-m', 'model.train', '--data-path', '/pfs/GoT_scripts', '--save-path', '/pfs/out', '--model', model, '--seed', seed],
+      env: { PYTHONPATH: '/code', PYTHONUNBUFFERED: '1', TF_CPP_MIN_LOG_LEVEL: '3' },
+    },
+    // A training run is deterministic: what failed once fails again.
+    datum_tries: 1,
+  }

@@ -1,0 +1,1 @@
+"""Prefect tasks: each module talks to one outside system."""

@@ -1,0 +1,59 @@
+"""`make status`: repos, commits and jobs as `pachctl list repo`, `list commit` and `list job` show them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from python_pachyderm.service import pps_proto
+
+from tasks.errors import ScriptwrightError
+from tasks.pachyderm import connect, readable
+
+
+def main() -> int:
+    """Prints the three tables."""
+    try:
+        client = connect()
+        with readable("Listing"):
+            repos = list(client.list_repo())
+            rows = [(r.repo.name, _time(r.created), _size(r.details.size_bytes), r.description) for r in repos]
+            _table(("REPO", "CREATED", "SIZE", "DESCRIPTION"), rows)
+            commits = [c for r in repos for c in client.list_commit(r.repo.name)]
+            rows = [
+                (c.commit.repo.name, c.commit.branch.name, c.commit.id, _time(c.finished), _size(c.details.size_bytes))
+                for c in commits
+            ]
+            _table(("REPO", "BRANCH", "COMMIT", "FINISHED", "SIZE"), rows)
+            jobs = list(client.list_job())
+            _table(("PIPELINE", "JOB", "STARTED", "PROGRESS", "STATE"), [_job(job) for job in jobs])
+    except ScriptwrightError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _job(job: pps_proto.JobInfo) -> Sequence[str]:
+    state = pps_proto.JobState.Name(job.state).removeprefix("JOB_").lower()
+    progress = f"{job.data_processed} + {job.data_skipped} / {job.data_total}"
+    return (job.job.pipeline.name, job.job.id, _time(job.started), progress, f"{state} {job.reason}".strip())
+
+
+def _time(stamp: object) -> str:
+    return stamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S") if stamp.seconds else "-"  # type: ignore[attr-defined]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024:.1f}KiB" if count < 1024**2 else f"{count / 1024**2:.1f}MiB"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
