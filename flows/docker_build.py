@@ -1,0 +1,18 @@
+"""The image step of `train` alone."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.terminal import run_from_terminal
+from tasks.image import build_image
+
+
+@flow(name="docker-build")
+def docker_build() -> str:
+    """Builds the image for the target and returns its name."""
+    return build_image()
+
+
+if __name__ == "__main__":
+    run_from_terminal(docker_build)

@@ -1,0 +1,25 @@
+"""Deletes what the project has made in Pachyderm."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.terminal import run_from_terminal
+from tasks.teardown import delete_everything, delete_project
+
+
+@flow(name="teardown", flow_run_name="teardown")
+def teardown(everything: bool = False) -> None:
+    """Deletes this project's pipelines and repos.
+
+    Args:
+        everything: Delete all pipelines and repos of this Pachyderm, whoever made them.
+    """
+    if everything:
+        delete_everything()
+    else:
+        delete_project()
+
+
+if __name__ == "__main__":
+    run_from_terminal(teardown)

@@ -1,0 +1,40 @@
+"""How a flow is started from a terminal: parameters from the environment, errors as one sentence."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+from typing import Any
+
+from prefect import Flow
+from prefect.exceptions import ParameterTypeError
+
+from tasks.errors import ScriptwrightError
+
+
+def run_from_terminal(flow: Flow[Any, Any]) -> None:
+    """Runs `flow`, each parameter taken from the environment variable of its name in capitals; exits 1 on an error."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_traceback)
+    names = inspect.signature(flow.fn).parameters
+    given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
+    try:
+        flow(**given)
+    except ScriptwrightError as error:
+        sys.exit(f"\nError: {error}")
+    except ParameterTypeError as error:
+        sys.exit(f"\nError: {_first_problem(error)}")
+
+
+def _first_problem(error: ParameterTypeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "a parameter is not usable: " + " ".join(lines[1:3] or lines)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A user's error is told by its sentence; the way it took through our code is noise."""
+    if record.exc_info and isinstance(record.exc_info[1], ScriptwrightError):
+        record.exc_info = None
+    return True

@@ -1,0 +1,29 @@
+"""Deleting pipelines and repos."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+
+from tasks.pachyderm import connect, readable
+from tasks.pipelines import PIPELINES
+from tasks.repos import SCRIPTS_REPO
+
+
+@task(name="delete project")
+def delete_project() -> None:
+    """Deletes the project's pipelines, the last first, and then the repo of scripts."""
+    client = connect()
+    with readable("Tearing down"):
+        for pipeline in reversed(PIPELINES):
+            client.delete_pipeline(pipeline, force=True)
+        client.delete_repo(SCRIPTS_REPO, force=True)
+    get_run_logger().info("Deleted pipelines %s and repo %s", ", ".join(PIPELINES), SCRIPTS_REPO)
+
+
+@task(name="delete everything")
+def delete_everything() -> None:
+    """Deletes all pipelines and all repos, as `pachctl delete all` does."""
+    client = connect()
+    with readable("Deleting everything"):
+        client.delete_all()
+    get_run_logger().info("Deleted all pipelines and repos")
