@@ -1,0 +1,170 @@
+"""The command line: `python -m localpach …`, also installed as `localpach`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import grpc
+
+from localpach.errors import LocalpachError, NotFound, Precondition
+
+DEFAULT_ROOT = Path.home() / ".localpach"
+STOP_SECONDS = 30.0
+
+
+def main() -> None:
+    """Runs one sub-command; what goes wrong is one sentence and exit status 1."""
+    options = _parser().parse_args()
+    try:
+        sys.exit(options.run(options))
+    except LocalpachError as error:
+        sys.exit(f"localpach: {error.message}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from localpach.runtime import bundles
+
+    parser = argparse.ArgumentParser(
+        prog="localpach", description="Pachyderm's API on one machine, without Kubernetes."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = _command(commands, "serve", _serve, "serve a data directory until interrupted")
+    serve.add_argument("--port", type=int, default=30650, help="port on 127.0.0.1; 0 takes a free one (default 30650)")
+    serve.add_argument(
+        "--no-auth", action="store_true", help="ask for no token: every program of this machine gets in; for tests only"
+    )
+    serve.add_argument(
+        "--missing-image",
+        choices=("refuse", "host"),
+        default="refuse",
+        help="what to do with a pipeline whose image is not there: refuse it, or use this machine's programs",
+    )
+    _command(commands, "status", _status, "say whether a server runs, and where")
+    _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
+    _command(commands, "env", _env, "print what to export so that pachctl and python_pachyderm connect")
+    fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
+    fsck.add_argument("--read-data", action="store_true", help="read and hash every content, too")
+    _command(commands, "gc", _gc, "free what no commit reaches; the server must be stopped")
+    bundles.add_cli(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.add_argument("--root", type=Path, default=DEFAULT_ROOT, help=f"the data directory (default {DEFAULT_ROOT})")
+    command.set_defaults(run=run)
+    return command
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from localpach.api.server import Server, announce
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    if options.no_auth:
+        logging.warning("no token is asked for: every program on this machine can use this server")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    root = options.root.absolute()
+    server = Server(root, options.port, not options.no_auth, options.missing_image)
+    server.start()
+    announce(server, root)
+    ended.wait()
+    server.close()
+    return 0
+
+
+def _running(root: Path) -> tuple[str, int]:
+    """Address and pid of the server on `root`."""
+    try:
+        found = json.loads((root / "address").read_text())
+        os.kill(found["pid"], 0)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise NotFound(f"no localpach serves {root}; start one with `localpach serve --root {root}`") from error
+    return found["address"], found["pid"]
+
+
+def _status(options: argparse.Namespace) -> int:
+    address, pid = _running(options.root)
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=5)
+        except grpc.FutureTimeoutError as error:
+            raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
+    print(f"running at {address}, process {pid}, data in {options.root}")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    _, pid = _running(options.root)
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return 0
+        time.sleep(0.02)
+    raise Precondition(f"process {pid} on {options.root} did not end within {STOP_SECONDS:.0f} seconds")
+
+
+def _env(options: argparse.Namespace) -> int:
+    address, _ = _running(options.root)
+    token = options.root / "token"
+    config = options.root / "pachctl.json"
+    print(f"export PACHD_ADDRESS={address}")
+    print(f"export PACH_CONFIG={config}")
+    if token.exists():
+        print(f"export PACH_PYTHON_AUTH_TOKEN={token.read_text().strip()}")
+    context = {
+        "pachd_address": f"grpc://{address}",
+        "session_token": token.read_text().strip() if token.exists() else "",
+    }
+    body = {"v2": {"active_context": "localpach", "contexts": {"localpach": context}}}
+    handle = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        json.dump(body, stream, indent=2)
+    return 0
+
+
+def _fsck(options: argparse.Namespace) -> int:
+    from localpach.pfs.base import PfsBase
+    from localpach.pfs.fsck import check
+    from localpach.storage.store import Store
+
+    if not (options.root / "metadata.sqlite").exists():
+        raise NotFound(f"{options.root} is not a data directory of localpach")
+    problems = 0
+    for problem in check(PfsBase(Store(options.root)), options.read_data):
+        problems += 1
+        print(problem)
+    print(f"{problems} problems found" if problems else "all is well")
+    return 1 if problems else 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    from localpach.api.server import take_lock
+    from localpach.pfs.base import PfsBase
+    from localpach.pfs.fsck import collect
+    from localpach.storage.store import Store
+
+    lock = take_lock(options.root)
+    freed = collect(PfsBase(Store(options.root)))
+    os.close(lock)
+    print(f"freed {freed} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

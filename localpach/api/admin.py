@@ -1,0 +1,63 @@
+"""The small services: admin, version, health, and the enterprise state of a server without enterprise features."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+
+from google.protobuf.empty_pb2 import Empty
+from grpc_health.v1 import health_pb2
+from python_pachyderm.service import admin_proto, enterprise_proto, version_proto
+
+from localpach import VERSION
+from localpach.storage.store import CallContext
+
+OLD_CLIENT = (
+    "WARNING: The client used to connect to Pachyderm did not send its version, which means that it is likely too old. "
+    " Please upgrade it."
+)
+
+
+class AdminServicer:
+    """admin_v2.API. The cluster id is the data directory's."""
+
+    def __init__(self, cluster_id: str) -> None:
+        self._cluster_id = cluster_id
+
+    def InspectCluster(
+        self, request: admin_proto.InspectClusterRequest, context: CallContext
+    ) -> admin_proto.ClusterInfo:
+        warnings = [] if request.HasField("client_version") else [OLD_CLIENT]
+        return admin_proto.ClusterInfo(
+            id=self._cluster_id, deployment_id="localpach", version_warnings_ok=True, version_warnings=warnings
+        )
+
+
+class VersionServicer:
+    """versionpb_v2.API."""
+
+    def GetVersion(self, request: Empty, context: CallContext) -> version_proto.Version:
+        major, minor, micro = VERSION
+        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+        return version_proto.Version(major=major, minor=minor, micro=micro, platform=machine)
+
+
+class HealthServicer:
+    """grpc.health.v1.Health."""
+
+    def Check(self, request: health_pb2.HealthCheckRequest, context: CallContext) -> health_pb2.HealthCheckResponse:
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+
+    def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: CallContext
+    ) -> Iterator[health_pb2.HealthCheckResponse]:
+        yield self.Check(request, context)
+
+
+class EnterpriseServicer:
+    """enterprise_v2.API, as it answers when no licence was ever given."""
+
+    def GetState(
+        self, request: enterprise_proto.GetStateRequest, context: CallContext
+    ) -> enterprise_proto.GetStateResponse:
+        return enterprise_proto.GetStateResponse(state=enterprise_proto.NONE)

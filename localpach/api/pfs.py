@@ -1,0 +1,200 @@
+"""pfs_v2.API, the part about projects, repos, branches and commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from google.protobuf.any_pb2 import Any as AnyProto
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
+from python_pachyderm.service import pfs_proto
+
+from localpach.errors import NotFound, Refused
+from localpach.names import Branch, Repo
+from localpach.pfs import Page, Pfs
+from localpach.pfs.branches import commit_proto
+from localpach.pfs.fsck import check
+from localpach.storage.store import CallContext
+
+
+class PfsServicer:
+    """Translates requests into calls of `Pfs`."""
+
+    def __init__(self, pfs: Pfs) -> None:
+        self._pfs = pfs
+
+    def CreateProject(self, request: pfs_proto.CreateProjectRequest, context: CallContext) -> Empty:
+        self._pfs.create_project(request.project.name, request.description, request.update)
+        return Empty()
+
+    def InspectProject(self, request: pfs_proto.InspectProjectRequest, context: CallContext) -> pfs_proto.ProjectInfo:
+        return self._pfs.project_info(request.project.name)
+
+    def ListProject(
+        self, request: pfs_proto.ListProjectRequest, context: CallContext
+    ) -> Iterator[pfs_proto.ProjectInfo]:
+        yield from self._pfs.projects()
+
+    def DeleteProject(self, request: pfs_proto.DeleteProjectRequest, context: CallContext) -> Empty:
+        self._pfs.delete_project(request.project.name)
+        return Empty()
+
+    def CreateRepo(self, request: pfs_proto.CreateRepoRequest, context: CallContext) -> Empty:
+        if not request.HasField("repo"):
+            raise Refused("repo cannot be nil")
+        self._pfs.create_repo(Repo.of(request.repo), request.description, request.update)
+        return Empty()
+
+    def InspectRepo(self, request: pfs_proto.InspectRepoRequest, context: CallContext) -> pfs_proto.RepoInfo:
+        if not request.HasField("repo"):
+            raise Refused("repo cannot be nil")
+        return self._pfs.repo_info(Repo.of(request.repo))
+
+    def ListRepo(self, request: pfs_proto.ListRepoRequest, context: CallContext) -> Iterator[pfs_proto.RepoInfo]:
+        yield from self._pfs.repo_infos(request.type, [project.name for project in request.projects])
+
+    def DeleteRepo(self, request: pfs_proto.DeleteRepoRequest, context: CallContext) -> Empty:
+        if not request.HasField("repo"):
+            raise Refused("repo cannot be nil")
+        self._pfs.delete_repo(Repo.of(request.repo), request.force)
+        return Empty()
+
+    def DeleteRepos(self, request: pfs_proto.DeleteReposRequest, context: CallContext) -> pfs_proto.DeleteReposResponse:
+        gone = self._pfs.delete_repos([project.name for project in request.projects], request.all, request.force)
+        return pfs_proto.DeleteReposResponse(repos=[repo.to_proto() for repo in gone])
+
+    def DeleteAll(self, request: Empty, context: CallContext) -> Empty:
+        self._pfs.delete_everything()
+        return Empty()
+
+    def CreateBranch(self, request: pfs_proto.CreateBranchRequest, context: CallContext) -> Empty:
+        branch = Branch.of(request.branch)
+        head = None
+        if request.HasField("head") and (request.head.id or request.head.branch.name):
+            try:
+                head = self._pfs.resolve(request.head).commit
+            except (NotFound, Refused) as error:
+                raise type(error)(f"unable to inspect {branch.repo}@{request.head.id}: {error.message}") from error
+        trigger = request.trigger if request.HasField("trigger") else None
+        self._pfs.create_branch(branch, head, [Branch.of(each) for each in request.provenance], trigger)
+        return Empty()
+
+    def InspectBranch(self, request: pfs_proto.InspectBranchRequest, context: CallContext) -> pfs_proto.BranchInfo:
+        if not request.HasField("branch"):
+            raise Refused("branch cannot be nil")
+        return self._pfs.branch_info(Branch.of(request.branch))
+
+    def ListBranch(self, request: pfs_proto.ListBranchRequest, context: CallContext) -> Iterator[pfs_proto.BranchInfo]:
+        yield from self._pfs.branch_infos(Repo.of(request.repo), request.reverse)
+
+    def DeleteBranch(self, request: pfs_proto.DeleteBranchRequest, context: CallContext) -> Empty:
+        self._pfs.delete_branch(Branch.of(request.branch), request.force)
+        return Empty()
+
+    def StartCommit(self, request: pfs_proto.StartCommitRequest, context: CallContext) -> pfs_proto.Commit:
+        branch = Branch.of(request.branch)
+        parent = None
+        if request.HasField("parent") and (request.parent.id or request.parent.branch.name):
+            parent = self._pfs.resolve(request.parent).commit
+        commit = self._pfs.start_commit(branch, request.description, parent)
+        return commit.to_proto(branch.name)
+
+    def FinishCommit(self, request: pfs_proto.FinishCommitRequest, context: CallContext) -> Empty:
+        commit = self._pfs.resolve(request.commit).commit
+        self._pfs.finish_commit(commit, request.error, request.description)
+        return Empty()
+
+    def ClearCommit(self, request: pfs_proto.ClearCommitRequest, context: CallContext) -> Empty:
+        self._pfs.clear_commit(self._pfs.resolve(request.commit).commit)
+        return Empty()
+
+    def InspectCommit(self, request: pfs_proto.InspectCommitRequest, context: CallContext) -> pfs_proto.CommitInfo:
+        if not request.HasField("commit"):
+            raise Refused("commit cannot be nil")
+        record = self._pfs.resolve(request.commit)
+        if not self._pfs.has_reached(record, request.wait):
+            record = self._pfs.wait_for_commit(record.commit, request.wait, context)
+        return self._pfs.info_proto(record)
+
+    def ListCommit(self, request: pfs_proto.ListCommitRequest, context: CallContext) -> Iterator[pfs_proto.CommitInfo]:
+        pfs = self._pfs
+        since = getattr(request, "from")
+        repo = Repo.of(request.repo if request.HasField("repo") else request.to.repo)
+        page = Page(
+            since=pfs.resolve(since) if since.id or since.branch.name else None,
+            until=pfs.resolve(request.to) if request.to.id or request.to.branch.name else None,
+            number=max(request.number, 0),
+            reverse=request.reverse,
+            origin=request.origin_kind,
+            started_before=_microseconds(request.started_time) if request.HasField("started_time") else None,
+        )
+        for record in pfs.list_commits(repo, page):
+            yield pfs.info_proto(record)
+
+    def SubscribeCommit(
+        self, request: pfs_proto.SubscribeCommitRequest, context: CallContext
+    ) -> Iterator[pfs_proto.CommitInfo]:
+        pfs = self._pfs
+        since = getattr(request, "from")
+        start = pfs.resolve(since).num if since.id or since.branch.name else 0
+        repo = Repo.of(request.repo)
+        for record in pfs.subscribe(repo, request.branch, start, request.origin_kind, context):
+            yield pfs.info_proto(pfs.wait_for_commit(record.commit, request.state, context))
+
+    def InspectCommitSet(
+        self, request: pfs_proto.InspectCommitSetRequest, context: CallContext
+    ) -> Iterator[pfs_proto.CommitInfo]:
+        id = request.commit_set.id
+        records = self._pfs.wait_for_set(id, context) if request.wait else self._pfs.set_with_provenance(id)
+        for record in records:
+            yield self._pfs.info_proto(record)
+
+    def ListCommitSet(
+        self, request: pfs_proto.ListCommitSetRequest, context: CallContext
+    ) -> Iterator[pfs_proto.CommitSetInfo]:
+        for id, records in self._pfs.commit_sets(request.project.name):
+            infos = [self._pfs.info_proto(record) for record in records]
+            yield pfs_proto.CommitSetInfo(commit_set=pfs_proto.CommitSet(id=id), commits=infos)
+
+    def SquashCommitSet(self, request: pfs_proto.SquashCommitSetRequest, context: CallContext) -> Empty:
+        self._pfs.squash_commit_set(request.commit_set.id)
+        return Empty()
+
+    def DropCommitSet(self, request: pfs_proto.DropCommitSetRequest, context: CallContext) -> Empty:
+        self._pfs.drop_commit_set(request.commit_set.id)
+        return Empty()
+
+    def FindCommits(
+        self, request: pfs_proto.FindCommitsRequest, context: CallContext
+    ) -> Iterator[pfs_proto.FindCommitsResponse]:
+        found, searched = 0, 0
+        record = None
+        for record, changed in self._pfs.history(self._pfs.resolve(request.start), request.file_path):
+            if changed:
+                found += 1
+                yield pfs_proto.FindCommitsResponse(found_commit=commit_proto(record), commits_searched=searched)
+            searched += 1
+            if request.limit and found >= request.limit:
+                break
+        if record is not None:
+            yield pfs_proto.FindCommitsResponse(last_searched_commit=commit_proto(record), commits_searched=searched)
+
+    def Fsck(self, request: pfs_proto.FsckRequest, context: CallContext) -> Iterator[pfs_proto.FsckResponse]:
+        for problem in check(self._pfs):
+            yield pfs_proto.FsckResponse(error=problem)
+
+    def PutCache(self, request: pfs_proto.PutCacheRequest, context: CallContext) -> Empty:
+        self._pfs.put_cache(request.key, request.value.SerializeToString(), request.tag)
+        return Empty()
+
+    def GetCache(self, request: pfs_proto.GetCacheRequest, context: CallContext) -> pfs_proto.GetCacheResponse:
+        value = self._pfs.get_cache(request.key)
+        return pfs_proto.GetCacheResponse(value=AnyProto.FromString(value))
+
+    def ClearCache(self, request: pfs_proto.ClearCacheRequest, context: CallContext) -> Empty:
+        self._pfs.clear_cache(request.tagPrefix)
+        return Empty()
+
+
+def _microseconds(moment: Timestamp) -> int:
+    return moment.seconds * 1_000_000 + moment.nanos // 1000

@@ -1,0 +1,32 @@
+"""File paths, as Pachyderm checks and cleans them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from localpach.errors import Refused
+
+_PRINTABLE = re.compile(r"[ -~]+")
+_GLOBBING = re.compile(r"[*?\[\]{}!()@+^]")
+
+
+def clean(path: str) -> str:
+    """`path` with one leading slash and no trailing one; the root is `/`."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def check(path: str) -> str:
+    """The clean form of a path that a client wants to write or delete.
+
+    Raises:
+        Refused: it holds what Pachyderm does not allow in a path.
+    """
+    if not _PRINTABLE.fullmatch(path):
+        raise Refused(f"path ({path}) invalid: only printable ASCII characters allowed")
+    globbing = _GLOBBING.search(path)
+    if globbing:
+        raise Refused(f"path ({path}) invalid: globbing character ({globbing[0]}) not allowed in path")
+    if any(element in (".", "..") for element in path.split("/")):
+        raise Refused(f"path ({path}) invalid: relative file paths are not allowed")
+    return clean(path)

@@ -1,0 +1,174 @@
+"""The LSTM language model of Zaremba, Sutskever and Vinyals (2014), with its gradient written out.
+
+The gradient is written by hand because it is what makes the model fast: each layer's input projection and each weight's
+gradient is one matrix product over all time steps, and the softmax over the vocabulary is never normalised: its
+gradient works on `exp(logits)` and a scale for each row. Everything is plain TensorFlow operations, so that the same
+function runs op by op (wide layers, where the matrix products are everything) and inside one XLA-compiled loop over
+thousands of steps (narrow layers, where starting an operation would cost more than running it).
+
+Shapes: T steps, B streams, H hidden units, V words, N = T·B, time before batch throughout.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from model.configs import Config
+
+Tensor = Any
+
+
+class Weights(NamedTuple):
+    """All parameters. `kernels` hold a layer's input rows, then its recurrent rows; columns are the gates i, f, o, j."""
+
+    embedding: Tensor  # [V, H]
+    kernels: tuple[Tensor, ...]  # [2H, 4H] each
+    biases: tuple[Tensor, ...]  # [4H] each
+    softmax: Tensor  # [H + 1, V]: the last row is the bias
+
+
+class State(NamedTuple):
+    """Memory cells and outputs of each layer, carried from one batch to the next."""
+
+    cells: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+class Trace(NamedTuple):
+    """What one layer's backward pass needs of its forward pass, one entry a time step."""
+
+    gates: list[Tensor]
+    candidates: list[Tensor]
+    squashed: list[Tensor]
+    cells: list[Tensor]  # one more: the first is the state before
+    outputs: list[Tensor]  # likewise
+
+
+def initial_weights(config: Config, vocabulary: int, seed: int) -> Weights:
+    """Every parameter uniform in [-init, init], a function of the seed alone."""
+
+    def uniform(number: int, *shape: int) -> Tensor:
+        return tf.random.stateless_uniform(shape, (seed, number), -config.init, config.init)
+
+    h, layers = config.hidden, range(config.layers)
+    return Weights(
+        embedding=uniform(0, vocabulary, h),
+        kernels=tuple(uniform(2 + 2 * n, 2 * h, 4 * h) for n in layers),
+        biases=tuple(uniform(3 + 2 * n, 4 * h) for n in layers),
+        softmax=uniform(1, h + 1, vocabulary),
+    )
+
+
+def zero_state(config: Config, batch: int) -> State:
+    """The state at the beginning of a text."""
+    zeros = tuple(tf.zeros([batch, config.hidden]) for _ in range(config.layers))
+    return State(zeros, zeros)
+
+
+def cell(projected: Tensor, recurrent: Tensor, c: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One step of one layer, from its already projected input."""
+    z = projected + h @ recurrent
+    width = 3 * h.shape[-1]
+    gates, candidate = tf.sigmoid(z[:, :width]), tf.tanh(z[:, width:])
+    i, f, o = tf.split(gates, 3, axis=1)
+    c = f * c + i * candidate
+    squashed = tf.tanh(c)
+    return o * squashed, c, gates, candidate, squashed
+
+
+def layer_forward(x: Tensor, kernel: Tensor, bias: Tensor, c: Tensor, h: Tensor, steps: int) -> Trace:
+    """Runs one layer over [N, H] inputs."""
+    width = kernel.shape[0] // 2
+    projected = tf.split(x @ kernel[:width] + bias, steps)
+    recurrent = kernel[width:]
+    trace = Trace([], [], [], [c], [h])
+    for step in range(steps):
+        h, c, *rest = cell(projected[step], recurrent, c, h)
+        for kept, value in zip(trace, (*rest, c, h), strict=True):
+            kept.append(value)
+    return trace
+
+
+def layer_backward(trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of one layer's input, kernel and bias, from the gradient of its [N, H] outputs."""
+    steps, width = len(trace.gates), kernel.shape[0] // 2
+    backward = tf.transpose(kernel[width:])
+    d_outs, d_zs = tf.split(d_out, steps), []
+    dh = dc = tf.zeros_like(trace.cells[0])
+    for step in reversed(range(steps)):
+        i, f, o = tf.split(trace.gates[step], 3, axis=1)
+        candidate, squashed = trace.candidates[step], trace.squashed[step]
+        dh = dh + d_outs[step]
+        dc = dc + dh * o * (1 - squashed * squashed)
+        d_gates = tf.concat([dc * candidate, dc * trace.cells[step], dh * squashed], 1)
+        d_gates *= trace.gates[step] * (1 - trace.gates[step])
+        d_z = tf.concat([d_gates, dc * i * (1 - candidate * candidate)], 1)
+        d_zs.append(d_z)
+        dc, dh = dc * f, d_z @ backward
+    d_z = tf.concat(d_zs[::-1], 0)
+    inputs = tf.concat([x, tf.concat(trace.outputs[:-1], 0)], 1)
+    return tf.matmul(d_z, kernel[:width], transpose_b=True), tf.matmul(inputs, d_z, transpose_a=True), tf.reduce_sum(d_z, 0)
+
+
+def softmax_gradients(h: Tensor, softmax: Tensor, targets: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The summed cross-entropy of [N, H] outputs, and the gradients of outputs and softmax weights of that sum / batch.
+
+    With e = exp(logits) and Z its row sums, the gradient of the logits is (e - Z·onehot(target)) / (Z·batch). Row n is
+    divided by Z[n] only where the row has become short, so that the [N, V] matrix is written twice and no more.
+    A logit above 88 would make Z infinite; the training loop stops on a loss that is not finite.
+    """
+    rows = tf.shape(h)[0]
+    extended = tf.concat([h, tf.ones_like(h[:, :1])], 1)
+    logits = extended @ softmax
+    places = tf.stack([tf.range(rows), targets], 1)
+    target_logits = tf.gather_nd(logits, places)
+    e = tf.exp(logits)
+    z = e @ tf.ones_like(softmax[:1], name="ones")[0][:, None]
+    e = tf.tensor_scatter_nd_sub(e, places, z[:, 0])
+    scale = 1.0 / (z * batch)
+    d_h = tf.matmul(e, softmax[:-1], transpose_b=True) * scale
+    d_softmax = tf.matmul(extended * scale, e, transpose_a=True)
+    return tf.reduce_sum(tf.math.log(z[:, 0]) - target_logits), d_h, d_softmax
+
+
+def gradients(
+    weights: Weights, state: State, x: Tensor, y: Tensor, masks: Tensor | None
+) -> tuple[Tensor, State, Weights]:
+    """Cross-entropy summed over [T, B] targets, the state after them, and the gradients of that sum / B.
+
+    The loss is summed over time and averaged over streams, as published: `max_norm` means the same. In place of the
+    embedding's gradient stand the gradients of the N rows that were looked up. `masks` are dropout's, for the input of
+    each layer and the last one's output.
+    """
+    steps, batch = x.shape
+    targets = tf.reshape(y, [-1])
+    flow = tf.gather(weights.embedding, tf.reshape(x, [-1]))
+    inputs, traces = [], []
+    for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
+        inputs.append(flow if masks is None else flow * masks[n])
+        traces.append(layer_forward(inputs[n], kernel, bias, state.cells[n], state.outputs[n], steps))
+        flow = tf.concat(traces[n].outputs[1:], 0)
+    top = flow if masks is None else flow * masks[-1]
+    loss, d_flow, d_softmax = softmax_gradients(top, weights.softmax, targets, batch)
+    d_kernels, d_biases = [], []
+    for n in reversed(range(len(traces))):
+        d_flow = d_flow if masks is None else d_flow * masks[n + 1]
+        d_flow, d_kernel, d_bias = layer_backward(traces[n], inputs[n], weights.kernels[n], d_flow)
+        d_kernels.insert(0, d_kernel)
+        d_biases.insert(0, d_bias)
+    d_flow = d_flow if masks is None else d_flow * masks[0]
+    after = State(tuple(t.cells[-1] for t in traces), tuple(t.outputs[-1] for t in traces))
+    return loss, after, Weights(d_flow, tuple(d_kernels), tuple(d_biases), d_softmax)
+
+
+def global_norm(grads: Weights, x: Tensor) -> Tensor:
+    """The norm of the whole gradient; rows of the embedding that were looked up twice count as the sum they are."""
+    rows = tf.reshape(x, [-1])
+    same = tf.cast(rows[:, None] == rows[None, :], grads.embedding.dtype)
+    squares = tf.reduce_sum(tf.matmul(grads.embedding, grads.embedding, transpose_b=True) * same)
+    for part in (*grads.kernels, *grads.biases):
+        squares += tf.reduce_sum(part * part)
+    flat = tf.reshape(grads.softmax, [1, -1])
+    return tf.sqrt(squares + tf.matmul(flat, flat, transpose_b=True)[0, 0])
