@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
     fsck.add_argument("--read-data", action="store_true", help="read and hash every content, too")
     _command(commands, "gc", _gc, "free what no commit reaches; the server must be stopped")
-    bundles.add_cli(commands)
+    bundles.add_cli(commands, DEFAULT_ROOT)
     return parser
 
 

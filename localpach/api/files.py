@@ -15,9 +15,8 @@ from localpach.api.pfs import PfsServicer
 from localpach.errors import NotFound, Refused, Unimplemented
 from localpach.names import Branch
 from localpach.pfs import Add, Change, CommitRecord, Copy, Delete, Entry, Pfs, paths
-from localpach.pfs.base import timestamp
-from localpach.pfs.branches import commit_proto
 from localpach.pfs.file_sets import FILE_SETS_REPO
+from localpach.pfs.infos import file_info, file_infos
 from localpach.storage.objects import READ_BYTES, ContentWriter
 from localpach.storage.store import CallContext
 
@@ -95,13 +94,13 @@ class FilesServicer(PfsServicer):
 
     def InspectFile(self, request: pfs_proto.InspectFileRequest, context: CallContext) -> pfs_proto.FileInfo:
         record = self._readable(request.file.commit)
-        return _info(record, self._pfs.entry(record, request.file.path))
+        return file_info(record, self._pfs.entry(record, request.file.path))
 
     def ListFile(self, request: pfs_proto.ListFileRequest, context: CallContext) -> Iterator[pfs_proto.FileInfo]:
         record = self._readable(request.file.commit)
         after = request.paginationMarker.path
         entries = self._pfs.children(record, request.file.path, after, request.reverse)
-        yield from _infos(record, _limit(entries, request.number))
+        yield from file_infos(record, _limit(entries, request.number))
 
     def WalkFile(self, request: pfs_proto.WalkFileRequest, context: CallContext) -> Iterator[pfs_proto.FileInfo]:
         record = self._readable(request.file.commit)
@@ -111,12 +110,12 @@ class FilesServicer(PfsServicer):
             entries = reversed(list(entries))
         if marker:
             entries = (each for each in entries if (each.path < marker if request.reverse else each.path > marker))
-        yield from _infos(record, _limit(iter(entries), request.number))
+        yield from file_infos(record, _limit(iter(entries), request.number))
 
     def GlobFile(self, request: pfs_proto.GlobFileRequest, context: CallContext) -> Iterator[pfs_proto.FileInfo]:
         record = self._readable(request.commit)
         entries = self._pfs.glob_tree(record.root, request.pattern)
-        yield from _infos(record, _in_range(entries, request.path_range))
+        yield from file_infos(record, _in_range(entries, request.path_range))
 
     def DiffFile(
         self, request: pfs_proto.DiffFileRequest, context: CallContext
@@ -128,8 +127,8 @@ class FilesServicer(PfsServicer):
         before = old[0] if old else self._pfs.parent(new)
         for here, there in self._pfs.diff((new, request.new_file.path), old):
             yield pfs_proto.DiffFileResponse(
-                new_file=_info(new, here) if here else None,
-                old_file=_info(before, there) if there and before else None,
+                new_file=file_info(new, here) if here else None,
+                old_file=file_info(before, there) if there and before else None,
             )
 
     def GetFile(self, request: pfs_proto.GetFileRequest, context: CallContext) -> Iterator[BytesValue]:
@@ -260,23 +259,6 @@ def _fetch(url: str) -> Iterator[bytes]:
         raise Refused(f'Get "{url}": dial tcp {where.hostname}:{port}: connect: connection refused') from error
     except requests.RequestException as error:
         raise Refused(f'Get "{url}": {error}') from error
-
-
-def _info(record: CommitRecord, entry: Entry) -> pfs_proto.FileInfo:
-    return next(_infos(record, [entry]))
-
-
-def _infos(record: CommitRecord, entries: Iterable[Entry]) -> Iterator[pfs_proto.FileInfo]:
-    commit = commit_proto(record)
-    committed = timestamp(record.finishing)
-    for entry in entries:
-        yield pfs_proto.FileInfo(
-            file=pfs_proto.File(commit=commit, path=entry.path, datum=entry.datum),
-            file_type=pfs_proto.DIR if entry.is_dir else pfs_proto.FILE,
-            committed=committed,
-            size_bytes=entry.size,
-            hash=entry.hash,
-        )
 
 
 def _limit(entries: Iterator[Entry], number: int) -> Iterator[Entry]:

@@ -184,7 +184,7 @@ class Branches(Repos):
             return [row["upstream"] for row in connection.execute(query, (num,))]
 
     def _names(self, nums: Iterable[int]) -> list[Branch]:
-        return [self._branch_of(num) for num in nums]
+        return sorted((self._branch_of(num) for num in nums), key=str)
 
     def branch_info(self, branch: Branch) -> pfs_proto.BranchInfo:
         with self.store.read():
@@ -192,8 +192,8 @@ class Branches(Repos):
             num = row["num"]
             info = pfs_proto.BranchInfo(
                 branch=branch.to_proto(),
-                provenance=[each.to_proto() for each in self._names(sorted(self._closure([num], downstream=False)))],
-                subvenance=[each.to_proto() for each in sorted(self._names(self._closure([num], downstream=True)))],
+                provenance=[each.to_proto() for each in self._names(self._closure([num], downstream=False))],
+                subvenance=[each.to_proto() for each in self._names(self._closure([num], downstream=True))],
                 direct_provenance=[each.to_proto() for each in self._names(self._direct(num))],
             )
             if row["head"]:

@@ -103,6 +103,11 @@ class Commits(Branches):
     def commit_info(self, commit: Commit) -> CommitRecord:
         return self._record(self._commit_row(commit)["num"])
 
+    def head_record(self, branch: Branch) -> CommitRecord | None:
+        """The newest commit of a branch, or None."""
+        row = self._find_branch(branch)
+        return self._record(row["head"]) if row is not None and row["head"] else None
+
     def resolve(self, proto: pfs_proto.Commit) -> CommitRecord:
         """The commit that a client means: by id, by branch, or by ancestry of either (`master^2`, `master.1`)."""
         repo = Repo.of(proto.repo if proto.HasField("repo") else proto.branch.repo)
@@ -171,12 +176,12 @@ class Commits(Branches):
 
     def _provenance(self, num: int) -> list[int]:
         with self.store.read() as connection:
-            query = "SELECT upstream FROM commit_provenance WHERE commit_num = ? ORDER BY rowid"
+            query = "SELECT upstream FROM commit_provenance WHERE commit_num = ? ORDER BY upstream"
             return [row["upstream"] for row in connection.execute(query, (num,))]
 
     def direct_provenance(self, record: CommitRecord) -> list[CommitRecord]:
         """The commits that a commit was made from."""
-        return [self._record(num) for num in self._provenance(record.num)]
+        return sorted((self._record(num) for num in self._provenance(record.num)), key=lambda each: str(each.commit))
 
     def list_commits(self, repo: Repo, page: Page) -> Iterator[CommitRecord]:
         """Commits of a repo, newest first; with `until` its line of ancestors down to `since`, that one left out."""

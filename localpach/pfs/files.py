@@ -22,12 +22,14 @@ from localpach.storage.trees import Entry as TreeEntry
 
 
 class Entry(NamedTuple):
-    """A file or directory of a commit. A directory's path ends in `/`; `datum` is the first that wrote to a file."""
+    """A file or directory of a commit. A directory's path ends in `/`; `datum` is the first that wrote to a file; `key`
+    changes with any name or byte, which Pachyderm's `hash` of a directory does not."""
 
     path: str
     is_dir: bool
     size: int
     hash: bytes
+    key: str
     datum: str = ""
 
 
@@ -167,8 +169,8 @@ class Files(Deletion):
 
     def _entry(self, path: str, found: TreeEntry) -> Entry:
         if isinstance(found, Dir):
-            return Entry(path.rstrip("/") + "/", True, found.size, self.trees.hash(found))
-        return Entry(path, False, found.size, bytes.fromhex(found.hash), found.datum)
+            return Entry(path.rstrip("/") + "/", True, found.size, self.trees.hash(found), found.key)
+        return Entry(path, False, found.size, bytes.fromhex(found.hash), found.hash, found.datum)
 
     def children(self, record: CommitRecord, path: str, after: str = "", reverse: bool = False) -> Iterator[Entry]:
         """The children of a directory, or the file itself; nothing where there is nothing."""
@@ -245,23 +247,24 @@ class Files(Deletion):
                 yield from self.objects.read(ref, offset)
             offset = max(offset - ref.size, 0)
 
-    def export(self, commit: Commit, path: str, dest: Path) -> int:
-        """Lays a file or directory out at `dest`, read-only, big contents as hard links; gives its bytes."""
+    def export(self, commit: Commit, path: str, dest: Path, link: bool) -> int:
+        """Lays a file or directory out at `dest`; gives its bytes. With `link` big contents are hard links, which only
+        those may see who can't write there."""
         found = self.trees.find(self.commit_info(commit).root, paths.clean(path))
         if found is None:
             raise NotFound(f"file {path} not found in repo {commit.repo} at commit {commit.id}")
-        self._export(found, dest)
+        self._export(found, dest, link)
         return found.size
 
-    def _export(self, found: TreeEntry, dest: Path) -> None:
+    def _export(self, found: TreeEntry, dest: Path, link: bool) -> None:
         if isinstance(found, Dir):
             dest.mkdir(parents=True, exist_ok=True)
             for name, child in self.trees.entries(found):
-                self._export(child, dest / name)
+                self._export(child, dest / name, link)
             return
         dest.parent.mkdir(parents=True, exist_ok=True)
         refs = [ref for ref in found.refs if ref.size]
-        if len(refs) == 1 and self.objects.path(refs[0]).exists():
+        if link and len(refs) == 1 and self.objects.path(refs[0]).exists():
             os.link(self.objects.path(refs[0]), dest)
             return
         with dest.open("wb") as stream:

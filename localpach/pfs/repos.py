@@ -99,7 +99,9 @@ class Repos(PfsBase):
 
     def _info(self, connection: sqlite3.Connection, row: sqlite3.Row) -> pfs_proto.RepoInfo:
         repo = Repo(row["project"], row["name"], row["type"])
-        branches = connection.execute("SELECT name FROM branches WHERE repo = ? ORDER BY num", (row["num"],)).fetchall()
+        branches = connection.execute(
+            "SELECT name FROM branches WHERE repo = ? ORDER BY name", (row["num"],)
+        ).fetchall()
         return pfs_proto.RepoInfo(
             repo=repo.to_proto(),
             created=timestamp(row["created"]),

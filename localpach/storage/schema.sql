@@ -76,3 +76,50 @@ CREATE TABLE transactions (
     id TEXT PRIMARY KEY,
     info BLOB NOT NULL
 );
+CREATE TABLE pipelines (
+    num INTEGER PRIMARY KEY AUTOINCREMENT,
+    project TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    stopped INTEGER NOT NULL DEFAULT 0,
+    state INTEGER NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    UNIQUE (project, name)
+);
+CREATE TABLE pipeline_versions (
+    pipeline INTEGER NOT NULL REFERENCES pipelines (num) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    info BLOB NOT NULL,
+    PRIMARY KEY (pipeline, version)
+);
+CREATE TABLE jobs (
+    num INTEGER PRIMARY KEY AUTOINCREMENT,
+    pipeline INTEGER NOT NULL REFERENCES pipelines (num) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    over INTEGER NOT NULL DEFAULT 0,
+    info BLOB NOT NULL,
+    UNIQUE (pipeline, id)
+);
+CREATE INDEX jobs_by_set ON jobs (id);
+CREATE INDEX jobs_to_do ON jobs (num) WHERE over = 0;
+CREATE TABLE datums (
+    job INTEGER NOT NULL REFERENCES jobs (num) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    info BLOB NOT NULL,
+    PRIMARY KEY (job, id)
+) WITHOUT ROWID;
+CREATE TABLE ticks (
+    pipeline INTEGER NOT NULL REFERENCES pipelines (num) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, name)
+);
+CREATE TABLE secrets (
+    name TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    data TEXT NOT NULL
+);

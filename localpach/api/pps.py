@@ -1,0 +1,207 @@
+"""pps_v2.API."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import _jsonnet
+import jq
+from google.protobuf import json_format
+from google.protobuf.empty_pb2 import Empty
+from python_pachyderm.service import pps_proto
+
+from localpach.errors import NotFound, Refused
+from localpach.pfs.base import now
+from localpach.pps import Pps
+from localpach.pps.base import full_name
+from localpach.storage.store import CallContext
+
+
+class PpsServicer:
+    """Translates requests into calls of `Pps`."""
+
+    def __init__(self, pps: Pps) -> None:
+        self._pps = pps
+
+    def CreatePipeline(self, request: pps_proto.CreatePipelineRequest, context: CallContext) -> Empty:
+        self._pps.create_pipeline(request)
+        return Empty()
+
+    def InspectPipeline(
+        self, request: pps_proto.InspectPipelineRequest, context: CallContext
+    ) -> pps_proto.PipelineInfo:
+        return self._pps.inspect_pipeline(request.pipeline, request.details)
+
+    def ListPipeline(
+        self, request: pps_proto.ListPipelineRequest, context: CallContext
+    ) -> Iterator[pps_proto.PipelineInfo]:
+        pipeline = request.pipeline if request.HasField("pipeline") else None
+        projects = [project.name for project in request.projects]
+        infos = self._pps.list_pipelines(pipeline, projects, request.history, request.details)
+        yield from filter(_jq(request.jqFilter), infos)
+
+    def DeletePipeline(self, request: pps_proto.DeletePipelineRequest, context: CallContext) -> Empty:
+        if request.all:
+            self._pps.delete_pipelines([], True, request.force, request.keep_repo)
+        else:
+            self._pps.delete_pipeline(request.pipeline, request.force, request.keep_repo)
+        return Empty()
+
+    def DeletePipelines(
+        self, request: pps_proto.DeletePipelinesRequest, context: CallContext
+    ) -> pps_proto.DeletePipelinesResponse:
+        projects = [project.name for project in request.projects]
+        gone = self._pps.delete_pipelines(projects, request.all, request.force, request.keep_repo)
+        return pps_proto.DeletePipelinesResponse(pipelines=gone)
+
+    def DeleteAll(self, request: Empty, context: CallContext) -> Empty:
+        self._pps.delete_pipelines([], True)
+        return Empty()
+
+    def StartPipeline(self, request: pps_proto.StartPipelineRequest, context: CallContext) -> Empty:
+        self._pps.start_pipeline(request.pipeline)
+        return Empty()
+
+    def StopPipeline(self, request: pps_proto.StopPipelineRequest, context: CallContext) -> Empty:
+        self._pps.stop_pipeline(request.pipeline)
+        return Empty()
+
+    def RunPipeline(self, request: pps_proto.RunPipelineRequest, context: CallContext) -> Empty:
+        # Pachyderm 2.7's own answer.
+        raise Refused("unimplemented")
+
+    def RunCron(self, request: pps_proto.RunCronRequest, context: CallContext) -> Empty:
+        self._pps.run_cron(request.pipeline)
+        return Empty()
+
+    def InspectJob(self, request: pps_proto.InspectJobRequest, context: CallContext) -> pps_proto.JobInfo:
+        if not request.HasField("job"):
+            raise Refused("must specify a job")
+        return self._pps.inspect_job(request.job, request.details, request.wait, context)
+
+    def InspectJobSet(
+        self, request: pps_proto.InspectJobSetRequest, context: CallContext
+    ) -> Iterator[pps_proto.JobInfo]:
+        yield from self._pps.jobs_of_set(request.job_set.id, request.details, request.wait, context)
+
+    def ListJob(self, request: pps_proto.ListJobRequest, context: CallContext) -> Iterator[pps_proto.JobInfo]:
+        yield from filter(_jq(request.jqFilter), self._pps.list_jobs(request))
+
+    def ListJobSet(self, request: pps_proto.ListJobSetRequest, context: CallContext) -> Iterator[pps_proto.JobSetInfo]:
+        yield from self._pps.list_job_sets(request)
+
+    def SubscribeJob(self, request: pps_proto.SubscribeJobRequest, context: CallContext) -> Iterator[pps_proto.JobInfo]:
+        yield from self._pps.subscribe_jobs(request.pipeline, request.details, context)
+
+    def StopJob(self, request: pps_proto.StopJobRequest, context: CallContext) -> Empty:
+        self._pps.stop_job(request.job, request.reason)
+        return Empty()
+
+    def DeleteJob(self, request: pps_proto.DeleteJobRequest, context: CallContext) -> Empty:
+        self._pps.delete_job(request.job)
+        return Empty()
+
+    def ListDatum(self, request: pps_proto.ListDatumRequest, context: CallContext) -> Iterator[pps_proto.DatumInfo]:
+        yield from self._pps.list_datums(request)
+
+    def InspectDatum(self, request: pps_proto.InspectDatumRequest, context: CallContext) -> pps_proto.DatumInfo:
+        return self._pps.inspect_datum(request.datum)
+
+    def RestartDatum(self, request: pps_proto.RestartDatumRequest, context: CallContext) -> Empty:
+        self._pps.restart_datums(request.job, list(request.data_filters))
+        return Empty()
+
+    def CreateSecret(self, request: pps_proto.CreateSecretRequest, context: CallContext) -> Empty:
+        self._pps.create_secret(request.file)
+        return Empty()
+
+    def InspectSecret(self, request: pps_proto.InspectSecretRequest, context: CallContext) -> pps_proto.SecretInfo:
+        return self._pps.secret_info(request.secret.name)
+
+    def ListSecret(self, request: Empty, context: CallContext) -> pps_proto.SecretInfos:
+        return pps_proto.SecretInfos(secret_info=self._pps.list_secrets())
+
+    def DeleteSecret(self, request: pps_proto.DeleteSecretRequest, context: CallContext) -> Empty:
+        self._pps.delete_secret(request.secret.name)
+        return Empty()
+
+    def RenderTemplate(
+        self, request: pps_proto.RenderTemplateRequest, context: CallContext
+    ) -> pps_proto.RenderTemplateResponse:
+        """Calls the template, a jsonnet function, with the arguments, all of them strings."""
+        try:
+            text = _jsonnet.evaluate_snippet("template.jsonnet", request.template, tla_vars=dict(request.args))
+            value = json.loads(text)
+            specs = [
+                json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
+                for spec in (value if isinstance(value, list) else [value])
+            ]
+        except (RuntimeError, json_format.ParseError) as error:
+            raise Refused(f"could not render the template: {str(error).strip()}") from error
+        return pps_proto.RenderTemplateResponse(json=text, specs=specs)
+
+    def GetLogs(self, request: pps_proto.GetLogsRequest, context: Any) -> Iterator[pps_proto.LogMessage]:
+        """Messages in the order in which they came, job by job; with `tail` only that many of the last."""
+        pipeline, jobs, over = self._log_source(request)
+        since = now() - request.since.ToNanoseconds() // 1000 if request.HasField("since") else 0
+        datum = request.datum.id
+
+        def wanted(message: pps_proto.LogMessage) -> bool:
+            return (
+                message.master == request.master
+                and (not datum or message.datum_id == datum)
+                and message.ts.ToNanoseconds() // 1000 >= since
+                and _has_data(message, list(request.data_filters))
+            )
+
+        logs = self._pps.logs
+        if request.follow:
+            context.add_callback(logs.wake)
+            yield from filter(wanted, logs.follow(pipeline, jobs, over, context.is_active))
+            return
+        messages = (message for job in jobs() for message in logs.read(pipeline, job) if wanted(message))
+        yield from deque(messages, maxlen=request.tail) if request.tail > 0 else messages
+
+    def _log_source(self, request: pps_proto.GetLogsRequest) -> tuple[int, Callable[[], list[str]], Callable[[], bool]]:
+        """Which pipeline, which of its jobs, and when there will be no more to say."""
+        job = request.job if request.HasField("job") else request.datum.job
+        if job.id:
+            try:
+                row = self._pps._job_row(job)
+            except NotFound as error:
+                raise NotFound(f'could not get job information for "{job.id}": {error.message}') from error
+            return row["pipeline"], lambda: [job.id], lambda: bool(self._pps._job_row(job)["over"])
+        if not request.HasField("pipeline"):
+            raise Refused("must specify the Job or Pipeline that the datum is from to get logs for it")
+        try:
+            num = self._pps._pipeline_row(request.pipeline)["num"]
+        except NotFound as error:
+            name = full_name(request.pipeline)
+            raise NotFound(f"could not get pipeline information for {name}: {error.message}") from error
+        return num, lambda: self._pps.job_ids(num), lambda: False
+
+
+def _has_data(message: pps_proto.LogMessage, filters: list[str]) -> bool:
+    """Whether each filter is the path or the hash of an input of the message's datum."""
+    known = {each.path for each in message.data} | {each.hash.hex() for each in message.data}
+    return all(each in known for each in filters)
+
+
+def _jq(program: str) -> Callable[[Any], bool]:
+    """A predicate of a jq filter, which keeps what it gives anything for."""
+    if not program:
+        return lambda info: True
+
+    try:
+        compiled = jq.compile(program)
+    except ValueError as error:
+        raise Refused(f"jqFilter: {error}") from error
+
+    def keep(info: Any) -> bool:
+        shown = json_format.MessageToDict(info, preserving_proto_field_name=True)
+        return bool(compiled.input_value(shown).all())
+
+    return keep

@@ -1,0 +1,179 @@
+"""PPS: pipelines, jobs and datums. `Pps` is built up file by file: base, pipelines, crons, jobs, secrets; a worker does
+one job, a datum one datum of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from pathlib import Path
+
+from python_pachyderm.service import pps_proto
+
+from localpach.names import Commit
+from localpach.pfs import Pfs
+from localpach.pfs.globs import compile_glob
+from localpach.pps.base import moment
+from localpach.pps.datum import remove_tree
+from localpach.pps.logs import Logs
+from localpach.pps.secrets import Secrets
+from localpach.pps.worker import Worker
+from localpach.runtime.process import ProcessRuntime
+from localpach.storage.store import Store
+
+log = logging.getLogger("localpach")
+
+
+class Pps(Secrets):
+    """The whole of PPS, with the thread that starts jobs when their time has come."""
+
+    def __init__(self, store: Store, pfs: Pfs, root: Path, missing_image: str) -> None:
+        super().__init__(store, pfs, root)
+        self.logs = Logs(root)
+        self.runtime = ProcessRuntime(root, missing_image)
+        self.slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._workers: dict[int, Worker] = {}
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._closing = False
+        self._controller = threading.Thread(target=self._control, name="controller", daemon=True)
+        self.on_work = self._wanted.set
+        self.on_job_over = self._job_over
+        pfs.new_commit_hooks.append(self.add_job)
+        pfs.finished_hooks.append(self._commit_finished)
+
+    def start(self) -> None:
+        """Takes up what was going on when the server ended, and starts to work."""
+        remove_tree(self.root / "work")
+        self._restart_jobs()
+        self._controller.start()
+        self._wanted.set()
+
+    def _restart_jobs(self) -> None:
+        running = (pps_proto.JOB_STARTING, pps_proto.JOB_RUNNING)
+
+        def again(info: pps_proto.JobInfo) -> None:
+            fresh = pps_proto.JobInfo(
+                job=info.job,
+                pipeline_version=info.pipeline_version,
+                output_commit=info.output_commit,
+                restart=info.restart + 1,
+                stats=pps_proto.ProcessStats(),
+                state=pps_proto.JOB_CREATED,
+                created=info.created,
+            )
+            info.CopyFrom(fresh)
+
+        with self.store.write() as connection:
+            for row in connection.execute("SELECT * FROM jobs WHERE over = 0").fetchall():
+                if row["state"] in running:
+                    info = self._change_job(row["num"], again)
+                    connection.execute("DELETE FROM datums WHERE job = ?", (row["num"],))
+                    for commit in self._commits_of_job(info):
+                        self.pfs.clear_commit(commit)
+
+    def close(self) -> None:
+        """Ends the thread and what runs; the next start takes it up."""
+        self._closing = True
+        self._wanted.set()
+        self._controller.join()
+        with self._lock:
+            workers, threads = list(self._workers.values()), list(self._threads)
+        for worker in workers:
+            worker.kill()
+        for thread in threads:
+            thread.join()
+
+    def _commit_finished(self, commit: Commit) -> None:
+        """The end of an output commit is the end of its job; the end of any commit may be what a job waits for."""
+        self.store.after_commit(self._wanted.set)
+        with self.store.read() as connection:
+            row = connection.execute(
+                "SELECT j.num FROM jobs j JOIN pipelines p ON p.num = j.pipeline"
+                " WHERE j.id = ? AND p.project = ? AND p.name = ? AND j.state = ? AND ? = 'user'",
+                (commit.id, commit.repo.project, commit.repo.name, pps_proto.JOB_FINISHING, commit.repo.type),
+            ).fetchone()
+        if row is None:
+            return
+        error = self.pfs.commit_info(commit).error
+
+        def finish(info: pps_proto.JobInfo) -> None:
+            info.state = pps_proto.JOB_FAILURE if error else pps_proto.JOB_SUCCESS
+            info.reason = error
+            info.finished.CopyFrom(moment())
+
+        self._change_job(row["num"], finish)
+
+    def _job_over(self, num: int) -> None:
+        with self._lock:
+            worker = self._workers.get(num)
+        if worker is not None:
+            worker.kill()
+        self.logs.wake()
+        self._wanted.set()
+
+    def _control(self) -> None:
+        wait: float | None = None
+        while not self._closing:
+            self._wanted.wait(wait)
+            self._wanted.clear()
+            try:
+                self.settle_states(lambda info: self.runtime.crash_reason(info.details.transform.image))
+                wait = self.tick_due()
+                self._start_jobs()
+            except Exception:
+                if self._closing:
+                    return
+                log.exception("unexpected error in the controller; it goes on")
+                wait = 1.0
+
+    def _start_jobs(self) -> None:
+        """Starts the oldest job of each pipeline whose inputs are finished, unless one is being done."""
+        with self.store.read() as connection:
+            rows = connection.execute(
+                "SELECT min(j.num) AS num, j.pipeline, p.state AS pipeline_state, j.state, j.info FROM jobs j"
+                " JOIN pipelines p ON p.num = j.pipeline WHERE j.over = 0 AND p.stopped = 0 GROUP BY j.pipeline"
+            ).fetchall()
+            ready = [
+                row["num"]
+                for row in rows
+                if row["state"] == pps_proto.JOB_CREATED
+                and row["pipeline_state"] != pps_proto.PIPELINE_CRASHING
+                and all(
+                    record.finished is not None
+                    for record in self._inputs_of_job(pps_proto.JobInfo.FromString(row["info"]))
+                )
+            ]
+        for num in ready:
+            with self._lock:
+                if num in self._workers or self._closing:
+                    continue
+                worker = self._workers[num] = Worker(self, num)
+                thread = threading.Thread(target=self._work, args=(worker,), name=f"job {num}", daemon=True)
+                self._threads.add(thread)
+            thread.start()
+
+    def _work(self, worker: Worker) -> None:
+        try:
+            worker.run()
+        except Exception:
+            log.exception("unexpected error in a job")
+            worker.fail("an unexpected error of the server; its log has more")
+        finally:
+            with self._lock:
+                self._workers.pop(worker.num, None)
+                self._threads.discard(threading.current_thread())
+            self._wanted.set()
+
+    def worker_id(self, info: pps_proto.PipelineInfo) -> str:
+        """The name of the one worker that a pipeline has here, in the form of Pachyderm's pods."""
+        name = f"{info.pipeline.project.name}-{info.pipeline.name}".lower().replace("_", "-")
+        mark = hashlib.sha256(info.spec_commit.id.encode()).hexdigest()
+        return f"{name}-v{info.version}-{''.join('bcdfghjklmnpqrst'[int(digit, 16)] for digit in mark[:5])}"
+
+    def expand(self, glob: str, template: str, path: str) -> str:
+        """A join or group key of a path."""
+        return compile_glob(glob).expand(template, path.rstrip("/") or "/")

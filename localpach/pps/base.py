@@ -1,0 +1,125 @@
+"""What the parts of PPS share: rows of pipelines and jobs, and the errors of names that lead nowhere."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from python_pachyderm.service import pps_proto
+
+from localpach.errors import NotFound
+from localpach.names import DEFAULT_PROJECT, META, Commit, Repo
+from localpach.pfs import CommitRecord, Pfs
+from localpach.pfs.base import now, timestamp
+from localpach.storage.store import Store
+
+OVER = frozenset(
+    (pps_proto.JOB_SUCCESS, pps_proto.JOB_FAILURE, pps_proto.JOB_KILLED, pps_proto.JOB_UNRUNNABLE),
+)
+
+
+def moment() -> Timestamp:
+    """Now."""
+    stamp = timestamp(now())
+    assert stamp is not None
+    return stamp
+
+
+def full_name(pipeline: pps_proto.Pipeline) -> str:
+    """`project/name`."""
+    return f"{pipeline.project.name or DEFAULT_PROJECT}/{pipeline.name}"
+
+
+class PpsBase:
+    """Looks things up; the other parts build on it."""
+
+    def __init__(self, store: Store, pfs: Pfs, root: Path) -> None:
+        self.store = store
+        self.pfs = pfs
+        self.root = root
+        self.on_work: Callable[[], None] = lambda: None
+        self.on_job_over: Callable[[int], None] = lambda num: None
+
+    def _find_pipeline(self, pipeline: pps_proto.Pipeline) -> sqlite3.Row | None:
+        with self.store.read() as connection:
+            return connection.execute(
+                "SELECT * FROM pipelines WHERE project = ? AND name = ?",
+                (pipeline.project.name or DEFAULT_PROJECT, pipeline.name),
+            ).fetchone()
+
+    def _pipeline_row(self, pipeline: pps_proto.Pipeline) -> sqlite3.Row:
+        row = self._find_pipeline(pipeline)
+        if row is None:
+            name = full_name(pipeline)
+            raise NotFound(
+                f'pipeline was not inspected: couldn\'t find up to date spec for pipeline "{name}":'
+                f' branch "master" not found in repo {name}.spec'
+            )
+        return row
+
+    def _version(self, pipeline: int, version: int) -> pps_proto.PipelineInfo:
+        with self.store.read() as connection:
+            row = connection.execute(
+                "SELECT info FROM pipeline_versions WHERE pipeline = ? AND version = ?", (pipeline, version)
+            ).fetchone()
+        return pps_proto.PipelineInfo.FromString(row["info"])
+
+    def _job_row(self, job: pps_proto.Job) -> sqlite3.Row:
+        with self.store.read() as connection:
+            row = connection.execute(
+                "SELECT j.* FROM jobs j JOIN pipelines p ON p.num = j.pipeline"
+                " WHERE p.project = ? AND p.name = ? AND j.id = ?",
+                (job.pipeline.project.name or DEFAULT_PROJECT, job.pipeline.name, job.id),
+            ).fetchone()
+        if row is None:
+            raise NotFound(f"jobs {full_name(job.pipeline)}@{job.id} not found")
+        return row
+
+    def _job_by_num(self, num: int) -> sqlite3.Row:
+        with self.store.read() as connection:
+            row = connection.execute("SELECT * FROM jobs WHERE num = ?", (num,)).fetchone()
+        if row is None:
+            raise NotFound(f"job number {num} not found: it was deleted")
+        return row
+
+    def _change_job(self, num: int, change: Callable[[pps_proto.JobInfo], None]) -> pps_proto.JobInfo:
+        """Changes a job's row within a write."""
+        with self.store.write() as connection:
+            info = pps_proto.JobInfo.FromString(self._job_by_num(num)["info"])
+            change(info)
+            over = info.state in OVER
+            connection.execute(
+                "UPDATE jobs SET state = ?, over = ?, info = ? WHERE num = ?",
+                (info.state, over, info.SerializeToString(), num),
+            )
+            if over:
+                self.store.after_commit(lambda: self.on_job_over(num))
+            return info
+
+    def _end_job(self, num: int, state: int, reason: str) -> None:
+        """Ends a job badly, and with it its output and meta commits."""
+
+        def end(info: pps_proto.JobInfo) -> None:
+            info.state = state
+            info.reason = reason
+            info.finished.CopyFrom(moment())
+            if not info.HasField("started"):
+                info.started.CopyFrom(info.finished)
+
+        with self.store.write():
+            info = self._change_job(num, end)
+            for commit in self._commits_of_job(info):
+                if self.pfs.commit_info(commit).finishing is None:
+                    self.pfs.finish_commit(commit, error=reason)
+
+    def _commits_of_job(self, info: pps_proto.JobInfo) -> tuple[Commit, Commit]:
+        """The output and the meta commit."""
+        repo = Repo.of(info.output_commit.repo)
+        return Commit(repo, info.job.id), Commit(repo._replace(type=META), info.job.id)
+
+    def _inputs_of_job(self, info: pps_proto.JobInfo) -> list[CommitRecord]:
+        """The commits that a job reads, that of the spec among them."""
+        output, _ = self._commits_of_job(info)
+        return self.pfs.direct_provenance(self.pfs.commit_info(output))

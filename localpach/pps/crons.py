@@ -1,0 +1,63 @@
+"""Cron inputs: a commit with a file named by the time, at each tick."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from python_pachyderm.service import pps_proto
+
+from localpach.errors import Refused
+from localpach.names import Branch, Repo
+from localpach.pfs import Change, Delete
+from localpach.pfs.base import now
+from localpach.pfs.files import Add
+from localpach.pfs.triggers import next_time
+from localpach.pps import inputs
+from localpach.pps.pipelines import Pipelines
+
+
+class Crons(Pipelines):
+    """Ticks of all pipelines."""
+
+    def run_cron(self, pipeline: pps_proto.Pipeline) -> None:
+        """Ticks all cron inputs of a pipeline now."""
+        row = self._pipeline_row(pipeline)
+        crons = _crons(self._version(row["num"], row["version"]))
+        if not crons:
+            raise Refused("pipeline doesn't have a cron input")
+        with self.store.write():
+            for cron in crons:
+                self._tick(row["num"], cron, now())
+
+    def tick_due(self) -> float | None:
+        """Makes the ticks that are due; gives the seconds to the next one."""
+        with self.store.read() as connection:
+            rows = connection.execute(
+                "SELECT p.*, t.name AS input, t.last FROM ticks t JOIN pipelines p ON p.num = t.pipeline WHERE stopped = 0"
+            ).fetchall()
+        soonest: float | None = None
+        for row in rows:
+            cron = next(each for each in _crons(self._version(row["num"], row["version"])) if each.name == row["input"])
+            due = next_time(cron.spec, row["last"])
+            if due is not None and due <= now():
+                self._tick(row["num"], cron, due)
+                due = next_time(cron.spec, max(due, now()))
+            if due is not None:
+                left = max((due - now()) / 1_000_000, 0.0)
+                soonest = left if soonest is None else min(soonest, left)
+        return soonest
+
+    def _tick(self, pipeline: int, cron: pps_proto.CronInput, at: int) -> None:
+        stamp = datetime.fromtimestamp(at // 1_000_000, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        batch = self.pfs.batch()
+        changes: list[Change] = [Delete("/", "")] if cron.overwrite else []
+        changes.append(Add(f"/{stamp}", "", (batch.add(b""),)))
+        with self.store.write() as connection:
+            self.pfs.apply_to_branch(Branch(Repo(cron.project, cron.repo), "master"), changes, batch)
+            connection.execute("UPDATE ticks SET last = ? WHERE pipeline = ? AND name = ?", (at, pipeline, cron.name))
+
+
+def _crons(info: pps_proto.PipelineInfo) -> list[pps_proto.CronInput]:
+    if not info.details.HasField("input"):
+        return []
+    return [leaf.cron for leaf in inputs.leaves(info.details.input) if leaf.HasField("cron")]

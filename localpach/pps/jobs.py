@@ -1,0 +1,231 @@
+"""Jobs and datums, as clients see them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from python_pachyderm.service import pfs_proto, pps_proto
+
+from localpach.errors import NotFound, Refused
+from localpach.names import META, Commit, Repo
+from localpach.pfs.branches import commit_proto
+from localpach.pfs.infos import file_info
+from localpach.pps import inputs, specs
+from localpach.pps.base import full_name, moment
+from localpach.pps.crons import Crons
+from localpach.storage.store import CallContext
+
+
+class Jobs(Crons):
+    """All jobs, each the making of one output commit."""
+
+    def add_job(self, commit: Commit) -> None:
+        """A job for a fresh output commit, in the write that made the commit."""
+        pipeline = pps_proto.Pipeline(name=commit.repo.name)
+        pipeline.project.name = commit.repo.project
+        with self.store.write() as connection:
+            row = self._find_pipeline(pipeline)
+            if row is None:
+                return
+            info = pps_proto.JobInfo(
+                job=pps_proto.Job(pipeline=pipeline, id=commit.id),
+                pipeline_version=row["version"],
+                output_commit=commit_proto(self.pfs.commit_info(commit)),
+                stats=pps_proto.ProcessStats(),
+                state=pps_proto.JOB_CREATED,
+                created=moment(),
+            )
+            connection.execute(
+                "INSERT INTO jobs (pipeline, id, version, state, info) VALUES (?, ?, ?, ?, ?)",
+                (row["num"], commit.id, row["version"], info.state, info.SerializeToString()),
+            )
+            self.store.after_commit(self.on_work)
+
+    def _job_info(self, row: sqlite3.Row, details: bool) -> pps_proto.JobInfo:
+        info = pps_proto.JobInfo.FromString(row["info"])
+        if details:
+            info.details.CopyFrom(specs.job_details(self._version(row["pipeline"], row["version"]), row["id"]))
+        return info
+
+    def inspect_job(
+        self, job: pps_proto.Job, details: bool, wait: bool, context: CallContext | None
+    ) -> pps_proto.JobInfo:
+        """A job, with `wait` when it is over."""
+        row = self._job_row(job)
+        if wait:
+            row = self.store.wait_for(lambda: self._when_over(job), context) or row
+        return self._job_info(row, details)
+
+    def _when_over(self, job: pps_proto.Job) -> sqlite3.Row | None:
+        row = self._job_row(job)
+        return row if row["over"] else None
+
+    def jobs_of_set(
+        self, id: str, details: bool, wait: bool, context: CallContext | None
+    ) -> Iterator[pps_proto.JobInfo]:
+        """The jobs of a job set, upstream ones first."""
+        commits = self.pfs.commits_of_set(id)
+        if not commits:
+            raise NotFound(f"no commits found for commitset {id}")
+        for commit in commits:
+            job = pps_proto.Job(id=id, pipeline=pps_proto.Pipeline(name=commit.repo.name))
+            job.pipeline.project.name = commit.repo.project
+            if commit.repo.type != "user":
+                continue
+            try:
+                yield self.inspect_job(job, details, wait, context)
+            except NotFound:
+                continue
+
+    def list_jobs(self, request: pps_proto.ListJobRequest) -> Iterator[pps_proto.JobInfo]:
+        """Jobs, newest first (or oldest), of the newest version of their pipeline or of as many as `history` says."""
+        pipeline = request.pipeline if request.HasField("pipeline") else None
+        if pipeline is not None and self._find_pipeline(pipeline) is None:
+            raise NotFound(f'pipeline "{full_name(pipeline)}" not found')
+        wanted = {self.pfs.resolve(commit).num for commit in request.input_commit}
+        order = "ASC" if request.reverse else "DESC"
+        with self.store.read() as connection:
+            rows = connection.execute(
+                "SELECT j.*, p.version AS newest, p.project, p.name FROM jobs j JOIN pipelines p ON p.num = j.pipeline"
+                f" ORDER BY j.num {order}"
+            ).fetchall()
+        projects = [project.name for project in request.projects]
+        given = 0
+        for row in rows:
+            if request.number and given >= request.number:
+                return
+            if pipeline is not None and (row["project"], row["name"]) != tuple(full_name(pipeline).split("/")):
+                continue
+            if projects and row["project"] not in projects:
+                continue
+            if request.history >= 0 and pipeline is not None and row["version"] < row["newest"] - request.history:
+                continue
+            info = self._job_info(row, request.details)
+            if wanted and not wanted <= {record.num for record in self._inputs_of_job(info)}:
+                continue
+            if request.HasField("paginationMarker") and not _is_past(info, request):
+                continue
+            given += 1
+            yield info
+
+    def list_job_sets(self, request: pps_proto.ListJobSetRequest) -> Iterator[pps_proto.JobSetInfo]:
+        """Job sets, newest first (or oldest)."""
+        with self.store.read() as connection:
+            rows = connection.execute(
+                "SELECT id, max(num) AS newest FROM jobs GROUP BY id ORDER BY newest DESC"
+            ).fetchall()
+        ids = [row["id"] for row in rows]
+        projects = {project.name for project in request.projects}
+        given = 0
+        for id in reversed(ids) if request.reverse else ids:
+            jobs = list(self.jobs_of_set(id, request.details, False, None))
+            if projects and not any(job.job.pipeline.project.name in projects for job in jobs):
+                continue
+            if request.number and given >= request.number:
+                return
+            given += 1
+            yield pps_proto.JobSetInfo(job_set=pps_proto.JobSet(id=id), jobs=jobs)
+
+    def subscribe_jobs(
+        self, pipeline: pps_proto.Pipeline, details: bool, context: CallContext | None
+    ) -> Iterator[pps_proto.JobInfo]:
+        """Each job that is not over, once, as it is first seen, for ever."""
+        last = 0
+        while True:
+
+            def next_job(after: int = last) -> sqlite3.Row | None:
+                row = self._find_pipeline(pipeline)
+                if row is None:
+                    return None
+                with self.store.read() as connection:
+                    return connection.execute(
+                        "SELECT * FROM jobs WHERE pipeline = ? AND num > ? AND over = 0 ORDER BY num LIMIT 1",
+                        (row["num"], after),
+                    ).fetchone()
+
+            row = self.store.wait_for(next_job, context)
+            assert row is not None
+            last = row["num"]
+            yield self._job_info(row, details)
+
+    def stop_job(self, job: pps_proto.Job, reason: str) -> None:
+        """Kills a job; one that is over stays as it is."""
+        with self.store.write():
+            row = self._job_row(job)
+            if not row["over"] and row["state"] != pps_proto.JOB_FINISHING:
+                self._end_job(row["num"], pps_proto.JOB_KILLED, reason or "job stopped")
+
+    def delete_job(self, job: pps_proto.Job) -> None:
+        """Kills a job and forgets it; its commits stay."""
+        with self.store.write() as connection:
+            self.stop_job(job, "job deleted")
+            connection.execute("DELETE FROM jobs WHERE num = ?", (self._job_row(job)["num"],))
+
+    def job_ids(self, pipeline: int) -> list[str]:
+        """The jobs of a pipeline, oldest first."""
+        with self.store.read() as connection:
+            rows = connection.execute("SELECT id FROM jobs WHERE pipeline = ? ORDER BY num", (pipeline,))
+            return [row["id"] for row in rows]
+
+    def list_datums(self, request: pps_proto.ListDatumRequest) -> Iterator[pps_proto.DatumInfo]:
+        """The datums of a finished job, or those that an input would make now, by id."""
+        infos = self._datums_of_input(request.input) if request.HasField("input") else self._datums_of_job(request.job)
+        states = set(request.filter.state)
+        if request.reverse:
+            infos = reversed(list(infos))
+        given = 0
+        for info in infos:
+            marker = request.paginationMarker
+            if marker and (info.datum.id >= marker if request.reverse else info.datum.id <= marker):
+                continue
+            if states and info.state not in states:
+                continue
+            if request.number and given >= request.number:
+                return
+            given += 1
+            yield info
+
+    def _datums_of_job(self, job: pps_proto.Job) -> Iterator[pps_proto.DatumInfo]:
+        row = self._job_row(job)
+        if not row["over"]:
+            return
+        with self.store.read() as connection:
+            rows = connection.execute("SELECT info FROM datums WHERE job = ? ORDER BY id", (row["num"],)).fetchall()
+        for each in rows:
+            yield pps_proto.DatumInfo.FromString(each["info"])
+
+    def _datums_of_input(self, input: pps_proto.Input) -> Iterator[pps_proto.DatumInfo]:
+        completed = pps_proto.Input()
+        completed.CopyFrom(input)
+        inputs.complete(completed, pps_proto.Pipeline(), moment())
+        for leaf in inputs.leaves(completed):
+            if not leaf.HasField("cron") and not self.pfs.repo_exists(inputs.branch_of(leaf).repo):
+                raise NotFound(f"repo {inputs.branch_of(leaf).repo} not found")
+        heads = {branch: self.pfs.head_record(branch) for branch in map(inputs.branch_of, inputs.leaves(completed))}
+        for datum in inputs.datums(self.pfs, completed, heads.get):
+            yield pps_proto.DatumInfo(
+                datum=pps_proto.Datum(id=datum.id), stats=pps_proto.ProcessStats(), data=data_of(datum)
+            )
+
+    def inspect_datum(self, datum: pps_proto.Datum) -> pps_proto.DatumInfo:
+        """One datum of a job, with where its meta files are."""
+        if not datum.HasField("job") or not datum.id:
+            raise Refused("must specify a datum with its job and id")
+        for info in self._datums_of_job(datum.job):
+            if info.datum.id == datum.id:
+                output = Repo.of(pfs_proto.Repo(name=datum.job.pipeline.name, project=datum.job.pipeline.project))
+                commit = self.pfs.commit_info(Commit(output._replace(type=META), datum.job.id))
+                info.pfs_state.CopyFrom(pfs_proto.File(commit=commit_proto(commit), path=f"/pfs/{datum.id}"))
+                return info
+        raise NotFound(f"datum {datum.id} not found in job {full_name(datum.job.pipeline)}@{datum.job.id}")
+
+
+def _is_past(info: pps_proto.JobInfo, request: pps_proto.ListJobRequest) -> bool:
+    created, marker = info.created.ToNanoseconds(), request.paginationMarker.ToNanoseconds()
+    return created > marker if request.reverse else created < marker
+
+
+def data_of(datum: inputs.Datum) -> list[pfs_proto.FileInfo]:
+    """The inputs of a datum as file infos."""
+    return [file_info(each.record, each.entry) for each in datum.inputs]

@@ -1,0 +1,87 @@
+"""What jobs say: one file a job, appended to as it comes, read back whole or followed."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from python_pachyderm.service import pps_proto
+
+_LENGTH = struct.Struct(">I")
+
+
+class Logs:
+    """The logs of one data directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "logs"
+        self._changed = threading.Condition()
+        self._generation = 0
+
+    def _path(self, pipeline: int, job_id: str) -> Path:
+        return self._folder / str(pipeline) / job_id
+
+    def write(self, pipeline: int, message: pps_proto.LogMessage) -> None:
+        """Appends a message, stamped now."""
+        message.ts.FromNanoseconds(time.time_ns())
+        path = self._path(pipeline, message.job_id)
+        data = message.SerializeToString()
+        with self._changed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as stream:
+                stream.write(_LENGTH.pack(len(data)) + data)
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets followers look again."""
+        with self._changed:
+            self._generation += 1
+            self._changed.notify_all()
+
+    def read(self, pipeline: int, job_id: str) -> Iterator[pps_proto.LogMessage]:
+        """What a job has said so far."""
+        yield from (message for message, _ in self._from(self._path(pipeline, job_id), 0))
+
+    def _from(self, path: Path, offset: int) -> Iterator[tuple[pps_proto.LogMessage, int]]:
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            return
+        with stream:
+            stream.seek(offset)
+            while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
+                (length,) = _LENGTH.unpack(head)
+                data = stream.read(length)
+                if len(data) < length:
+                    return
+                offset += _LENGTH.size + length
+                yield pps_proto.LogMessage.FromString(data), offset
+
+    def follow(
+        self, pipeline: int, jobs: Callable[[], list[str]], over: Callable[[], bool], active: Callable[[], bool]
+    ) -> Iterator[pps_proto.LogMessage]:
+        """What some jobs say, each message once, until `over` and all is read, or the reader is no longer `active`."""
+        offsets: dict[str, int] = {}
+        while active():
+            seen = self._generation
+            ended = over()
+            for job_id in jobs():
+                for message, offset in self._from(self._path(pipeline, job_id), offsets.get(job_id, 0)):
+                    offsets[job_id] = offset
+                    yield message
+            if ended:
+                return
+            with self._changed:
+                if self._generation == seen:
+                    self._changed.wait(1.0)
+
+    def delete(self, pipeline: int, job_id: str | None = None) -> None:
+        """Forgets a job, or all jobs of a pipeline."""
+        if job_id is not None:
+            self._path(pipeline, job_id).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self._folder / str(pipeline), ignore_errors=True)

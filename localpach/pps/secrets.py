@@ -1,0 +1,75 @@
+"""Secrets, given to pipelines as environment variables or files."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from python_pachyderm.service import pps_proto
+
+from localpach.errors import NotFound, Refused
+from localpach.pfs.base import now, timestamp
+from localpach.pps.jobs import Jobs
+
+
+class Secrets(Jobs):
+    """Secrets in the form of Kubernetes: a name, and values by key."""
+
+    def create_secret(self, file: bytes) -> None:
+        """Keeps a Kubernetes secret manifest (JSON), replacing one of the same name."""
+        try:
+            manifest = json.loads(file)
+            name = manifest["metadata"]["name"]
+            data = {key: base64.b64decode(value).decode() for key, value in (manifest.get("data") or {}).items()}
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(f"the secret is not a Kubernetes secret manifest in JSON: {error}") from error
+        data.update(manifest.get("stringData") or {})
+        with self.store.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO secrets VALUES (?, ?, ?)", (name, now(), json.dumps(data)))
+
+    def secret_info(self, name: str) -> pps_proto.SecretInfo:
+        with self.store.read() as connection:
+            row = connection.execute("SELECT * FROM secrets WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise NotFound(f'failed to get secret: secrets "{name}" not found')
+        secret = pps_proto.Secret(name=name)
+        return pps_proto.SecretInfo(secret=secret, type="Opaque", creation_timestamp=timestamp(row["created"]))
+
+    def list_secrets(self) -> list[pps_proto.SecretInfo]:
+        with self.store.read() as connection:
+            rows = connection.execute("SELECT name FROM secrets ORDER BY name").fetchall()
+        return [self.secret_info(row["name"]) for row in rows]
+
+    def delete_secret(self, name: str) -> None:
+        self.secret_info(name)
+        with self.store.write() as connection:
+            connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
+
+    def _secret_value(self, mount: pps_proto.SecretMount) -> dict[str, str]:
+        with self.store.read() as connection:
+            row = connection.execute("SELECT data FROM secrets WHERE name = ?", (mount.name,)).fetchone()
+        if row is None:
+            raise NotFound(
+                f'transform.secrets names "{mount.name}", which does not exist; create it with create_secret'
+            )
+        return json.loads(row["data"])
+
+    def secret_environment(self, transform: pps_proto.Transform) -> dict[str, str]:
+        """The environment variables that a transform asks for."""
+        env = {}
+        for mount in transform.secrets:
+            if mount.env_var:
+                values = self._secret_value(mount)
+                if mount.key not in values:
+                    raise NotFound(f'secret "{mount.name}" has no key "{mount.key}"')
+                env[mount.env_var] = values[mount.key]
+        return env
+
+    def secret_files(self, transform: pps_proto.Transform) -> dict[str, str]:
+        """The files that a transform asks for: contents by absolute path."""
+        return {
+            f"/{mount.mount_path.strip('/')}/{key}": value
+            for mount in transform.secrets
+            if mount.mount_path
+            for key, value in self._secret_value(mount).items()
+        }

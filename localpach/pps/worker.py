@@ -1,0 +1,303 @@
+"""Doing one job: which datums, which of them are new, running those, and what becomes of the output."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToJson
+from python_pachyderm.service import pps_proto
+
+from localpach.errors import LocalpachError
+from localpach.names import USER, Branch
+from localpach.pfs import CommitRecord
+from localpach.pps.base import moment
+from localpach.pps.datum import DatumRun, Outcome
+from localpach.pps.inputs import Datum, datums
+from localpach.pps.jobs import data_of
+
+if TYPE_CHECKING:
+    from localpach.pps import Pps
+
+COUNTS = {
+    pps_proto.DatumState.SUCCESS: "data_processed",
+    pps_proto.DatumState.SKIPPED: "data_skipped",
+    pps_proto.DatumState.FAILED: "data_failed",
+    pps_proto.DatumState.RECOVERED: "data_recovered",
+}
+
+
+class _Stopped(Exception):
+    """The job is over already: it was stopped, or the server is closing."""
+
+
+@dataclass
+class Worker:
+    """One job being done, in a thread of its own."""
+
+    pps: Pps
+    num: int
+    stop: threading.Event = field(default_factory=threading.Event)
+    _runs: set[DatumRun] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def kill(self) -> None:
+        """Ends what runs; nothing more is written."""
+        self.stop.set()
+        with self._lock:
+            for run in self._runs:
+                run.kill()
+
+    def run(self) -> None:
+        """Does the job to its end."""
+        pps = self.pps
+        try:
+            row = pps._job_by_num(self.num)
+            self._info = pps_proto.JobInfo.FromString(row["info"])
+            self._pipeline: int = row["pipeline"]
+            self._spec = pps._version(row["pipeline"], row["version"])
+            self._inputs = pps._inputs_of_job(self._info)
+            failed = sorted(r.commit.repo.name for r in self._inputs if r.error and r.commit.repo.type == USER)
+            if failed:
+                reason = f"unrunnable because the following upstream pipelines failed: {', '.join(failed)}"
+                self._end(pps_proto.JOB_UNRUNNABLE, reason)
+                return
+            with self._timeout():
+                self._process()
+        except _Stopped:
+            return
+        except LocalpachError as error:
+            self.fail(error.message)
+
+    def fail(self, reason: str) -> None:
+        """Ends the job as failed, unless it is over or gone."""
+        self._end_if_alive(pps_proto.JOB_FAILURE, reason)
+
+    @contextmanager
+    def _timeout(self) -> Iterator[None]:
+        seconds = self._spec.details.job_timeout.ToNanoseconds() / 1e9
+        if seconds <= 0:
+            yield
+            return
+        timer = threading.Timer(seconds, self._time_out)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _time_out(self) -> None:
+        # The text, with its blank and its missing one, is Pachyderm's.
+        self._end_if_alive(pps_proto.JOB_KILLED, " jobtimed out")
+        self.kill()
+
+    def _end_if_alive(self, state: int, reason: str) -> None:
+        try:
+            self._end(state, reason)
+        except (_Stopped, LocalpachError):
+            return
+
+    def _end(self, state: int, reason: str) -> None:
+        with self.pps.store.write():
+            self._check_alive()
+            self.pps._end_job(self.num, state, reason)
+
+    def _check_alive(self) -> None:
+        if self.stop.is_set() or self.pps._job_by_num(self.num)["over"]:
+            raise _Stopped
+
+    def _head(self, branch: Branch) -> CommitRecord | None:
+        of_repo = [record for record in self._inputs if record.commit.repo == branch.repo]
+        return next((record for record in of_repo if record.branch == branch.name), of_repo[0] if of_repo else None)
+
+    def _process(self) -> None:
+        all_datums = datums(self.pps.pfs, self._spec.details.input, self._head)
+        new, changed = self._begin(all_datums)
+        self._master_log("started processing job running")
+        failed: list[str] = []
+        for phase in (new, changed):
+            self._run_all(phase, failed)
+        for text in ("started process datum set task", "finished process datum set task"):
+            self._log(pps_proto.LogMessage(message=text))
+        if failed:
+            self._end(pps_proto.JOB_FAILURE, f"datum {failed[0]} failed")
+            return
+        with self.pps.store.write():
+            self._check_alive()
+            info = self._change(lambda info: setattr(info, "state", pps_proto.JOB_FINISHING))
+            for commit in self.pps._commits_of_job(info):
+                self.pps.pfs.finish_commit(commit)
+
+    def _change(self, change: object) -> pps_proto.JobInfo:
+        self._check_alive()
+        return self.pps._change_job(self.num, change)  # type: ignore[arg-type]
+
+    def _begin(self, all_datums: list[Datum]) -> tuple[list[Datum], list[Datum]]:
+        """Marks the job as running and takes over what an earlier job did; gives the new and the changed datums."""
+        store, salt = self.pps.store, self._spec.details.salt
+        with store.write() as connection:
+            self._check_alive()
+            base = self._base(salt)
+            known: dict[str, tuple[str, bytes]] = {}
+            if base is not None:
+                rows = connection.execute("SELECT id, hash, info FROM datums WHERE job = ?", (base,))
+                known = {row["id"]: (row["hash"], row["info"]) for row in rows}
+            skipped, new, changed = [], [], []
+            for datum in all_datums:
+                if datum.id not in known:
+                    new.append(datum)
+                elif known[datum.id][0] != datum.hash(salt) or self._spec.details.reprocess_spec == "every_job":
+                    changed.append(datum)
+                else:
+                    skipped.append(datum)
+
+            def begin(info: pps_proto.JobInfo) -> None:
+                info.state = pps_proto.JOB_RUNNING
+                info.started.CopyFrom(moment())
+                info.data_total = len(all_datums)
+                info.data_skipped = len(skipped)
+                for name in ("download_time", "process_time", "upload_time"):
+                    getattr(info.stats, name).SetInParent()
+
+            self._info = self._change(begin)
+            if skipped and base is not None:
+                self._carry(base, skipped, known)
+        return new, changed
+
+    def _base(self, salt: str) -> int | None:
+        """The newest job before this one that went well with the same salt."""
+        with self.pps.store.read() as connection:
+            rows = connection.execute(
+                "SELECT num, version FROM jobs WHERE pipeline = ? AND num < ? AND state = ? ORDER BY num DESC LIMIT 1",
+                (self._pipeline, self.num, pps_proto.JOB_SUCCESS),
+            ).fetchall()
+        for row in rows:
+            if self.pps._version(self._pipeline, row["version"]).details.salt == salt:
+                return row["num"]
+        return None
+
+    def _carry(self, base: int, skipped: list[Datum], known: dict[str, tuple[str, bytes]]) -> None:
+        ids = {datum.id for datum in skipped}
+        source = self.pps._commits_of_job(pps_proto.JobInfo.FromString(self.pps._job_by_num(base)["info"]))
+        target = self.pps._commits_of_job(self._info)
+        with self.pps.store.write() as connection:
+            for old, fresh in zip(source, target, strict=True):
+                self.pps.pfs.carry(old, fresh, ids)
+            for id in sorted(ids):
+                info = pps_proto.DatumInfo.FromString(known[id][1])
+                info.state = pps_proto.DatumState.SKIPPED
+                connection.execute(
+                    "INSERT INTO datums VALUES (?, ?, ?, ?, ?)",
+                    (self.num, id, known[id][0], info.state, info.SerializeToString()),
+                )
+
+    def _run_all(self, todo: list[Datum], failed: list[str]) -> None:
+        """Runs datums side by side and writes down what is done, as much as has come at once."""
+        if not todo:
+            return
+        done: queue.Queue[Outcome] = queue.Queue()
+        workers = max(1, min(self._spec.parallelism, os.cpu_count() or 1, len(todo)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
+            for datum in todo:
+                pool.submit(self._run_one, datum, done)
+            left = len(todo)
+            while left:
+                outcomes = [done.get()]
+                while not done.empty():
+                    outcomes.append(done.get())
+                left -= len(outcomes)
+                if self.stop.is_set():
+                    continue
+                try:
+                    self._write_down(outcomes)
+                except _Stopped:
+                    self.kill()
+                failed += [each.datum.id for each in outcomes if each.state == pps_proto.DatumState.FAILED]
+        if self.stop.is_set():
+            raise _Stopped
+
+    def _run_one(self, datum: Datum, done: queue.Queue[Outcome]) -> None:
+        run = DatumRun(self.pps, self._info, self._spec, datum, self._log)
+        with self._lock:
+            self._runs.add(run)
+        try:
+            with self.pps.slots:
+                if self.stop.is_set():
+                    done.put(Outcome(datum, pps_proto.DatumState.FAILED))
+                    return
+                self._log(pps_proto.LogMessage(message="started process datum set task"))
+                outcome = run.run()
+                self._log(pps_proto.LogMessage(message="finished process datum set task"))
+            done.put(outcome)
+        except Exception as error:
+            self._log(pps_proto.LogMessage(message=f"could not run datum {datum.id}: {error}", datum_id=datum.id))
+            done.put(Outcome(datum, pps_proto.DatumState.FAILED))
+            if not isinstance(error, (LocalpachError, OSError)):
+                raise
+        finally:
+            with self._lock:
+                self._runs.discard(run)
+
+    def _write_down(self, outcomes: list[Outcome]) -> None:
+        output, meta = self.pps._commits_of_job(self._info)
+        try:
+            with self.pps.store.write() as connection:
+                self._check_alive()
+                for outcome in outcomes:
+                    if outcome.state == pps_proto.DatumState.SUCCESS and outcome.output is not None:
+                        try:
+                            outcome.stats.upload_bytes = self.pps.pfs.add_tree(output, outcome.output, outcome.datum.id)
+                        except LocalpachError as error:
+                            outcome.state = pps_proto.DatumState.FAILED
+                            self._log(pps_proto.LogMessage(message=error.message, datum_id=outcome.datum.id))
+                    info = self._datum_info(outcome)
+                    hashed = outcome.datum.hash(self._spec.details.salt)
+                    connection.execute(
+                        "INSERT OR REPLACE INTO datums VALUES (?, ?, ?, ?, ?)",
+                        (self.num, outcome.datum.id, hashed, info.state, info.SerializeToString()),
+                    )
+                    text = MessageToJson(info, preserving_proto_field_name=True, indent=None).encode()
+                    self.pps.pfs.put(meta, f"/meta/{outcome.datum.id}/meta", text, outcome.datum.id)
+                self._change(lambda info: _count(info, outcomes))
+        finally:
+            for outcome in outcomes:
+                outcome.discard()
+
+    def _datum_info(self, outcome: Outcome) -> pps_proto.DatumInfo:
+        return pps_proto.DatumInfo(
+            datum=pps_proto.Datum(job=self._info.job, id=outcome.datum.id),
+            state=outcome.state,
+            stats=outcome.stats,
+            data=data_of(outcome.datum),
+            image_id=self._spec.details.transform.image,
+        )
+
+    def _log(self, message: pps_proto.LogMessage) -> None:
+        message.project_name = self._info.job.pipeline.project.name
+        message.pipeline_name = self._info.job.pipeline.name
+        message.job_id = self._info.job.id
+        message.worker_id = self.pps.worker_id(self._spec)
+        self.pps.logs.write(self._pipeline, message)
+
+    def _master_log(self, text: str) -> None:
+        self._log(pps_proto.LogMessage(message=text, master=True))
+
+
+def _count(info: pps_proto.JobInfo, outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        name = COUNTS[outcome.state]
+        setattr(info, name, getattr(info, name) + 1)
+        for part in ("download_time", "process_time", "upload_time"):
+            total: Duration = getattr(info.stats, part)
+            total.FromNanoseconds(total.ToNanoseconds() + getattr(outcome.stats, part).ToNanoseconds())
+        info.stats.download_bytes += outcome.stats.download_bytes
+        info.stats.upload_bytes += outcome.stats.upload_bytes

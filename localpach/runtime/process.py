@@ -1,0 +1,231 @@
+"""The process runtime: starts the user's command in a sandbox, reads what it says, ends it when asked."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from localpach.runtime.bundles import Bundle, Bundles
+
+SANDBOX = Path(__file__).with_name("sandbox.py")
+POLL_SECONDS = 0.1
+LINE_BYTES = 1 << 20
+
+log = logging.getLogger("localpach")
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What to run. `view` is the folder that appears as `/pfs`: all of it read-only but `out`. Memory is in bytes."""
+
+    cmd: list[str]
+    stdin: str
+    env: dict[str, str]
+    view: Path
+    bundle: Bundle | None
+    working_dir: str = ""
+    timeout: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: by `code`, by `signal`, or by us, with the `problem` that made us end it."""
+
+    code: int | None = None
+    signal: str | None = None
+    problem: str = ""
+
+
+class ProcessRuntime:
+    """Runs commands on this machine."""
+
+    def __init__(self, root: Path, missing_image: str) -> None:
+        self._bundles = Bundles(root)
+        self._may_use_host = missing_image == "host"
+        self._new_root = root / "new-root"
+        self._new_root.mkdir(exist_ok=True)
+        self.is_sandboxed = self._probe(root)
+        if not self.is_sandboxed:
+            log.warning("this kernel gives us no namespaces: /pfs in commands is replaced by a scratch folder")
+
+    def _probe(self, root: Path) -> bool:
+        """Whether the sandbox works here, read-only inputs included."""
+        with tempfile.TemporaryDirectory(dir=root) as folder:
+            view = Path(folder)
+            (view / "in").mkdir()
+            (view / "out").mkdir()
+            cmd = ["sh", "-c", "! touch /pfs/in/x 2>/dev/null && touch /pfs/out/x"]
+            self.is_sandboxed = True
+            spec = ProcessSpec(cmd, "", {"PATH": os.defpath}, view, None)
+            ended = self.start(spec, lambda line: None).wait()
+            return ended.code == 0 and (view / "out" / "x").exists()
+
+    def bundle_of(self, image: str) -> Bundle | None:
+        """The bundle that an image name stands for; None runs on the host's files alone."""
+        return self._bundles.find(image)
+
+    def crash_reason(self, image: str) -> str:
+        """Why an image can't be run here; empty when it can."""
+        if self._may_use_host or self._bundles.find(image):
+            return ""
+        return (
+            f'image "{image}" is not here: build it with `localpach image build --tag {image} FOLDER`,'
+            " or serve with `--missing-image host` to use this machine's programs"
+        )
+
+    def start(self, spec: ProcessSpec, on_line: Callable[[str], None]) -> Process:
+        """Starts a command; each line of its output goes to `on_line`, from another thread."""
+        env = {"PATH": _path(), "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+        env.update(spec.bundle.env if spec.bundle else {})
+        env.update(spec.env)
+        cwd = spec.working_dir or (spec.bundle.working_dir if spec.bundle else "/")
+        places = {"/pfs": str(spec.view)}
+        if spec.bundle:
+            places.update({f"/{name}": str(spec.bundle.root / name) for name in spec.bundle.top_level})
+        request: dict[str, object] = {"cmd": spec.cmd, "env": env, "cwd": cwd, "new_root": None, "binds": []}
+        stdin = spec.stdin
+        if self.is_sandboxed:
+            binds: list[tuple[str, str, bool]] = [(str(spec.view), "/pfs", False)]
+            names = [item.name for item in spec.view.iterdir() if item.name != "out"]
+            binds += [(str(spec.view / name), f"/pfs/{name}", True) for name in names]
+            binds += [(source, place, True) for place, source in places.items() if place != "/pfs"]
+            request |= {"new_root": str(self._new_root), "binds": binds}
+        else:
+            request |= {
+                "cmd": [_replace(part, places) for part in spec.cmd],
+                "env": {key: _replace(value, places) for key, value in env.items()},
+                "cwd": _replace(cwd, places),
+            }
+            stdin = _replace(stdin, places)
+        return Process(request, stdin, on_line, spec.timeout, spec.memory)
+
+
+def _path() -> str:
+    """The server's own Python first, so that what is installed beside it can be imported."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def _replace(text: str, places: dict[str, str]) -> str:
+    for place, real in places.items():
+        text = text.replace(f"{place}/", f"{real}/")
+        if text.endswith(place):
+            text = text[: -len(place)] + real
+    return text
+
+
+class Process:
+    """One running command."""
+
+    def __init__(
+        self,
+        request: dict[str, object],
+        stdin: str,
+        on_line: Callable[[str], None],
+        timeout: float | None,
+        memory: int | None,
+    ) -> None:
+        self._timeout = timeout
+        self._memory = memory
+        self._problem = ""
+        if not request["cmd"]:
+            request = {**request, "cmd": [""]}
+        read, write = os.pipe()
+        try:
+            self._sandbox = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps({**request, "status": write})],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[write],
+                start_new_session=True,
+            )
+        finally:
+            os.close(write)
+        self._status = read
+        self._feeder = threading.Thread(target=self._feed, args=(stdin.encode(),), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
+        self._feeder.start()
+        self._reader.start()
+
+    def _feed(self, data: bytes) -> None:
+        assert self._sandbox.stdin is not None
+        try:
+            self._sandbox.stdin.write(data)
+            self._sandbox.stdin.close()
+        except BrokenPipeError:
+            return
+
+    def _read(self, on_line: Callable[[str], None]) -> None:
+        assert self._sandbox.stdout is not None
+        while line := self._sandbox.stdout.readline(LINE_BYTES):
+            on_line(line.decode(errors="replace").rstrip("\n"))
+
+    def kill(self) -> None:
+        """Ends the command and all that it started."""
+        if self._sandbox.poll() is None:
+            self._sandbox.send_signal(signal.SIGTERM)
+
+    def wait(self) -> Ended:
+        """Waits for the end; a command past its time or memory is ended."""
+        start = time.monotonic()
+        while True:
+            left = None if self._timeout is None else self._timeout - (time.monotonic() - start)
+            if left is not None and left <= 0:
+                self._end("context deadline exceeded")
+            try:
+                self._sandbox.wait(POLL_SECONDS if self._memory else left)
+                break
+            except subprocess.TimeoutExpired:
+                if self._memory and _memory_below(self._sandbox.pid) > self._memory:
+                    self._end(f"out of memory: it held more than its limit of {self._memory} bytes")
+        self._reader.join()
+        with os.fdopen(self._status) as stream:
+            status = stream.read()
+        if self._problem:
+            return Ended(problem=self._problem)
+        if not status:
+            return Ended(problem="it was killed before it ended")
+        code = os.waitstatus_to_exitcode(int(status))
+        return Ended(code=code) if code >= 0 else Ended(signal=_signal_name(-code))
+
+    def _end(self, problem: str) -> None:
+        self._problem = problem
+        self._timeout = None
+        self._memory = None
+        self.kill()
+
+
+def _signal_name(number: int) -> str:
+    return "killed (out of memory?)" if number == signal.SIGKILL else signal.Signals(number).name
+
+
+def _memory_below(pid: int) -> int:
+    """Bytes of memory that a process and its descendants hold."""
+    parents: dict[int, list[int]] = {}
+    held: dict[int, int] = {}
+    page = os.sysconf("SC_PAGE_SIZE")
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(folder.name))
+            held[int(folder.name)] = int(fields[21]) * page
+    total, frontier = 0, [pid]
+    while frontier:
+        each = frontier.pop()
+        total += held.get(each, 0)
+        frontier += parents.get(each, [])
+    return total

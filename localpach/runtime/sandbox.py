@@ -1,0 +1,165 @@
+"""Runs one command in namespaces of its own, with given folders at given places; a program of its own, without imports
+from the rest, so that it starts fast.
+
+usage: python sandbox.py REQUEST, where REQUEST is JSON:
+  new_root: an empty folder, or null to run without namespaces
+  binds: [[source, target, read_only], …], targets absolute; a read-only bind may lie within a writable one
+  cmd, env, cwd: what to run
+  status: a file descriptor that the wait status of the command is written to, as decimal digits
+
+The command dies with this program, and this program with the one that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from types import FrameType
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
+# A remount in a user namespace must keep the flags that the mount has; these are the usual ones.
+MS_LOCKED = 2 | 4 | 8 | 1024 | 2048 | (1 << 21)
+ST_TO_MS = {2: 2, 4: 4, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}
+PR_SET_PDEATHSIG = 1
+NOT_RUN = 127
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    """Raises OSError for a failed call."""
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    """mount(2)."""
+    encoded = [text.encode() if text is not None else None for text in (source, target, kind)]
+    check(libc.mount(*encoded, ctypes.c_ulong(flags), data.encode()), f"mount {target}")
+
+
+def die_with_parent(number: int) -> None:
+    """Asks for a signal when the parent ends."""
+    check(libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl")
+
+
+def enter_namespaces() -> None:
+    """A mount and a pid namespace; one for users before them where we are not allowed to otherwise."""
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWPID) == 0:
+        return
+    check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), "unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as stream:
+            stream.write(text)
+
+
+def build_root(new_root: str, binds: list[tuple[str, str, bool]]) -> None:
+    """This machine's files below `new_root`, with the binds in their places, and makes it the root."""
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("tmpfs", new_root, "tmpfs", 0, "mode=755")
+    own = {target.split("/")[1] for _, target, _ in binds}
+    for item in os.scandir("/"):
+        place = f"{new_root}/{item.name}"
+        if item.name in own or item.name == "proc":
+            continue
+        if item.is_symlink():
+            os.symlink(os.readlink(item.path), place)
+        elif item.is_dir():
+            os.mkdir(place)
+            mount(item.path, place, None, MS_BIND | MS_REC)
+        elif item.is_file():
+            os.close(os.open(place, os.O_CREAT))
+            mount(item.path, place, None, MS_BIND)
+    os.mkdir(f"{new_root}/proc")
+    for source, target, read_only in binds:
+        place = new_root + target
+        if os.path.isdir(source):
+            os.makedirs(place, exist_ok=True)
+        elif not os.path.exists(place):
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            os.close(os.open(place, os.O_CREAT))
+        mount(source, place, None, MS_BIND | MS_REC)
+        if read_only:
+            has = os.statvfs(place).f_flag
+            kept = sum(flag for bit, flag in ST_TO_MS.items() if has & bit)
+            mount("none", place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    try:
+        mount("proc", f"{new_root}/proc", "proc", 0)
+    except OSError:
+        # Some containers forbid a fresh /proc: then the old one shows processes that can't be reached.
+        mount("/proc", f"{new_root}/proc", None, MS_BIND | MS_REC)
+    os.chroot(new_root)
+    os.chdir("/")
+
+
+def execute(request: dict[str, object]) -> None:
+    """Becomes the command; when that can't be, says so where the command would have and leaves with 127."""
+    cmd, env, cwd = request["cmd"], request["env"], request["cwd"]
+    try:
+        os.chdir(str(cwd) or "/")
+        os.execvpe(cmd[0], cmd, env)  # type: ignore[index, arg-type]
+    except OSError as error:
+        name = error.filename or cmd[0]  # type: ignore[index]
+        os.write(2, f"can't run {name}: {error.strerror}\n".encode())
+    os._exit(NOT_RUN)
+
+
+def reap(child: int) -> int:
+    """Waits for `child`, and for orphans that fall to us meanwhile; gives the child's wait status."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return status
+
+
+def as_init(request: dict[str, object]) -> None:
+    """The first process of the pid namespace: everything in it ends with it."""
+    build_root(str(request["new_root"]), request["binds"])  # type: ignore[arg-type]
+    child = os.fork()
+    if child == 0:
+        execute(request)
+    status = reap(child)
+    os.write(int(str(request["status"])), str(status).encode())
+    os._exit(0)
+
+
+def main() -> None:
+    """Runs the request."""
+    request = json.loads(sys.argv[1])
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    report = request["status"]
+    if request["new_root"]:
+        try:
+            enter_namespaces()
+            child = os.fork()
+            if child == 0:
+                die_with_parent(signal.SIGKILL)
+                os.setsid()
+                as_init(request)
+        except OSError as error:
+            sys.exit(f"no namespaces: {error}")
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+        sys.exit(1 if reap(child) else 0)
+    os.setpgid(0, 0)
+    child = os.fork()
+    if child == 0:
+        execute(request)
+
+    def end_group(number: int, frame: FrameType | None) -> None:
+        os.killpg(0, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end_group)
+    os.write(report, str(reap(child)).encode())
+    # What the command left behind ends with it.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
