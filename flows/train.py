@@ -11,8 +11,8 @@ from tasks.corpus import DEFAULT_SOURCE, download, extract
 from tasks.image import build_image
 from tasks.jobs import wait_for_job
 from tasks.pipelines import PIPELINES, create_pipelines
-from tasks.repos import commit_scripts
 from tasks.reports import report
+from tasks.repos import commit_scripts
 from tasks.results import fetch_results
 
 Model = Literal["test", "small", "medium", "large"]

@@ -109,7 +109,11 @@ def layer_backward(trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor) -> tu
         dc, dh = dc * f, d_z @ backward
     d_z = tf.concat(d_zs[::-1], 0)
     inputs = tf.concat([x, tf.concat(trace.outputs[:-1], 0)], 1)
-    return tf.matmul(d_z, kernel[:width], transpose_b=True), tf.matmul(inputs, d_z, transpose_a=True), tf.reduce_sum(d_z, 0)
+    return (
+        tf.matmul(d_z, kernel[:width], transpose_b=True),
+        tf.matmul(inputs, d_z, transpose_a=True),
+        tf.reduce_sum(d_z, 0),
+    )
 
 
 def softmax_gradients(h: Tensor, softmax: Tensor, targets: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -178,9 +179,7 @@ def _zip_entries(file: IO[bytes]) -> Iterator[_Entry]:
             if info.flag_bits & 1:
                 special = "encrypted"
             # zipfile cuts a name at NUL and rewrites separators; the name as it stands is the one to judge.
-            yield _Entry(
-                info.orig_filename, info.file_size, info.is_dir(), special, lambda info=info: archive.open(info)
-            )  # type: ignore[misc]
+            yield _Entry(info.orig_filename, info.file_size, info.is_dir(), special, partial(archive.open, info))
 
 
 def _tar_entries(archive: Path, stream: _Bounded) -> Iterator[_Entry]:

@@ -154,7 +154,7 @@ def readable(doing: str) -> Iterator[None]:
         raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})") from error
 
 
-def _sentence(doing: str, code: grpc.StatusCode, details: str) -> str:
+def _sentence(doing: str, code: grpc.StatusCode, details: str | None) -> str:
     if code == grpc.StatusCode.UNAVAILABLE:
         return f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({details})"
     if code == grpc.StatusCode.UNAUTHENTICATED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import python_pachyderm
@@ -49,10 +50,11 @@ def _settled_head(client: python_pachyderm.Client) -> str | None:
 def _commit(client: python_pachyderm.Client, scripts: Mapping[str, Path], description: str) -> str:
     commit = client.start_commit(SCRIPTS_REPO, BRANCH, description=description)
     try:
-        with client.modify_file_client(commit) as modify:
+        with ExitStack() as opened, client.modify_file_client(commit) as modify:
             modify.delete_file("/")
             for path, file in sorted(scripts.items()):
-                modify.put_file_from_filepath(f"/{path}", str(file))
+                # put_file_from_filepath would send a message for each line.
+                modify.put_file_from_fileobj(f"/{path}", opened.enter_context(file.open("rb")))
         client.finish_commit(commit)
     except BaseException:
         client.squash_commit(commit.id)

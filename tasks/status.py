@@ -17,8 +17,8 @@ def main() -> int:
         client = connect()
         with readable("Listing"):
             repos = list(client.list_repo())
-            rows = [(r.repo.name, _time(r.created), _size(r.details.size_bytes), r.description) for r in repos]
-            _table(("REPO", "CREATED", "SIZE", "DESCRIPTION"), rows)
+            shown = [(r.repo.name, _time(r.created), _size(r.size_bytes_upper_bound), r.description) for r in repos]
+            _table(("REPO", "CREATED", "SIZE", "DESCRIPTION"), shown)
             commits = [c for r in repos for c in client.list_commit(r.repo.name)]
             rows = [
                 (c.commit.repo.name, c.commit.branch.name, c.commit.id, _time(c.finished), _size(c.details.size_bytes))
@@ -51,7 +51,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print()
 
 

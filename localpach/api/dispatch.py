@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import ServiceDescriptorProto
 
-from localpach.errors import LocalpachError
+from localpach.errors import LocalpachError, Unimplemented
 from localpach.storage.store import Cancelled
 
 TOKEN_KEY = "authn-token"
@@ -83,7 +83,7 @@ def _serialize(message: Any) -> bytes:
 
 def _missing(sentence: str) -> Handler:
     def refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, sentence)
+        raise Unimplemented(sentence)
 
     return refuse
 
@@ -117,7 +117,7 @@ def _abort(error: Exception, context: grpc.ServicerContext) -> NoReturn:
         context.abort(error.code, error.message)
     if isinstance(error, Cancelled):
         context.abort(grpc.StatusCode.CANCELLED, "context canceled")
-    if isinstance(error, grpc.RpcError) or not context.is_active() or context.code() is not None:
+    if not context.is_active():
         raise error
     full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
     if full or (isinstance(error, OSError) and error.errno == ENOSPC):

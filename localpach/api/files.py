@@ -181,7 +181,7 @@ class FilesServicer(PfsServicer):
 
     def _readable(self, commit: pfs_proto.Commit) -> CommitRecord:
         """The commit to read from, or a file set named as one."""
-        if commit.repo.name == FILE_SETS_REPO or commit.branch.repo.name == FILE_SETS_REPO:
+        if FILE_SETS_REPO in (commit.repo.name, commit.branch.repo.name):
             return self._pfs.file_set_record(commit.id)
         return self._pfs.resolve(commit)
 

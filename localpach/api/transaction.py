@@ -26,7 +26,6 @@ FIELDS = {
     "CreatePipeline": "create_pipeline",
     "StopJob": "stop_job",
 }
-Info = transaction_proto.TransactionInfo
 
 
 class _Rehearsed(Exception):
@@ -61,7 +60,7 @@ class TransactionServicer:
             self._save(info)
         return responses[-1].commit if method == "StartCommit" else Empty()
 
-    def _rehearse(self, info: Info) -> list[transaction_proto.TransactionResponse]:
+    def _rehearse(self, info: transaction_proto.TransactionInfo) -> list[transaction_proto.TransactionResponse]:
         responses: list[transaction_proto.TransactionResponse] = []
         try:
             with self._store.write(info.transaction.id):
@@ -70,7 +69,7 @@ class TransactionServicer:
         except _Rehearsed:
             return responses
 
-    def _perform(self, info: Info) -> list[transaction_proto.TransactionResponse]:
+    def _perform(self, info: transaction_proto.TransactionInfo) -> list[transaction_proto.TransactionResponse]:
         responses = []
         for number, request in enumerate(info.requests, 1):
             field = next(field for field in FIELDS.values() if request.HasField(field))
@@ -85,7 +84,9 @@ class TransactionServicer:
             responses.append(response)
         return responses
 
-    def BatchTransaction(self, request: transaction_proto.BatchTransactionRequest, context: CallContext) -> Info:
+    def BatchTransaction(
+        self, request: transaction_proto.BatchTransactionRequest, context: CallContext
+    ) -> transaction_proto.TransactionInfo:
         info = self._new()
         info.requests.extend(request.requests)
         with self._store.write(info.transaction.id):
@@ -99,10 +100,14 @@ class TransactionServicer:
         self._save(info)
         return info.transaction
 
-    def _new(self) -> Info:
-        return Info(transaction=transaction_proto.Transaction(id=new_id()), started=timestamp(now()))
+    def _new(self) -> transaction_proto.TransactionInfo:
+        return transaction_proto.TransactionInfo(
+            transaction=transaction_proto.Transaction(id=new_id()), started=timestamp(now())
+        )
 
-    def InspectTransaction(self, request: transaction_proto.InspectTransactionRequest, context: CallContext) -> Info:
+    def InspectTransaction(
+        self, request: transaction_proto.InspectTransactionRequest, context: CallContext
+    ) -> transaction_proto.TransactionInfo:
         return self._load(request.transaction.id)
 
     def ListTransaction(
@@ -110,9 +115,13 @@ class TransactionServicer:
     ) -> transaction_proto.TransactionInfos:
         with self._store.read() as connection:
             rows = connection.execute("SELECT info FROM transactions ORDER BY rowid").fetchall()
-        return transaction_proto.TransactionInfos(transaction_info=[Info.FromString(row["info"]) for row in rows])
+        return transaction_proto.TransactionInfos(
+            transaction_info=[transaction_proto.TransactionInfo.FromString(row["info"]) for row in rows]
+        )
 
-    def FinishTransaction(self, request: transaction_proto.FinishTransactionRequest, context: CallContext) -> Info:
+    def FinishTransaction(
+        self, request: transaction_proto.FinishTransactionRequest, context: CallContext
+    ) -> transaction_proto.TransactionInfo:
         with self._store.write(request.transaction.id):
             info = self._load(request.transaction.id)
             responses = self._perform(info)
@@ -131,14 +140,14 @@ class TransactionServicer:
             connection.execute("DELETE FROM transactions")
         return Empty()
 
-    def _load(self, id: str) -> Info:
+    def _load(self, id: str) -> transaction_proto.TransactionInfo:
         with self._store.read() as connection:
             row = connection.execute("SELECT info FROM transactions WHERE id = ?", (id,)).fetchone()
         if row is None:
             raise NotFound(f"transactions {id} not found")
-        return Info.FromString(row["info"])
+        return transaction_proto.TransactionInfo.FromString(row["info"])
 
-    def _save(self, info: Info) -> None:
+    def _save(self, info: transaction_proto.TransactionInfo) -> None:
         with self._store.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO transactions VALUES (?, ?)", (info.transaction.id, info.SerializeToString())

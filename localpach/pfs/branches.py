@@ -79,7 +79,9 @@ class Branches(Repos):
         if row is not None:
             return row["num"]
         with self.store.write() as connection:
-            return connection.execute("INSERT INTO branches (repo, name) VALUES (?, ?)", (repo, branch.name)).lastrowid
+            num = connection.execute("INSERT INTO branches (repo, name) VALUES (?, ?)", (repo, branch.name)).lastrowid
+        assert num is not None
+        return num
 
     def _set_provenance(self, num: int, branch: Branch, upstreams: list[int]) -> None:
         below = self._closure([num], downstream=True)
@@ -101,11 +103,13 @@ class Branches(Repos):
     def _empty_head(self, repo: int, branch: Branch) -> int:
         moment = now()
         with self.store.write() as connection:
-            return connection.execute(
+            num = connection.execute(
                 "INSERT INTO commits (repo, id, branch, origin, description, started, finishing, finished)"
                 " VALUES (?, ?, ?, ?, '', ?, ?, ?)",
                 (repo, self._set_id(repo), branch.name, ORIGIN_AUTO, moment, moment, moment),
             ).lastrowid
+        assert num is not None
+        return num
 
     def _set_id(self, repo: int) -> str:
         """The id of this transaction's commit set, which a repo can have one commit in."""
@@ -160,6 +164,7 @@ class Branches(Repos):
                 " VALUES (?, ?, ?, ?, ?, '', ?)",
                 (row["repo"], self._set_id(row["repo"]), row["name"], row["head"], ORIGIN_AUTO, now()),
             ).lastrowid
+            assert num is not None
             connection.executemany("INSERT INTO commit_provenance VALUES (?, ?)", [(num, up) for up in sorted(wanted)])
             connection.execute("UPDATE branches SET head = ? WHERE num = ?", (num, branch))
             commit = self._record(num).commit

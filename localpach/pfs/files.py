@@ -141,7 +141,7 @@ class Files(Deletion):
             return self.objects.take(file, batch)
         target = file.resolve()
         if not target.is_relative_to(directory.resolve()) or not target.is_file():
-            raise Refused(f"{file.name} in /pfs/out is a link to {os.readlink(file)}: only links to output files work")
+            raise Refused(f"{file.name} in /pfs/out is a link to {file.readlink()}: only links to output files work")
         writer = self.objects.writer(batch)
         with target.open("rb") as stream:
             while chunk := stream.read(1 << 20):

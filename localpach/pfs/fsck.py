@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 
 from localpach.errors import Corrupt
@@ -71,10 +70,8 @@ def collect(pfs: PfsBase) -> int:
             dead = [row for row in rows if row[0].hex() not in kept]
             freed += sum(row[1] for row in dead)
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(row[0],) for row in dead])
-    for folder, _, names in os.walk(pfs.store.root / "objects"):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.basename(folder) + name not in contents:
-                freed += os.path.getsize(path)
-                os.unlink(path)
+    for path in (pfs.store.root / "objects").glob("*/*"):
+        if path.parent.name + path.name not in contents:
+            freed += path.stat().st_size
+            path.unlink()
     return freed

@@ -42,6 +42,7 @@ class Pps(Secrets):
         self._controller = threading.Thread(target=self._control, name="controller", daemon=True)
         self.on_work = self._wanted.set
         self.on_job_over = self._job_over
+        self.on_restart = self._restart_datums
         pfs.new_commit_hooks.append(self.add_job)
         pfs.finished_hooks.append(self._commit_finished)
 
@@ -114,6 +115,12 @@ class Pps(Secrets):
             worker.kill()
         self.logs.wake()
         self._wanted.set()
+
+    def _restart_datums(self, num: int, filters: list[str]) -> None:
+        with self._lock:
+            worker = self._workers.get(num)
+        if worker is not None:
+            worker.restart(filters)
 
     def _control(self) -> None:
         wait: float | None = None

@@ -50,11 +50,19 @@ class DatumRun:
         self._log = log
         self._process: Process | None = None
         self._killed = False
+        self._restarts = 0
 
     def kill(self) -> None:
         """Ends the user's code."""
         self._killed = True
         if self._process is not None:
+            self._process.kill()
+
+    def restart(self, filters: list[str]) -> None:
+        """Starts the user's code once more, if the datum has an input of each path or hash in `filters`."""
+        known = {text for each in self._datum.inputs for text in (each.entry.path, each.entry.hash.hex())}
+        if known.issuperset(filters) and self._process is not None:
+            self._restarts += 1
             self._process.kill()
 
     def run(self) -> Outcome:
@@ -71,12 +79,14 @@ class DatumRun:
             outcome.stats.download_time.CopyFrom(_since(start))
             tries = max(self._spec.details.datum_tries, 1)
             start = time.monotonic()
-            for _ in range(tries):
+            while tries:
+                restarts = self._restarts
                 if self._try(view, list(transform.cmd), list(transform.stdin)):
                     outcome.state = pps_proto.DatumState.SUCCESS
                     break
                 if self._killed:
                     break
+                tries -= restarts == self._restarts
             else:
                 if transform.err_cmd and self._try(view, list(transform.err_cmd), list(transform.err_stdin)):
                     outcome.state = pps_proto.DatumState.RECOVERED
@@ -117,6 +127,7 @@ class DatumRun:
             view=view,
             bundle=self._pps.runtime.bundle_of(transform.image),
             working_dir=transform.working_dir,
+            files=self._pps.secret_files(transform),
             timeout=limit if limit > 0 else None,
             memory=_bytes(self._spec.details.resource_limits.memory),
         )

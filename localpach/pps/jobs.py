@@ -168,6 +168,10 @@ class Jobs(Crons):
             rows = connection.execute("SELECT id FROM jobs WHERE pipeline = ? ORDER BY num", (pipeline,))
             return [row["id"] for row in rows]
 
+    def restart_datums(self, job: pps_proto.Job, filters: list[str]) -> None:
+        """Starts what a job is running once more: the datums that have an input of each path or hash in `filters`."""
+        self.on_restart(self._job_row(job)["num"], filters)
+
     def list_datums(self, request: pps_proto.ListDatumRequest) -> Iterator[pps_proto.DatumInfo]:
         """The datums of a finished job, or those that an input would make now, by id."""
         infos = self._datums_of_input(request.input) if request.HasField("input") else self._datums_of_job(request.job)

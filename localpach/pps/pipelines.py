@@ -166,9 +166,9 @@ class Pipelines(PpsBase):
         for other in others:
             row = self._pipeline_row(other)
             info = self._version(row["num"], row["version"])
-            if info.details.HasField("input"):
-                if any(inputs.branch_of(leaf).repo == repo for leaf in inputs.leaves(info.details.input)):
-                    return True
+            leaves = inputs.leaves(info.details.input) if info.details.HasField("input") else ()
+            if any(inputs.branch_of(leaf).repo == repo for leaf in leaves):
+                return True
         return False
 
     def inspect_pipeline(self, pipeline: pps_proto.Pipeline, details: bool) -> pps_proto.PipelineInfo:

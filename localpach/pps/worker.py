@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import threading
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -55,6 +54,12 @@ class Worker:
         with self._lock:
             for run in self._runs:
                 run.kill()
+
+    def restart(self, filters: list[str]) -> None:
+        """Starts running datums once more: those with an input of each path or hash in `filters`."""
+        with self._lock:
+            for run in self._runs:
+                run.restart(filters)
 
     def run(self) -> None:
         """Does the job to its end."""

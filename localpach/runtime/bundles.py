@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
+import posixpath
 import re
 import shutil
 import tempfile
@@ -120,7 +120,7 @@ class _Builder:
             elif kind == "ENV":
                 self.env.update((key, self._expand(text)) for key, text in _pairs(value))
             elif kind == "WORKDIR":
-                self.working_dir = os.path.normpath(os.path.join(self.working_dir, self._expand(value)))
+                self.working_dir = posixpath.normpath(posixpath.join(self.working_dir, self._expand(value)))
             elif kind in ("COPY", "ADD"):
                 self._copy(value, kind)
 
@@ -133,7 +133,7 @@ class _Builder:
         if any(word.startswith("--from") for word in words):
             raise Refused(f"{kind} {value}: a bundle can't copy from other images; copy from the build context")
         *sources, target = [self._expand(word) for word in words if not word.startswith("--")]
-        place = os.path.normpath(os.path.join(self.working_dir, target))
+        place = posixpath.normpath(posixpath.join(self.working_dir, target))
         top = Path("/") / place.split("/")[1]
         if place == "/" or (top.exists() and top.name not in {item.name for item in self._files.iterdir()}):
             raise Refused(f"{kind} {value}: {top} exists on this machine; copy into a top-level folder of its own")
@@ -171,7 +171,7 @@ def _ignored(context: Path) -> list[str]:
 
 
 def _pairs(value: str) -> list[tuple[str, str]]:
-    if "=" not in value.split()[0]:
+    if "=" not in value.split(maxsplit=1)[0]:
         key, _, text = value.partition(" ")
         return [(key, text)]
     return re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", value)

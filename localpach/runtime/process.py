@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from localpach.errors import Refused
 from localpach.runtime.bundles import Bundle, Bundles
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
@@ -26,7 +27,8 @@ log = logging.getLogger("localpach")
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to run. `view` is the folder that appears as `/pfs`: all of it read-only but `out`. Memory is in bytes."""
+    """What to run. `view` is the folder that appears as `/pfs`: all of it read-only but `out`; `files` are small
+    ones to be found at absolute paths. Memory is in bytes."""
 
     cmd: list[str]
     stdin: str
@@ -36,6 +38,7 @@ class ProcessSpec:
     working_dir: str = ""
     timeout: float | None = None
     memory: int | None = None
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,21 @@ class ProcessRuntime:
             " or serve with `--missing-image host` to use this machine's programs"
         )
 
+    def _lay_files(self, spec: ProcessSpec) -> dict[str, str]:
+        """Writes a spec's small files; gives where their top-level folders are."""
+        folder = spec.view.with_name("files")
+        places = {}
+        for path, text in spec.files.items():
+            if (Path("/") / _top(path).strip("/")).exists():
+                raise Refused(
+                    f"transform.secrets: {_top(path)} exists on this machine; mount it in a folder of its own"
+                )
+            place = folder / path.strip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+            places[_top(path)] = str(folder / _top(path).strip("/"))
+        return places
+
     def start(self, spec: ProcessSpec, on_line: Callable[[str], None]) -> Process:
         """Starts a command; each line of its output goes to `on_line`, from another thread."""
         env = {"PATH": _path(), "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
@@ -93,6 +111,7 @@ class ProcessRuntime:
         places = {"/pfs": str(spec.view)}
         if spec.bundle:
             places.update({f"/{name}": str(spec.bundle.root / name) for name in spec.bundle.top_level})
+        places.update(self._lay_files(spec))
         request: dict[str, object] = {"cmd": spec.cmd, "env": env, "cwd": cwd, "new_root": None, "binds": []}
         stdin = spec.stdin
         if self.is_sandboxed:
@@ -109,6 +128,10 @@ class ProcessRuntime:
             }
             stdin = _replace(stdin, places)
         return Process(request, stdin, on_line, spec.timeout, spec.memory)
+
+
+def _top(path: str) -> str:
+    return "/" + path.split("/")[1]
 
 
 def _path() -> str:

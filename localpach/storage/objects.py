@@ -102,9 +102,9 @@ class Objects:
             file.unlink()
             return ref
         place.parent.mkdir(exist_ok=True)
-        os.chmod(file, 0o444)
+        file.chmod(0o444)
         _sync(file)
-        os.replace(file, place)
+        file.replace(place)
         _sync(place.parent)
         _sync(self._folder)
         return ref

@@ -56,7 +56,7 @@ EMPTY = Dir("", 0)
 
 
 class Trees:
-    """Reads and writes nodes. A node is a leaf (`[row, …]`) or, above many leaves, `{"leaves": [[first, key, size], …]}`."""
+    """Reads and writes nodes: a leaf is `[row, …]`; above many leaves stands `{"leaves": [[first, key, size], …]}`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
