@@ -156,7 +156,8 @@ def gradients(
         flow = tf.concat(traces[n].outputs[1:], 0)
     top = flow if masks is None else flow * masks[-1]
     loss, d_flow, d_softmax = softmax_gradients(top, weights.softmax, targets, batch)
-    d_kernels, d_biases = [], []
+    d_kernels: list[Tensor] = []
+    d_biases: list[Tensor] = []
     for n in reversed(range(len(traces))):
         d_flow = d_flow if masks is None else d_flow * masks[n + 1]
         d_flow, d_kernel, d_bias = layer_backward(traces[n], inputs[n], weights.kernels[n], d_flow)
@@ -176,3 +177,41 @@ def global_norm(grads: Weights, x: Tensor) -> Tensor:
         squares += tf.reduce_sum(part * part)
     flat = tf.reshape(grads.softmax, [1, -1])
     return tf.sqrt(squares + tf.matmul(flat, flat, transpose_b=True)[0, 0])
+
+
+def clipped_step(
+    config: Config, weights: Weights, state: State, x: Tensor, y: Tensor, rate: Tensor, seed: tuple[int, Tensor]
+) -> tuple[Weights, State, Tensor]:
+    """One step of stochastic gradient descent with the gradient's norm clipped; `seed` is that of dropout's masks."""
+    masks = dropout_masks(config, seed) if config.keep < 1 else None
+    loss, after, grads = gradients(weights, state, x, y, masks)
+    step = rate * tf.minimum(1.0, config.max_norm / global_norm(grads, x))
+    rows = tf.reshape(x, [-1, 1])
+    fresh = Weights(
+        tf.tensor_scatter_nd_sub(weights.embedding, rows, grads.embedding * step),
+        tuple(kernel - step * grad for kernel, grad in zip(weights.kernels, grads.kernels, strict=True)),
+        tuple(bias - step * grad for bias, grad in zip(weights.biases, grads.biases, strict=True)),
+        weights.softmax - step * grads.softmax,
+    )
+    return fresh, after, loss
+
+
+def dropout_masks(config: Config, seed: tuple[int, Tensor]) -> Tensor:
+    """[layers + 1, N, H] factors: 1/keep for what dropout keeps, 0 for the rest."""
+    shape = [config.layers + 1, config.steps * config.batch, config.hidden]
+    kept = tf.random.stateless_uniform(shape, tf.stack([seed[0], seed[1]])) < config.keep
+    return tf.cast(kept, tf.float32) / config.keep
+
+
+def evaluate_segment(weights: Weights, state: State, x: Tensor, y: Tensor) -> tuple[State, Tensor]:
+    """The state after [T, B] inputs, and the cross-entropy of each target, [T·B]."""
+    flow = tf.gather(weights.embedding, tf.reshape(x, [-1]))
+    cells, outputs = [], []
+    for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
+        trace = layer_forward(flow, kernel, bias, state.cells[n], state.outputs[n], x.shape[0])
+        cells.append(trace.cells[-1])
+        outputs.append(trace.outputs[-1])
+        flow = tf.concat(trace.outputs[1:], 0)
+    logits = flow @ weights.softmax[:-1] + weights.softmax[-1]
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.reshape(y, [-1]), logits)
+    return State(tuple(cells), tuple(outputs)), losses

@@ -40,7 +40,7 @@ class PpsServicer:
     ) -> Iterator[pps_proto.PipelineInfo]:
         pipeline = request.pipeline if request.HasField("pipeline") else None
         projects = [project.name for project in request.projects]
-        infos = self._pps.list_pipelines(pipeline, projects, request.history, request.details)
+        infos = self._pps.list_pipelines(pipeline, projects, request.history)
         yield from filter(_jq(request.jqFilter), infos)
 
     def DeletePipeline(self, request: pps_proto.DeletePipelineRequest, context: CallContext) -> Empty:

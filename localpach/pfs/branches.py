@@ -91,6 +91,7 @@ class Branches(Repos):
                     f'branch "{self._branch_of(upstream)}" cannot be both in "{branch}"\'s provenance and subvenance'
                 )
         with self.store.write() as connection:
+            self.store.transaction.reordered.add(num)
             connection.execute("DELETE FROM branch_provenance WHERE branch = ?", (num,))
             rows = [(num, upstream) for upstream in dict.fromkeys(upstreams)]
             connection.executemany("INSERT INTO branch_provenance VALUES (?, ?)", rows)
@@ -150,14 +151,18 @@ class Branches(Repos):
         with self.store.write() as connection:
             row = connection.execute("SELECT * FROM branches WHERE num = ?", (branch,)).fetchone()
             heads = connection.execute(
-                "SELECT b.head FROM branch_provenance p JOIN branches b ON b.num = p.upstream WHERE p.branch = ?",
+                "SELECT b.head, b.num FROM branch_provenance p JOIN branches b ON b.num = p.upstream WHERE p.branch = ?"
+                " ORDER BY p.rowid",
                 (branch,),
             ).fetchall()
             if row is None or not heads:
                 return
-            wanted = {head["head"] for head in heads} - {None}
+            # The first commit names its provenance in the order in which the branch was given it, later ones by name.
+            if branch not in self.store.transaction.reordered:
+                heads.sort(key=lambda head: str(self._branch_of(head["num"])))
+            wanted = {head["head"]: None for head in heads if head["head"]}
             query = "SELECT upstream FROM commit_provenance WHERE commit_num = ?"
-            if row["head"] and wanted == {up["upstream"] for up in connection.execute(query, (row["head"],))}:
+            if row["head"] and wanted.keys() == {up["upstream"] for up in connection.execute(query, (row["head"],))}:
                 return
             num = connection.execute(
                 "INSERT INTO commits (repo, id, branch, parent, origin, description, started)"
@@ -165,7 +170,7 @@ class Branches(Repos):
                 (row["repo"], self._set_id(row["repo"]), row["name"], row["head"], ORIGIN_AUTO, now()),
             ).lastrowid
             assert num is not None
-            connection.executemany("INSERT INTO commit_provenance VALUES (?, ?)", [(num, up) for up in sorted(wanted)])
+            connection.executemany("INSERT INTO commit_provenance VALUES (?, ?)", [(num, up) for up in wanted])
             connection.execute("UPDATE branches SET head = ? WHERE num = ?", (num, branch))
             commit = self._record(num).commit
             if commit.repo.type == USER and self._has_spec(branch):

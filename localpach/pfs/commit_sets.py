@@ -58,7 +58,7 @@ class CommitSets(Commits):
             yield self.wait_for_commit(record.commit, pfs_proto.FINISHED, context)
 
     def commit_sets(self, project: str) -> Iterator[tuple[str, list[CommitRecord]]]:
-        """Id and commits of each set that has commits in a project, newest first."""
+        """Id and commits, with provenance, of each set that has commits in a project, newest first."""
         with self.store.read() as connection:
             rows = connection.execute(
                 "SELECT c.id, max(c.num) AS newest FROM commits c JOIN repos r ON r.num = c.repo"
@@ -66,10 +66,7 @@ class CommitSets(Commits):
                 (project, project),
             ).fetchall()
         for row in rows:
-            yield (
-                row["id"],
-                [each for each in self._in_order(self._nums_of_set(row["id"])) if each.commit.id == row["id"]],
-            )
+            yield row["id"], self._in_order(self._nums_of_set(row["id"]))
 
     def squash_commit_set(self, id: str) -> None:
         """Removes the commits of a set whose content lives on in children."""

@@ -176,12 +176,12 @@ class Commits(Branches):
 
     def _provenance(self, num: int) -> list[int]:
         with self.store.read() as connection:
-            query = "SELECT upstream FROM commit_provenance WHERE commit_num = ? ORDER BY upstream"
+            query = "SELECT upstream FROM commit_provenance WHERE commit_num = ? ORDER BY rowid"
             return [row["upstream"] for row in connection.execute(query, (num,))]
 
     def direct_provenance(self, record: CommitRecord) -> list[CommitRecord]:
         """The commits that a commit was made from."""
-        return sorted((self._record(num) for num in self._provenance(record.num)), key=lambda each: str(each.commit))
+        return [self._record(num) for num in self._provenance(record.num)]
 
     def list_commits(self, repo: Repo, page: Page) -> Iterator[CommitRecord]:
         """Commits of a repo, newest first; with `until` its line of ancestors down to `since`, that one left out."""

@@ -62,7 +62,9 @@ class Deletion(CommitSets):
     def delete_repos(self, projects: list[str], all: bool, force: bool = False) -> list[Repo]:
         """Deletes the repos of some projects, or all; what pipelines own stays. Gives the repos that went."""
         with self.store.write() as connection:
-            rows = connection.execute("SELECT project, name, type FROM repos WHERE type = 'user' ORDER BY num DESC")
+            rows = connection.execute(
+                "SELECT project, name, type FROM repos WHERE type = 'user' ORDER BY created DESC, project, name"
+            )
             chosen = [Repo(*row) for row in rows.fetchall() if all or row["project"] in projects]
             doomed = [repo for repo in chosen if not self._is_pipeline_output(repo)]
             for repo in doomed:

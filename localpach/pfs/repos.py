@@ -69,7 +69,7 @@ class Repos(PfsBase):
                 return
             connection.execute(
                 "INSERT INTO repos (project, name, type, description, created) VALUES (?, ?, ?, ?, ?)",
-                (*repo, description, now()),
+                (*repo, description, self.store.transaction.moment),
             )
 
     def repo_exists(self, repo: Repo) -> bool:
@@ -85,12 +85,13 @@ class Repos(PfsBase):
             row = connection.execute("SELECT * FROM repos WHERE num = ?", (self._repo_num(repo),)).fetchone()
             info = self._info(connection, row)
             info.details.size_bytes = info.size_bytes_upper_bound
+            info.ClearField("size_bytes_upper_bound")
             return info
 
     def repo_infos(self, type: str, projects: list[str]) -> list[pfs_proto.RepoInfo]:
-        """Newest first; all types and projects where none is named."""
+        """Newest first, those of one transaction by name; all types and projects where none is named."""
         with self.store.read() as connection:
-            rows = connection.execute("SELECT * FROM repos ORDER BY num DESC").fetchall()
+            rows = connection.execute("SELECT * FROM repos ORDER BY created DESC, project, name, type").fetchall()
             return [
                 self._info(connection, row)
                 for row in rows

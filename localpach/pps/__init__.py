@@ -4,7 +4,6 @@ one job, a datum one datum of it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -43,6 +42,7 @@ class Pps(Secrets):
         self.on_work = self._wanted.set
         self.on_job_over = self._job_over
         self.on_restart = self._restart_datums
+        self.status_of = self._status_of
         pfs.new_commit_hooks.append(self.add_job)
         pfs.finished_hooks.append(self._commit_finished)
 
@@ -116,6 +116,11 @@ class Pps(Secrets):
         self.logs.wake()
         self._wanted.set()
 
+    def _status_of(self, num: int, worker_id: str) -> list[pps_proto.WorkerStatus]:
+        with self._lock:
+            worker = self._workers.get(num)
+        return worker.status(worker_id) if worker is not None else []
+
     def _restart_datums(self, num: int, filters: list[str]) -> None:
         with self._lock:
             worker = self._workers.get(num)
@@ -174,12 +179,6 @@ class Pps(Secrets):
                 self._workers.pop(worker.num, None)
                 self._threads.discard(threading.current_thread())
             self._wanted.set()
-
-    def worker_id(self, info: pps_proto.PipelineInfo) -> str:
-        """The name of the one worker that a pipeline has here, in the form of Pachyderm's pods."""
-        name = f"{info.pipeline.project.name}-{info.pipeline.name}".lower().replace("_", "-")
-        mark = hashlib.sha256(info.spec_commit.id.encode()).hexdigest()
-        return f"{name}-v{info.version}-{''.join('bcdfghjklmnpqrst'[int(digit, 16)] for digit in mark[:5])}"
 
     def expand(self, glob: str, template: str, path: str) -> str:
         """A join or group key of a path."""

@@ -41,6 +41,7 @@ class PpsBase:
         self.root = root
         self.on_work: Callable[[], None] = lambda: None
         self.on_job_over: Callable[[int], None] = lambda num: None
+        self.status_of: Callable[[int, str], list[pps_proto.WorkerStatus]] = lambda num, worker_id: []
         self.on_restart: Callable[[int, list[str]], None] = lambda num, filters: None
 
     def _find_pipeline(self, pipeline: pps_proto.Pipeline) -> sqlite3.Row | None:

@@ -58,6 +58,4 @@ class Crons(Pipelines):
 
 
 def _crons(info: pps_proto.PipelineInfo) -> list[pps_proto.CronInput]:
-    if not info.details.HasField("input"):
-        return []
-    return [leaf.cron for leaf in inputs.leaves(info.details.input) if leaf.HasField("cron")]
+    return [leaf.cron for leaf in inputs.leaves_of(info) if leaf.HasField("cron")]

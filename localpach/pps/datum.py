@@ -14,7 +14,9 @@ from google.protobuf.duration_pb2 import Duration
 from python_pachyderm.service import pps_proto
 
 from localpach.names import USER
+from localpach.pps.base import moment
 from localpach.pps.inputs import Datum
+from localpach.pps.specs import worker_id
 from localpach.runtime.process import Ended, Process, ProcessSpec
 
 if TYPE_CHECKING:
@@ -51,12 +53,21 @@ class DatumRun:
         self._process: Process | None = None
         self._killed = False
         self._restarts = 0
+        self._started = moment()
 
     def kill(self) -> None:
         """Ends the user's code."""
         self._killed = True
         if self._process is not None:
             self._process.kill()
+
+    def status(self, worker_id: str) -> pps_proto.WorkerStatus:
+        """Since when the datum runs, and what is in it."""
+        status = pps_proto.WorkerStatus(worker_id=worker_id, job_id=self._job.job.id)
+        status.datum_status.started.CopyFrom(self._started)
+        for each in self._datum.inputs:
+            status.datum_status.data.add(path=each.entry.path, hash=each.entry.hash)
+        return status
 
     def restart(self, filters: list[str]) -> None:
         """Starts the user's code once more, if the datum has an input of each path or hash in `filters`."""
@@ -153,7 +164,7 @@ class DatumRun:
             "PACH_OUTPUT_COMMIT_ID": job.job.id,
             "PPS_PIPELINE_NAME": job.job.pipeline.name,
             "PPS_PROJECT_NAME": job.job.pipeline.project.name,
-            "PPS_POD_NAME": self._pps.worker_id(self._spec),
+            "PPS_POD_NAME": worker_id(self._spec),
             "PPS_SPEC_COMMIT": self._spec.spec_commit.id,
         }
         for each in self._datum.inputs:

@@ -73,6 +73,12 @@ def leaves(input: pps_proto.Input) -> Iterator[pps_proto.Input]:
             yield from leaves(each)
 
 
+def leaves_of(info: pps_proto.PipelineInfo) -> Iterator[pps_proto.Input]:
+    """The pfs and cron inputs of a pipeline, which may have none."""
+    if info.details.HasField("input"):
+        yield from leaves(info.details.input)
+
+
 def complete(input: pps_proto.Input, pipeline: pps_proto.Pipeline, created: Timestamp) -> None:
     """Fills in what a spec leaves out."""
     for leaf in leaves(input):

@@ -45,7 +45,9 @@ class Jobs(Crons):
     def _job_info(self, row: sqlite3.Row, details: bool) -> pps_proto.JobInfo:
         info = pps_proto.JobInfo.FromString(row["info"])
         if details:
-            info.details.CopyFrom(specs.job_details(self._version(row["pipeline"], row["version"]), row["id"]))
+            spec = self._version(row["pipeline"], row["version"])
+            info.details.CopyFrom(specs.job_details(spec, row["id"]))
+            info.details.worker_status.extend(self.status_of(row["num"], specs.worker_id(spec)))
         return info
 
     def inspect_job(
@@ -204,8 +206,9 @@ class Jobs(Crons):
         completed.CopyFrom(input)
         inputs.complete(completed, pps_proto.Pipeline(), moment())
         for leaf in inputs.leaves(completed):
-            if not leaf.HasField("cron") and not self.pfs.repo_exists(inputs.branch_of(leaf).repo):
-                raise NotFound(f"repo {inputs.branch_of(leaf).repo} not found")
+            branch = inputs.branch_of(leaf)
+            if not self.pfs.branch_exists(branch):
+                raise Refused(f'branch "{branch.name}" not found in repo {branch.repo}')
         heads = {branch: self.pfs.head_record(branch) for branch in map(inputs.branch_of, inputs.leaves(completed))}
         for datum in inputs.datums(self.pfs, completed, heads.get):
             yield pps_proto.DatumInfo(
@@ -222,7 +225,7 @@ class Jobs(Crons):
                 commit = self.pfs.commit_info(Commit(output._replace(type=META), datum.job.id))
                 info.pfs_state.CopyFrom(pfs_proto.File(commit=commit_proto(commit), path=f"/pfs/{datum.id}"))
                 return info
-        raise NotFound(f"datum {datum.id} not found in job {full_name(datum.job.pipeline)}@{datum.job.id}")
+        raise Refused(f"datum {datum.id} not found in job {full_name(datum.job.pipeline)}@{datum.job.id}")
 
 
 def _is_past(info: pps_proto.JobInfo, request: pps_proto.ListJobRequest) -> bool:

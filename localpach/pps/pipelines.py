@@ -12,6 +12,8 @@ from localpach.names import DEFAULT_PROJECT, META, SPEC, Branch, Commit, Repo
 from localpach.pps import inputs, specs
 from localpach.pps.base import PpsBase, full_name, moment
 
+CHANGED = "(SELECT max(v.rowid) FROM pipeline_versions v WHERE v.pipeline = pipelines.num)"
+
 
 class Pipelines(PpsBase):
     """All pipelines. The versions of one are kept, the newest counts."""
@@ -58,7 +60,7 @@ class Pipelines(PpsBase):
 
     def _make_repos(self, info: pps_proto.PipelineInfo, repo: Repo) -> None:
         name = full_name(info.pipeline)
-        for leaf in inputs.leaves(info.details.input) if info.details.HasField("input") else ():
+        for leaf in inputs.leaves_of(info):
             branch = inputs.branch_of(leaf)
             if leaf.HasField("cron"):
                 if not self.pfs.repo_exists(branch.repo):
@@ -82,7 +84,7 @@ class Pipelines(PpsBase):
         if not info.details.HasField("input"):
             return
         repo = specs.output_repo(info.pipeline)
-        provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves(info.details.input)]
+        provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves_of(info)]
         provenance.append(Branch(repo._replace(type=SPEC), "master"))
         for each in (repo, repo._replace(type=META)):
             branch = Branch(each, info.details.output_branch)
@@ -94,7 +96,7 @@ class Pipelines(PpsBase):
     def _start_ticks(self, num: int, info: pps_proto.PipelineInfo) -> None:
         with self.store.write() as connection:
             connection.execute("DELETE FROM ticks WHERE pipeline = ?", (num,))
-            for leaf in inputs.leaves(info.details.input) if info.details.HasField("input") else ():
+            for leaf in inputs.leaves_of(info):
                 if leaf.HasField("cron"):
                     start = leaf.cron.start.seconds * 1_000_000 + leaf.cron.start.nanos // 1000
                     connection.execute("INSERT INTO ticks VALUES (?, ?, ?)", (num, leaf.cron.name, start))
@@ -138,12 +140,16 @@ class Pipelines(PpsBase):
                 return
             repo = specs.output_repo(pipeline)
             self._stop_jobs(row["num"], "the pipeline was deleted")
-            self._set_provenance(self._version(row["num"], row["version"]), attached=False)
+            info = self._version(row["num"], row["version"])
+            self._set_provenance(info, attached=False)
             if keep_repo:
                 for type in (META, SPEC):
                     self.pfs.delete_repo(repo._replace(type=type), force, owned=True)
             else:
                 self.pfs.delete_repo(repo, force, owned=True)
+            for leaf in inputs.leaves_of(info):
+                if leaf.HasField("cron"):
+                    self.pfs.delete_repo(inputs.branch_of(leaf).repo, force)
             connection.execute("DELETE FROM pipelines WHERE num = ?", (row["num"],))
 
     def delete_pipelines(
@@ -151,7 +157,7 @@ class Pipelines(PpsBase):
     ) -> list[pps_proto.Pipeline]:
         """Deletes the pipelines of some projects, or all, downstream ones first; gives the names."""
         with self.store.write() as connection:
-            rows = connection.execute("SELECT project, name FROM pipelines ORDER BY num DESC").fetchall()
+            rows = connection.execute(f"SELECT project, name FROM pipelines ORDER BY {CHANGED} DESC").fetchall()
             left = [_pipeline(row) for row in rows if all or row["project"] in projects]
             names = list(left)
             while left:
@@ -166,8 +172,7 @@ class Pipelines(PpsBase):
         for other in others:
             row = self._pipeline_row(other)
             info = self._version(row["num"], row["version"])
-            leaves = inputs.leaves(info.details.input) if info.details.HasField("input") else ()
-            if any(inputs.branch_of(leaf).repo == repo for leaf in leaves):
+            if any(inputs.branch_of(leaf).repo == repo for leaf in inputs.leaves_of(info)):
                 return True
         return False
 
@@ -178,15 +183,18 @@ class Pipelines(PpsBase):
         row = self._pipeline_row(plain)
         version = row["version"] - (len(pipeline.name) - len(plain.name))
         if version < 1:
-            raise NotFound(f'pipeline "{full_name(plain)}" has no version {version}: it has {row["version"]}')
+            raise Refused(
+                f'pipeline "{full_name(plain)}" has only {row["version"]} versions,'
+                f" not enough to find ancestor {row['version'] - version}"
+            )
         return self._shown(row, version, details, workers=True)
 
     def list_pipelines(
-        self, pipeline: pps_proto.Pipeline | None, projects: list[str], history: int, details: bool
+        self, pipeline: pps_proto.Pipeline | None, projects: list[str], history: int
     ) -> Iterator[pps_proto.PipelineInfo]:
-        """Newest first, each with as many older versions as `history` says (-1: all)."""
+        """Last changed first, each with as many older versions as `history` says (-1: all)."""
         with self.store.read() as connection:
-            rows = connection.execute("SELECT * FROM pipelines ORDER BY num DESC").fetchall()
+            rows = connection.execute(f"SELECT * FROM pipelines ORDER BY {CHANGED} DESC").fetchall()
         for row in rows:
             if pipeline is not None and (row["project"], row["name"]) != (
                 pipeline.project.name or DEFAULT_PROJECT,
@@ -197,7 +205,7 @@ class Pipelines(PpsBase):
                 continue
             oldest = 1 if history < 0 else max(row["version"] - history, 1)
             for version in range(row["version"], oldest - 1, -1):
-                yield self._shown(row, version, details, workers=False)
+                yield self._shown(row, version, details=True, workers=False)
 
     def _shown(self, row: sqlite3.Row, version: int, details: bool, workers: bool) -> pps_proto.PipelineInfo:
         info = self._version(row["num"], version)

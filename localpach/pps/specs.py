@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -152,3 +153,10 @@ def job_details(info: pps_proto.PipelineInfo, job_id: str) -> pps_proto.JobInfo.
         for leaf in inputs.leaves(details.input):
             (leaf.pfs if leaf.HasField("pfs") else leaf.cron).commit = job_id
     return details
+
+
+def worker_id(info: pps_proto.PipelineInfo) -> str:
+    """The name of the one worker that a pipeline has here, in the form of Pachyderm's pods."""
+    name = f"{info.pipeline.project.name}-{info.pipeline.name}".lower().replace("_", "-")
+    mark = hashlib.sha256(info.spec_commit.id.encode()).hexdigest()
+    return f"{name}-v{info.version}-{''.join('bcdfghjklmnpqrst'[int(digit, 16)] for digit in mark[:5])}"

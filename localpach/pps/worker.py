@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import threading
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 from python_pachyderm.service import pps_proto
 
 from localpach.errors import LocalpachError
@@ -22,6 +23,7 @@ from localpach.pps.base import moment
 from localpach.pps.datum import DatumRun, Outcome
 from localpach.pps.inputs import Datum, datums
 from localpach.pps.jobs import data_of
+from localpach.pps.specs import worker_id
 
 if TYPE_CHECKING:
     from localpach.pps import Pps
@@ -60,6 +62,12 @@ class Worker:
         with self._lock:
             for run in self._runs:
                 run.restart(filters)
+
+    def status(self, worker_id: str) -> list[pps_proto.WorkerStatus]:
+        """What runs right now, a worker status for each datum."""
+        with self._lock:
+            runs = list(self._runs)
+        return [run.status(worker_id) for run in runs]
 
     def run(self) -> None:
         """Does the job to its end."""
@@ -131,11 +139,11 @@ class Worker:
         failed: list[str] = []
         for phase in (new, changed):
             self._run_all(phase, failed)
-        for text in ("started process datum set task", "finished process datum set task"):
-            self._log(pps_proto.LogMessage(message=text))
         if failed:
             self._end(pps_proto.JOB_FAILURE, f"datum {failed[0]} failed")
             return
+        for text in ("started process datum set task", "finished process datum set task"):
+            self._log(pps_proto.LogMessage(message=text))
         with self.pps.store.write():
             self._check_alive()
             info = self._change(lambda info: setattr(info, "state", pps_proto.JOB_FINISHING))
@@ -270,7 +278,7 @@ class Worker:
                         "INSERT OR REPLACE INTO datums VALUES (?, ?, ?, ?, ?)",
                         (self.num, outcome.datum.id, hashed, info.state, info.SerializeToString()),
                     )
-                    text = MessageToJson(info, preserving_proto_field_name=True, indent=None).encode()
+                    text = json.dumps(_meta(info, outcome.datum, hashed)).encode()
                     self.pps.pfs.put(meta, f"/meta/{outcome.datum.id}/meta", text, outcome.datum.id)
                 self._change(lambda info: _count(info, outcomes))
         finally:
@@ -290,11 +298,25 @@ class Worker:
         message.project_name = self._info.job.pipeline.project.name
         message.pipeline_name = self._info.job.pipeline.name
         message.job_id = self._info.job.id
-        message.worker_id = self.pps.worker_id(self._spec)
+        message.worker_id = worker_id(self._spec)
         self.pps.logs.write(self._pipeline, message)
 
     def _master_log(self, text: str) -> None:
         self._log(pps_proto.LogMessage(message=text, master=True))
+
+
+def _meta(info: pps_proto.DatumInfo, datum: Datum, hashed: str) -> dict[str, object]:
+    """What Pachyderm's workers keep of a datum."""
+    return {
+        "job": MessageToDict(info.datum.job),
+        "inputs": [
+            {"fileInfo": MessageToDict(data), "name": each.name, "branch": each.branch.name}
+            for data, each in zip(info.data, datum.inputs, strict=True)
+        ],
+        "hash": hashed,
+        "stats": MessageToDict(info.stats),
+        "imageId": info.image_id,
+    }
 
 
 def _count(info: pps_proto.JobInfo, outcomes: list[Outcome]) -> None:

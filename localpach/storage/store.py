@@ -31,11 +31,14 @@ class CallContext(Protocol):
 
 
 class Transaction:
-    """What one outermost `Store.write()` has gathered."""
+    """What one outermost `Store.write()` has gathered: its time in microseconds, the branches that commits may have to
+    follow on, and those whose provenance it has set."""
 
     def __init__(self) -> None:
         self.commit_set = new_id()
+        self.moment = time.time_ns() // 1000
         self.touched: set[int] = set()
+        self.reordered: set[int] = set()
         self.after: list[Callable[[], None]] = []
 
 

@@ -1,0 +1,145 @@
+"""From a folder of scripts to three splits of word ids."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.configs import Config
+from model.scripts import EOS, UNKNOWN, Line, Scene, flatten, read_script
+
+SPLITS = ("train", "valid", "test")
+HELD_OUT = 0.05  # share of the tokens in each of valid and test
+SELDOM = 2  # a word seen less often in training is <unk>
+Ids = NDArray[np.int32]
+
+
+class CorpusError(Exception):
+    """The data can't be trained on."""
+
+
+class Corpus(NamedTuple):
+    """Word ids of each split, and the word of each id."""
+
+    train: Ids
+    valid: Ids
+    test: Ids
+    words: list[str]
+
+
+def read_corpus(folder: Path, seed: int) -> Corpus:
+    """Reads `ptb.{train,valid,test}.txt` as they stand, or else splits the scripts in `folder` by whole scenes.
+
+    Raises:
+        CorpusError: there is no text.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    classic = {path.name: path for path in files if path.name.startswith("ptb.")}
+    if all(f"ptb.{split}.txt" in classic for split in SPLITS):
+        texts = [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS]
+        return _number(texts, seldom=1)
+    scenes = [scene for path in files for scene in read_script(path.read_text(encoding="utf-8-sig"))]
+    if not scenes:
+        raise CorpusError(f"{folder} holds no text to train on: commit scripts to it first")
+    return _number([list(flatten(part)) for part in split_scenes(scenes, seed)], SELDOM)
+
+
+def _read_tokens(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8-sig").replace("\n", f" {EOS} ").split()
+
+
+def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:
+    """Train, valid and test lines: whole scenes, drawn by `seed`.
+
+    A line that stands in train is left out of valid and test, and one that stands in valid out of test, so that no
+    line of them has been seen before; a speaker's name goes on with what is left of the speech.
+    """
+    order = list(range(len(scenes)))
+    random.Random(seed).shuffle(order)
+    sizes = [sum(len(line.tokens) for line in scene) for scene in scenes]
+    quota = HELD_OUT * sum(sizes)
+    chosen: list[list[int]] = [[], [], []]
+    filled = [0.0, 0.0]
+    for number in order:
+        held = next((k for k in (0, 1) if filled[k] < quota and len(scenes) > 2), None)
+        if held is None:
+            chosen[0].append(number)
+        else:
+            filled[held] += sizes[number]
+            chosen[held + 1].append(number)
+    parts = [[line for number in sorted(numbers) for line in scenes[number]] for numbers in chosen]
+    seen: set[tuple[str, ...]] = set()
+    for place, part in enumerate(parts):
+        if place:
+            parts[place] = _unseen(part, seen)
+        seen.update(line.tokens for line in part)
+    return parts
+
+
+def _unseen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:
+    kept = []
+    speaker: tuple[str, ...] = ()
+    for line in lines:
+        speaker = line.speaker or speaker
+        if line.tokens not in seen:
+            kept.append(Line(speaker, line.tokens))
+            speaker = ()
+    return kept
+
+
+def _number(texts: list[list[str]], seldom: int) -> Corpus:
+    """Ids by falling frequency in training, then by name."""
+    counts = Counter(texts[0])
+    known = [word for word, count in counts.items() if count >= seldom or word == UNKNOWN]
+    if UNKNOWN not in counts and any(word not in counts or counts[word] < seldom for text in texts for word in text):
+        counts[UNKNOWN] = sum(count for count in counts.values() if count < seldom)
+        known.append(UNKNOWN)
+    words = sorted(known, key=lambda word: (-counts[word], word))
+    ids = {word: number for number, word in enumerate(words)}
+    unknown = ids.get(UNKNOWN, 0)
+    arrays = [np.array([ids.get(word, unknown) for word in text], np.int32) for text in texts]
+    return Corpus(*arrays, words)
+
+
+def check_size(corpus: Corpus, config: Config) -> None:
+    """Raises CorpusError where a split is too short for a config."""
+    need = config.batch * config.steps + 1
+    for split, ids, least in (("train", corpus.train, need), ("valid", corpus.valid, 2), ("test", corpus.test, 2)):
+        if len(ids) < least:
+            raise CorpusError(
+                f"the corpus is too small for the {config.name} model: its {split} split has {len(ids)} tokens and "
+                f"{least} are needed; commit more scripts or choose a smaller model"
+            )
+
+
+def training_batches(ids: Ids, config: Config) -> tuple[Ids, Ids]:
+    """Inputs and targets as [segments, steps, batch]: the text as `batch` streams read side by side (Zaremba 2014)."""
+    length = len(ids) // config.batch
+    streams = ids[: length * config.batch].reshape(config.batch, length)
+    segments = (length - 1) // config.steps
+    span = segments * config.steps
+    shape = (config.batch, segments, config.steps)
+    x = streams[:, :span].reshape(shape).transpose(1, 2, 0)
+    y = streams[:, 1 : span + 1].reshape(shape).transpose(1, 2, 0)
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+
+
+def evaluation_batches(ids: Ids, first: int, batch: int, steps: int) -> tuple[Ids, Ids, NDArray[np.float32]]:
+    """Inputs, targets and weights as [segments, steps, batch], in which every token is a target of weight 1 just once.
+
+    The first token is predicted from `first`, all others from the one before them; streams are padded with weight 0.
+    """
+    segments = -(-len(ids) // (batch * steps))
+    padded = segments * steps * batch
+    y = np.zeros(padded, np.int32)
+    y[: len(ids)] = ids
+    x = np.concatenate([[first], y[:-1]]).astype(np.int32)
+    weight = (np.arange(padded) < len(ids)).astype(np.float32)
+    shape = (batch, segments, steps)
+    return tuple(np.ascontiguousarray(part.reshape(shape).transpose(1, 2, 0)) for part in (x, y, weight))  # type: ignore[return-value]
