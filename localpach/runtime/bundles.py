@@ -14,7 +14,6 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
@@ -105,7 +104,7 @@ class _Builder:
         self._context = context
         self._files = files
         self._args: dict[str, str] = {}
-        self._ignored = _ignored(context)
+        self._patterns = _read_dockerignore(context)
         self.env: dict[str, str] = {}
         self.working_dir = "/"
         files.mkdir()
@@ -157,17 +156,29 @@ class _Builder:
 
     def _skip(self, folder: str, names: list[str]) -> set[str]:
         inside = Path(folder).resolve().relative_to(self._context)
-        return {
-            name
-            for name in names
-            if any(fnmatch(str(inside / name), pattern) or fnmatch(name, pattern) for pattern in self._ignored)
-        }
+        return {name for name in names if (Path(folder) / name).is_file() and self._is_ignored(inside / name)}
+
+    def _is_ignored(self, path: Path) -> bool:
+        """Whether `.dockerignore` leaves a file out: the last pattern that matches it or a folder above it counts."""
+        ignored = False
+        for pattern, out in self._patterns:
+            if any(pattern.fullmatch(part.as_posix()) for part in (path, *path.parents) if part.name):
+                ignored = out
+        return ignored
 
 
-def _ignored(context: Path) -> list[str]:
+def _read_dockerignore(context: Path) -> list[tuple[re.Pattern[str], bool]]:
+    """Patterns in order, each with whether it leaves out or takes in again."""
     file = context / ".dockerignore"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return [line.strip().removeprefix("**/").rstrip("/") for line in lines if line.strip() and line[0] not in "#!"]
+    patterns = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        text = line.strip()
+        if text and not text.startswith("#"):
+            pattern = text.removeprefix("!").strip("/")
+            regex = re.escape(pattern).replace(r"\*\*/", "(?:.*/)?").replace(r"\*\*", ".*")
+            regex = regex.replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+            patterns.append((re.compile(regex), not text.startswith("!")))
+    return patterns
 
 
 def _pairs(value: str) -> list[tuple[str, str]]:
