@@ -65,7 +65,7 @@ def main() -> None:
     script = write_script(sample(model, options.tokens, options.seed, options.temperature))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(script)
-    print(script)
+    print(f"Wrote {options.tokens} tokens to {options.out}.")
 
 
 if __name__ == "__main__":

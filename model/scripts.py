@@ -7,6 +7,7 @@ sentences; other marks and words, in lower case, stand for themselves.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -44,7 +45,7 @@ def read_script(text: str) -> list[Scene]:
     heads = [number for number, line in enumerate(lines) if _heading(line) is not None]
     bounds = [*heads, len(lines)] if heads else [0, len(lines)]
     scenes = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         scene = list(_read_scene(lines[start:end], bool(heads)))
         if scene:
             scenes.append(scene)
@@ -163,9 +164,8 @@ def _sentences(words: list[str]) -> str:
         closing = word in _CLOSING or word == "..."
         if text and not glue and not closing:
             text += " "
-        if begin and word[:1].isalpha() or word in ("i", "i'll", "i'm", "i've", "i'd"):
-            word = word[0].upper() + word[1:]
-        text += word
+        capital = (begin and word[:1].isalpha()) or word in ("i", "i'll", "i'm", "i've", "i'd")
+        text += word[0].upper() + word[1:] if capital else word
         begin = word in (".", "?", "!", "...") or (begin and not word[:1].isalpha())
         glue = word in _OPENING
     return "\n".join(_wrap(text))

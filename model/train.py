@@ -52,7 +52,9 @@ class Trainer:
         total = tf.constant(0.0)
         for n in tf.range(tf.shape(x)[0]):
             here, there = tf.ensure_shape(x[n], batch), tf.ensure_shape(y[n], batch)
-            weights, state, loss = clipped_step(self._config, weights, state, here, there, rate, (self._seed, first + n))
+            weights, state, loss = clipped_step(
+                self._config, weights, state, here, there, rate, (self._seed, first + n)
+            )
             total += loss
         return weights, state, total
 
@@ -83,7 +85,9 @@ class Trainer:
             if not math.isfinite(total):
                 raise CorpusError(f"the loss is no longer finite in epoch {epoch}: try another seed")
             speed = seen / (time.monotonic() - start)
-            self.say(f"{min(1.0, (begin + chunk) / len(x)):.3f} perplexity: {math.exp(total / seen):.3f} speed: {speed:.0f} wps")
+            self.say(
+                f"{min(1.0, (begin + chunk) / len(x)):.3f} perplexity: {math.exp(total / seen):.3f} speed: {speed:.0f} wps"
+            )
         return math.exp(total / seen), seen / (time.monotonic() - start)
 
     def perplexity(self, ids: Ids) -> float:

@@ -61,10 +61,13 @@ class _LogFollower:
     def _follow(self) -> None:
         try:
             for message in self._stream:
+                line = message.message.rstrip("\n")
                 if message.user:
-                    line = message.message.rstrip("\n")
                     self._last.append(line)
                     self._logger.info("%s", line)
+                elif line.startswith("errored"):
+                    self._last.append(line)
+                    self._logger.warning("%s", line)
         except grpc.RpcError as error:
             if error.code() != grpc.StatusCode.CANCELLED:  # type: ignore[attr-defined]
                 self._logger.warning("The job's log broke off: %s", error.details())  # type: ignore[attr-defined]

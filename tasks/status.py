@@ -25,7 +25,7 @@ def main() -> int:
                 for c in commits
             ]
             _table(("REPO", "BRANCH", "COMMIT", "FINISHED", "SIZE"), rows)
-            jobs = list(client.list_job())
+            jobs = [job for p in client.list_pipeline() for job in client.list_job(p.pipeline.name)]
             _table(("PIPELINE", "JOB", "STARTED", "PROGRESS", "STATE"), [_job(job) for job in jobs])
     except ScriptwrightError as error:
         print(error, file=sys.stderr)

@@ -1,0 +1,33 @@
+"""What all tests share: a Prefect server for the session, and data directories of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+
+@pytest.fixture(scope="session")
+def prefect() -> Iterator[None]:
+    """A temporary Prefect server with a database of its own."""
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[Path]:
+    """A folder in which the flows keep everything: the embedded Pachyderm, the results and the cache."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PACHD_ADDRESS", "PACH_PYTHON_AUTH_TOKEN", "IMAGE_REGISTRY"):
+            patch.delenv(name, raising=False)
+        patch.setenv("LOCALPACH_ROOT", str(folder / "localpach"))
+        patch.setenv("SCRIPTWRIGHT_OUTPUT", str(folder / "output"))
+        patch.setenv("SCRIPTWRIGHT_CACHE", str(folder / "cache"))
+        yield folder
+        stop = [sys.executable, "-m", "localpach", "stop", "--root", str(folder / "localpach")]
+        subprocess.run(stop, check=False, capture_output=True)

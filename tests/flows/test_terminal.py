@@ -1,0 +1,63 @@
+"""The flows as make starts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from prefect.settings import get_current_settings
+from python_pachyderm.service import pps_proto
+
+from tasks.pachyderm import connect
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(module: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs a module with these environment variables against the tests' Prefect server."""
+    api = get_current_settings().api.url
+    env = {**os.environ, "PREFECT_API_URL": str(api), **variables}
+    return subprocess.run(
+        [sys.executable, "-m", module], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_a_problem_is_one_sentence_and_exit_status_1(embedded: Path) -> None:
+    done = run("flows.train", SOURCE="/no/such.tar.gz")
+    assert done.returncode == 1
+    assert "Error: " in done.stderr
+    assert "/no/such.tar.gz" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_an_unknown_model_is_named(embedded: Path) -> None:
+    done = run("flows.train", MODEL="huge")
+    assert done.returncode == 1
+    assert "model" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_status_lists_repos_commits_and_jobs(embedded: Path) -> None:
+    done = run("tasks.status")
+    assert done.returncode == 0, done.stderr
+    for column in ("REPO", "COMMIT", "PIPELINE", "STATE"):
+        assert column in done.stdout
+
+
+def test_status_shows_a_job(embedded: Path) -> None:
+    client = connect()
+    client.create_repo("some_input")
+    pfs = pps_proto.PFSInput(repo="some_input", glob="/")
+    transform = pps_proto.Transform(cmd=["true"], image="missing")
+    client.create_pipeline("some_pipeline", transform=transform, input=pps_proto.Input(pfs=pfs))
+    done = run("tasks.status")
+    assert "some_pipeline" in done.stdout
+    assert "created" in done.stdout
+
+
+def test_make_alone_lists_the_targets() -> None:
+    done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("all", "run", "rerun", "input-data", "docker-build", "status", "up", "down", "clean", "test"):
+        assert f"make {target} " in done.stdout

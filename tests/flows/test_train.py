@@ -1,0 +1,173 @@
+"""The train flow on a small corpus, against a real embedded Pachyderm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from python_pachyderm import Client
+from python_pachyderm.service import pps_proto
+
+from flows.rerun import rerun
+from flows.teardown import teardown
+from flows.train import train
+from tasks import pipelines
+from tasks.errors import ScriptwrightError
+from tasks.jobs import JobFailed
+from tasks.pachyderm import connect
+from tests import corpora
+
+
+@pytest.fixture(scope="module")
+def summary(embedded: Path) -> str:
+    """What the first run returns."""
+    return train(source=str(corpora.plays(embedded / "plays.tar.gz")), tokens=1200)
+
+
+def shape(client: Client) -> tuple[list[str], list[str]]:
+    """All commits and all jobs."""
+    repos = [info.repo.name for info in client.list_repo()]
+    commits = [f"{repo}@{info.commit.id}" for repo in repos for info in client.list_commit(repo)]
+    return commits, [info.job.id for info in jobs_of(client)]
+
+
+def jobs_of(client: Client) -> list[pps_proto.JobInfo]:
+    """All jobs of our pipelines."""
+    return [info for name in pipelines.PIPELINES for info in client.list_job(name)]
+
+
+def output_of(folder: Path) -> Path:
+    """The newest run's results."""
+    return max((folder / "output").iterdir(), key=lambda path: path.stat().st_mtime)
+
+
+def test_a_run_ends_with_perplexity_and_script(embedded: Path, summary: str) -> None:
+    assert all(word in summary for word in ("train ", "valid ", "test ", "The new script begins", "GoT_generate@"))
+    results = output_of(embedded)
+    log = (results / "model-results").read_text()
+    assert log.startswith("Epoch: 1 Learning rate: 1.000\n")
+    assert "Epoch: 1 Train Perplexity: " in log
+    assert "Epoch: 1 Valid Perplexity: " in log
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert f"Test Perplexity: {metrics['perplexity']['test']:.3f}" in log
+    assert metrics["perplexity"]["test"] < metrics["vocabulary"]
+    assert len((results / "new_script.txt").read_text().split()) > 600
+
+
+def test_what_the_pipelines_leave_in_pfs(summary: str) -> None:
+    client = connect()
+    trained = {info.file.path for info in client.list_file(("GoT_train", "master"), "/")}
+    assert trained >= {"/model-results", "/metrics.json", "/word_to_id.json", "/id_to_word.json", "/checkpoint"}
+    assert [info.file.path for info in client.list_file(("GoT_generate", "master"), "/")] == ["/new_script.txt"]
+    head = next(iter(client.inspect_commit(("GoT_scripts", "master"))))
+    assert "plays.tar.gz sha256:" in head.description
+
+
+def test_the_same_again_does_nothing(embedded: Path, summary: str) -> None:
+    client = connect()
+    before = shape(client)
+    assert train(source=str(embedded / "plays.tar.gz"), tokens=1200) == summary
+    assert shape(client) == before
+
+
+def test_the_classic_layout_goes_through(embedded: Path, summary: str) -> None:
+    shown = train(source=str(corpora.classic(embedded / "classic.tar.gz")), tokens=1000)
+    assert "Perplexity (test)" in shown
+    files = {info.file.path for info in connect().list_file(("GoT_scripts", "master"), "/")}
+    assert {"/ptb.train.txt", "/ptb.valid.txt", "/ptb.test.txt"} <= files
+
+
+def bad_sources(folder: Path) -> dict[str, tuple[dict[str, str], str]]:
+    """Parameters of runs that can't be, and what their error names."""
+    small = corpora.archive(folder / "small.tar.gz", {"a.txt": "ANNA.\nNo.\n"})
+    latin = corpora.archive(folder / "latin.tar.gz", {"a.txt": "caf\u00e9".encode("latin-1")})
+    climbing = corpora.archive(folder / "climbing.tar.gz", {"../x.txt": "out"})
+    (folder / "text.tar.gz").write_text("no archive")
+    return {
+        "no such file": ({"source": str(folder / "missing.tar.gz")}, "missing.tar.gz"),
+        "no such host": ({"source": "http://no-such-host.invalid/x.tar.gz"}, "no-such-host.invalid"),
+        "not an archive": ({"source": str(folder / "text.tar.gz")}, "text.tar.gz"),
+        "wrong checksum": ({"source": str(small), "sha256": "0" * 64}, "0000"),
+        "not UTF-8": ({"source": str(latin)}, "a.txt"),
+        "path outside": ({"source": str(climbing)}, "../x.txt"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case", ["no such file", "no such host", "not an archive", "wrong checksum", "not UTF-8", "path outside"]
+)
+def test_bad_input_leaves_pfs_as_it_was(case: str, tmp_path: Path, summary: str) -> None:
+    parameters, named = bad_sources(tmp_path)[case]
+    before = shape(connect())
+    with pytest.raises(ScriptwrightError) as caught:
+        train(**parameters)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert shape(connect()) == before
+
+
+def test_a_corpus_that_is_too_small_is_told_by_the_job(tmp_path: Path, summary: str) -> None:
+    with pytest.raises(JobFailed, match="too small for the test model"):
+        train(source=str(corpora.archive(tmp_path / "small.tar.gz", {"a.txt": "ANNA.\nNo.\n"})))
+
+
+def test_an_unknown_model_is_refused_before_anything_runs(summary: str) -> None:
+    before = shape(connect())
+    with pytest.raises(Exception, match="model"):
+        train(model="huge")  # type: ignore[arg-type]
+    assert shape(connect()) == before
+
+
+def test_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, embedded: Path, summary: str) -> None:
+    monkeypatch.setenv("PACHD_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ScriptwrightError, match="PACHD_ADDRESS"):
+        train(source=str(embedded / "plays.tar.gz"))
+
+
+def test_a_token_that_is_refused(monkeypatch: pytest.MonkeyPatch, embedded: Path, summary: str) -> None:
+    address = json.loads((embedded / "localpach" / "address").read_text())["address"]
+    monkeypatch.setenv("PACHD_ADDRESS", address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", "wrong")
+    with pytest.raises(ScriptwrightError, match="PACH_PYTHON_AUTH_TOKEN"):
+        train(source=str(embedded / "plays.tar.gz"))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["/no/such/program"], "can't run /no/such/program"),
+        (["sh", "-c", "echo the last words; exit 3"], "the last words"),
+        (["sh", "-c", "echo going; kill -9 $$"], "killed"),
+    ],
+)
+def test_a_failed_job_fails_the_flow_with_its_words(
+    command: list[str], told: str, tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch, summary: str
+) -> None:
+    for name in pipelines.PIPELINES:
+        spec = (pipelines.SPECS / f"{name}.jsonnet").read_text()
+        text = spec.replace("cmd: ['python3'", f"cmd: {json.dumps(command)} + ['python3'")
+        (tmp_path / f"{name}.jsonnet").write_text(text)
+    monkeypatch.setattr(pipelines, "SPECS", tmp_path)
+    with pytest.raises(JobFailed, match="JOB_FAILURE") as caught:
+        train(source=str(embedded / "plays.tar.gz"))
+    assert told in str(caught.value)
+
+
+def test_rerun_tears_down_and_runs_again(embedded: Path, summary: str) -> None:
+    old = {info.job.id for info in jobs_of(connect())}
+    shown = rerun(source=str(embedded / "plays.tar.gz"), model="test")
+    assert "Perplexity (test)" in shown
+    jobs = jobs_of(connect())
+    assert {info.job.pipeline.name for info in jobs} == set(pipelines.PIPELINES)
+    assert not old & {info.job.id for info in jobs}
+    assert all(info.state == pps_proto.JOB_SUCCESS for info in jobs)
+
+
+def test_teardown_leaves_what_is_not_ours(summary: str) -> None:
+    client = connect()
+    client.create_repo("somebody_elses")
+    teardown()
+    assert [info.repo.name for info in client.list_repo()] == ["somebody_elses"]
+    teardown(everything=True)
+    assert not list(client.list_repo())

@@ -1,0 +1,181 @@
+"""PPS through python-pachyderm: pipelines that really run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from python_pachyderm import Client
+from python_pachyderm.service import pps_proto
+
+from tests.localpach.conftest import Server
+from tests.localpach.test_pfs import put
+
+
+def pipeline(client: Client, name: str, script: str, input: pps_proto.Input, **more: object) -> None:
+    """A pipeline of a shell script."""
+    transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="host")
+    client.create_pipeline(name, transform=transform, input=input, **more)
+
+
+def pfs(repo: str, glob: str = "/*", **more: object) -> pps_proto.Input:
+    return pps_proto.Input(pfs=pps_proto.PFSInput(repo=repo, glob=glob, **more))
+
+
+def last_job(client: Client, name: str) -> pps_proto.JobInfo:
+    """The newest job of a pipeline, once it is over."""
+    newest = next(iter(client.list_job(name)))
+    return next(iter(client.inspect_job(newest.job.id, name, wait=True)))
+
+
+def content(client: Client, repo: str, path: str) -> bytes:
+    return client.get_file((repo, "master"), path).read()
+
+
+def test_each_datum_sees_its_input_and_writes_its_output(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/a": b"one", "/b": b"two"})
+    pipeline(client, "upper", "for f in /pfs/in/*; do tr a-z A-Z < $f > /pfs/out/$(basename $f); done", pfs("in"))
+    job = last_job(client, "upper")
+    assert (job.state, job.data_processed) == (pps_proto.JOB_SUCCESS, 2)
+    assert content(client, "upper", "/a") == b"ONE"
+    assert content(client, "upper", "/b") == b"TWO"
+
+
+def test_unchanged_datums_are_skipped(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/a": b"1"})
+    pipeline(client, "copy", "cp /pfs/in/* /pfs/out/", pfs("in"))
+    last_job(client, "copy")
+    put(client, "in", {"/b": b"2"})
+    job = last_job(client, "copy")
+    assert (job.data_processed, job.data_skipped, job.data_total) == (1, 1, 2)
+    assert content(client, "copy", "/a") == b"1"
+
+
+def test_inputs_can_not_be_written_to(client: Client, server: Server) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/big": b"x" * 100_000})
+    pipeline(client, "vandal", "echo y > /pfs/in/big; rm -f /pfs/in/big; ls /pfs/in > /pfs/out/seen", pfs("in", "/"))
+    last_job(client, "vandal")
+    assert content(client, "in", "/big") == b"x" * 100_000
+
+
+def test_a_failing_datum_fails_the_job_and_what_comes_after(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/good": b"1", "/bad": b"2"})
+    pipeline(client, "picky", "test -e /pfs/in/good || exit 7; cp /pfs/in/* /pfs/out/", pfs("in"), datum_tries=2)
+    pipeline(client, "after", "true", pfs("picky"))
+    job = last_job(client, "picky")
+    assert job.state == pps_proto.JOB_FAILURE
+    assert job.reason.startswith("datum ")
+    assert last_job(client, "after").state == pps_proto.JOB_UNRUNNABLE
+    said = [message.message for message in client.get_job_logs("picky", job.job.id)]
+    assert sum("exit status 7" in line for line in said) == 2
+
+
+def test_crossed_and_joined_inputs(client: Client) -> None:
+    client.create_repo("x")
+    client.create_repo("y")
+    put(client, "x", {"/1.txt": b"x1", "/2.txt": b"x2"})
+    put(client, "y", {"/1.txt": b"y1", "/3.txt": b"y3"})
+    pair = "cat /pfs/x/* /pfs/y/* > /pfs/out/$(ls /pfs/x)-$(ls /pfs/y)"
+    pipeline(client, "crossed", pair, pps_proto.Input(cross=[pfs("x"), pfs("y")]))
+    both = [pfs("x", "/(*).txt", join_on="$1"), pfs("y", "/(*).txt", join_on="$1")]
+    pipeline(client, "joined", pair, pps_proto.Input(join=both))
+    assert last_job(client, "crossed").data_processed == 4
+    assert last_job(client, "joined").data_processed == 1
+    assert content(client, "joined", "/1.txt-1.txt") == b"x1y1"
+
+
+def test_the_environment_of_user_code(client: Client) -> None:
+    client.create_repo("in")
+    id = put(client, "in", {"/a": b"1"})
+    pipeline(client, "env", "echo $in $in_COMMIT $PACH_JOB_ID > /pfs/out/env", pfs("in"))
+    job = last_job(client, "env")
+    assert content(client, "env", "/env").decode().split() == ["/pfs/in/a", id, job.job.id]
+
+
+def test_a_stopped_job_is_killed(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/a": b"1"})
+    pipeline(client, "slow", "sleep 600", pfs("in"))
+    newest = next(iter(client.list_job("slow")))
+    client.stop_job(newest.job.id, "slow", "enough")
+    job = last_job(client, "slow")
+    assert (job.state, job.reason) == (pps_proto.JOB_KILLED, "enough")
+
+
+def test_memory_and_time_limits_end_a_datum(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/a": b"1"})
+    hungry = "exec python3 -c 'x = bytearray(200 << 20); import time; time.sleep(60)'"
+    limit = pps_proto.ResourceSpec(memory="100Mi")
+    pipeline(client, "hungry", hungry, pfs("in"), resource_limits=limit, datum_tries=1)
+    job = last_job(client, "hungry")
+    assert job.state == pps_proto.JOB_FAILURE
+    assert any("out of memory" in message.message for message in client.get_job_logs("hungry", job.job.id))
+
+
+def test_a_job_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    client = server.client
+    client.create_repo("in")
+    put(client, "in", {"/a": b"1"})
+    pipeline(client, "slow", f"test -e {tmp_path}/again || sleep 300; cp /pfs/in/a /pfs/out/", pfs("in"))
+    while next(iter(client.list_job("slow"))).state != pps_proto.JOB_RUNNING:
+        time.sleep(0.02)
+    server.kill()
+    (tmp_path / "again").touch()
+    server.start()
+    try:
+        job = last_job(server.client, "slow")
+        assert (job.state, job.restart) == (pps_proto.JOB_SUCCESS, 1)
+        assert content(server.client, "slow", "/a") == b"1"
+    finally:
+        server.stop()
+
+
+def test_an_image_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+    server = Server(tmp_path, ())
+    server.start()
+    try:
+        client = server.client
+        client.create_repo("in")
+        pipeline(client, "lost", "true", pfs("in"))
+        deadline = time.monotonic() + 10
+        while (info := next(iter(client.inspect_pipeline("lost")))).state != pps_proto.PIPELINE_CRASHING:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert "localpach image build --tag host" in info.reason
+    finally:
+        server.stop()
+
+
+def test_a_second_server_on_one_directory_is_refused(server: Server) -> None:
+    second = Server(server.root)
+    with pytest.raises(AssertionError, match="the server ended"):
+        address = (server.root / "address").read_text()
+        try:
+            second.start()
+        finally:
+            (server.root / "address").write_text(address)
+
+
+def test_cron_ticks_start_jobs(client: Client) -> None:
+    cron = pps_proto.Input(cron=pps_proto.CronInput(name="tick", spec="@every 1s"))
+    pipeline(client, "clock", "ls /pfs/tick | wc -l > /pfs/out/n", cron)
+    deadline = time.monotonic() + 15
+    while len(list(client.list_job("clock"))) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_what_one_machine_lacks_is_refused_by_name(client: Client) -> None:
+    client.create_repo("in")
+    with pytest.raises(grpc.RpcError, match="s3_out") as caught:
+        pipeline(client, "s3", "true", pfs("in"), s3_out=True)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
