@@ -42,7 +42,8 @@ status: $(VENV)/.installed ## list repos, commits and jobs
 	@python -m tasks.status
 
 up: $(VENV)/.installed ## Prefect server, worker and localpach in the foreground
-	@honcho start
+	@LOCALPACH_ROOT=$${LOCALPACH_ROOT:-$(CURDIR)/.localpach} \
+	 PREFECT_API_URL=http://127.0.0.1:$${PREFECT_SERVER_API_PORT:-4200}/api honcho start
 
 down: $(VENV)/.installed ## stop the embedded Pachyderm
 	@python -m localpach stop --root $${LOCALPACH_ROOT:-.localpach}

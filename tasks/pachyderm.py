@@ -19,6 +19,7 @@ import python_pachyderm
 from google.protobuf.empty_pb2 import Empty
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
+from python_pachyderm.errors import AuthServiceNotActivated
 from python_pachyderm.service import version_grpc
 
 from tasks.errors import ScriptwrightError
@@ -150,7 +151,7 @@ def readable(doing: str) -> Iterator[None]:
         code = error.code()  # type: ignore[attr-defined]
         details = error.details()  # type: ignore[attr-defined]
         raise PachydermError(_sentence(doing, code, details)) from error
-    except (ConnectionError, python_pachyderm.AuthServiceNotActivated) as error:
+    except (ConnectionError, AuthServiceNotActivated) as error:
         raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})") from error
 
 
