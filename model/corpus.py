@@ -104,7 +104,7 @@ def _number(texts: list[list[str]], seldom: int) -> Corpus:
     ids = {word: number for number, word in enumerate(words)}
     unknown = ids.get(UNKNOWN, 0)
     arrays = [np.array([ids.get(word, unknown) for word in text], np.int32) for text in texts]
-    return Corpus(*arrays, words)
+    return Corpus(arrays[0], arrays[1], arrays[2], words)
 
 
 def check_size(corpus: Corpus, config: Config) -> None:

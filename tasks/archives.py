@@ -54,6 +54,14 @@ class ArchiveError(ScriptwrightError):
 
 
 @dataclass(frozen=True)
+class Archive:
+    """An archive file, and what messages call it."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
 class _Entry:
     """One member as its archive tells it. `special` says what it is when neither file nor directory."""
 
@@ -64,7 +72,7 @@ class _Entry:
     open: Callable[[], IO[bytes]]
 
 
-def list_files(archive: Path) -> dict[str, int]:
+def list_files(archive: Archive) -> dict[str, int]:
     """Size by name of every file in the archive, the whole of which has been checked.
 
     Raises:
@@ -92,20 +100,27 @@ def list_files(archive: Path) -> dict[str, int]:
     return files
 
 
-def read_files(archive: Path, wanted: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
+def read_files(archive: Archive, wanted: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Name and chunks of each wanted file, in the archive's order. Call `list_files` before."""
     with _damage_told(archive):
         for entry in _entries(archive, _allowed_bytes(archive)):
             name = entry.name.removeprefix("./")
             if not entry.is_directory and name in wanted:
                 with entry.open() as content:
-                    yield name, iter(lambda: content.read(64 * 1024), b"")  # used up before the next
+                    yield name, _chunks(archive, content)
+
+
+def _chunks(archive: Archive, content: IO[bytes]) -> Iterator[bytes]:
+    # Runs while the reader of the chunks does, so outside of what `read_files` guards.
+    with _damage_told(archive):
+        while chunk := content.read(64 * 1024):
+            yield chunk
 
 
 class _Names:
     """The names met so far, folded as a file system that ignores case or normalises Unicode would fold them."""
 
-    def __init__(self, archive: Path) -> None:
+    def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._seen: dict[str, tuple[str, bool]] = {}
 
@@ -124,15 +139,13 @@ class _Names:
 
     def _add_level(self, path: str, is_directory: bool) -> None:
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
-        before = self._seen.setdefault(folded, (path, is_directory))
-        if before == (path, is_directory) and is_directory:
-            return
-        # A file's own first registration is told from a second one by identity.
-        if before[0] is path:
-            return
-        if before[0] == path:
+        before, was_directory = self._seen.get(folded, (None, False))
+        if before is None:
+            self._seen[folded] = path, is_directory
+        elif before != path:
+            raise _bad_member(self._archive, path, f"collides with {before!r} where case or accents are folded")
+        elif not (is_directory and was_directory):
             raise _bad_member(self._archive, path, "stands in it twice")
-        raise _bad_member(self._archive, path, f"collides with {before[0]!r} where case or accents are folded")
 
 
 def _problem(name: str) -> str | None:
@@ -155,8 +168,8 @@ def _problem(name: str) -> str | None:
     return next((problem for problem, found in problems.items() if found), None)
 
 
-def _entries(archive: Path, allowed: int) -> Iterator[_Entry]:
-    with archive.open("rb") as file:
+def _entries(archive: Archive, allowed: int) -> Iterator[_Entry]:
+    with archive.path.open("rb") as file:
         start = file.read(8)
         file.seek(0)
         if not start:
@@ -182,7 +195,7 @@ def _zip_entries(file: IO[bytes]) -> Iterator[_Entry]:
             yield _Entry(info.orig_filename, info.file_size, info.is_dir(), special, partial(archive.open, info))
 
 
-def _tar_entries(archive: Path, stream: _Bounded) -> Iterator[_Entry]:
+def _tar_entries(archive: Archive, stream: _Bounded) -> Iterator[_Entry]:
     try:
         tar = tarfile.open(fileobj=stream, mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
     except tarfile.ReadError as error:
@@ -196,8 +209,6 @@ def _tar_entries(archive: Path, stream: _Bounded) -> Iterator[_Entry]:
                 special = ""
             size = 0 if member.isdir() else member.size
             yield _Entry(member.name, size, member.isdir(), special, lambda member=member: tar.extractfile(member))  # type: ignore[misc]
-            # tarfile keeps every member it has seen.
-            tar.members.clear()  # type: ignore[attr-defined]
         _check_end(stream, tar.offset)
 
 
@@ -240,12 +251,12 @@ class _Bounded:
         return self._file.seek(position)
 
 
-def _allowed_bytes(archive: Path) -> int:
-    return min(MAX_BYTES, max(RATIO_MATTERS_FROM, MAX_RATIO * archive.stat().st_size))
+def _allowed_bytes(archive: Archive) -> int:
+    return min(MAX_BYTES, max(RATIO_MATTERS_FROM, MAX_RATIO * archive.path.stat().st_size))
 
 
 @contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
+def _damage_told(archive: Archive) -> Iterator[None]:
     """One sentence for the many ways in which the decompressors report damage."""
     try:
         yield
@@ -262,19 +273,19 @@ def _damage_told(archive: Path) -> Iterator[None]:
         raise ArchiveError(f"Archive {archive.name} can't be read: {os.strerror(error.errno)}.") from error
 
 
-def _damaged(archive: Path, error: Exception) -> ArchiveError:
+def _damaged(archive: Archive, error: Exception) -> ArchiveError:
     return ArchiveError(f"Archive {archive.name} is truncated or damaged ({error}); get it again.")
 
 
-def _bad_member(archive: Path, name: str, problem: str) -> ArchiveError:
+def _bad_member(archive: Archive, name: str, problem: str) -> ArchiveError:
     return _refusal(archive, f"is refused: its member {name!r} {problem}", "pack it again without that member")
 
 
-def _too_big(archive: Path, allowed: int) -> ArchiveError:
+def _too_big(archive: Archive, allowed: int) -> ArchiveError:
     why = "the limit" if allowed == MAX_BYTES else f"{MAX_RATIO} times its own size"
     size = f"{allowed / 1024**2:,.0f} MiB"
     return _refusal(archive, f"would unpack to more than {size}, {why}", "name one that holds scripts only")
 
 
-def _refusal(archive: Path, problem: str, remedy: str) -> ArchiveError:
+def _refusal(archive: Archive, problem: str, remedy: str) -> ArchiveError:
     return ArchiveError(f"Archive {archive.name} {problem}; nothing was unpacked: {remedy}.")

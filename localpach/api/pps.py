@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import _jsonnet
 import jq
@@ -133,7 +133,9 @@ class PpsServicer:
     ) -> pps_proto.RenderTemplateResponse:
         """Calls the template, a jsonnet function, with the arguments, all of them strings."""
         try:
-            text = _jsonnet.evaluate_snippet("template.jsonnet", request.template, tla_vars=dict(request.args))
+            text = _jsonnet.evaluate_snippet(
+                "template.jsonnet", request.template, tla_vars=dict(request.args), import_callback=_no_imports
+            )
             value = json.loads(text)
             specs = [
                 json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
@@ -182,6 +184,11 @@ class PpsServicer:
             name = full_name(request.pipeline)
             raise NotFound(f"could not get pipeline information for {name}: {error.message}") from error
         return num, lambda: self._pps.job_ids(num), lambda: False
+
+
+def _no_imports(folder: str, name: str) -> NoReturn:
+    """A template must not read this machine's files."""
+    raise RuntimeError(f"import of {name}: a template can't import; put all of it into one file")
 
 
 def _has_data(message: pps_proto.LogMessage, filters: list[str]) -> bool:

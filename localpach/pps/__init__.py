@@ -24,12 +24,18 @@ from localpach.storage.store import Store
 
 log = logging.getLogger("localpach")
 
+# An image that a pipeline lacks is built by another process, which tells nobody.
+LOOK_AGAIN_SECONDS = 1.0
+
 
 class Pps(Secrets):
     """The whole of PPS, with the thread that starts jobs when their time has come."""
 
     def __init__(self, store: Store, pfs: Pfs, root: Path, missing_image: str) -> None:
         super().__init__(store, pfs, root)
+        # Secrets are in there, and whoever may not see them may see the folder.
+        for file in root.glob("metadata.sqlite*"):
+            file.chmod(0o600)
         self.logs = Logs(root)
         self.runtime = ProcessRuntime(root, missing_image)
         self.slots = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -133,8 +139,10 @@ class Pps(Secrets):
             self._wanted.wait(wait)
             self._wanted.clear()
             try:
-                self.settle_states(lambda info: self.runtime.crash_reason(info.details.transform.image))
+                crashing = self.settle_states(lambda info: self.runtime.crash_reason(info.details.transform.image))
                 wait = self.tick_due()
+                if crashing:
+                    wait = min(wait or LOOK_AGAIN_SECONDS, LOOK_AGAIN_SECONDS)
                 self._start_jobs()
             except Exception:
                 if self._closing:

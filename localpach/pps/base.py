@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm.service import pps_proto
@@ -14,6 +15,8 @@ from localpach.names import DEFAULT_PROJECT, META, Commit, Repo
 from localpach.pfs import CommitRecord, Pfs
 from localpach.pfs.base import now, timestamp
 from localpach.storage.store import Store
+
+T = TypeVar("T")
 
 OVER = frozenset(
     (pps_proto.JOB_SUCCESS, pps_proto.JOB_FAILURE, pps_proto.JOB_KILLED, pps_proto.JOB_UNRUNNABLE),
@@ -39,10 +42,33 @@ class PpsBase:
         self.store = store
         self.pfs = pfs
         self.root = root
+        self._news = object()
         self.on_work: Callable[[], None] = lambda: None
         self.on_job_over: Callable[[int], None] = lambda num: None
         self.status_of: Callable[[int, str], list[pps_proto.WorkerStatus]] = lambda num, worker_id: []
         self.on_restart: Callable[[int, list[str]], None] = lambda num, filters: None
+
+    def _tell(self) -> None:
+        """Lets those look who wait for a job to come, to end or to go, once the open write is durable."""
+
+        def tell() -> None:
+            self._news = object()
+            self.store.wake()
+
+        self.store.after_commit(tell)
+
+    def _when_told(self, look: Callable[[], T | None]) -> Callable[[], T | None]:
+        """`look`, but only if there is news of jobs: hundreds of waiting calls would else read at each commit."""
+        known: object = None
+
+        def look_at_news() -> T | None:
+            nonlocal known
+            if known is self._news:
+                return None
+            known = self._news
+            return look()
+
+        return look_at_news
 
     def _find_pipeline(self, pipeline: pps_proto.Pipeline) -> sqlite3.Row | None:
         with self.store.read() as connection:
@@ -97,6 +123,7 @@ class PpsBase:
                 (info.state, over, info.SerializeToString(), num),
             )
             if over:
+                self._tell()
                 self.store.after_commit(lambda: self.on_job_over(num))
             return info
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 from python_pachyderm.service import pps_proto
 
-from localpach.names import USER
 from localpach.pps.base import moment
 from localpach.pps.inputs import Datum
 from localpach.pps.specs import worker_id
@@ -129,6 +128,9 @@ class DatumRun:
         remove_tree(view / "out")
         (view / "out").mkdir()
         self._say("beginning to run user code")
+        if not cmd:
+            self._say("errored running user code after 0s: invalid pipeline transform, no command specified")
+            return False
         transform = self._spec.details.transform
         limit = self._spec.details.datum_timeout.ToNanoseconds() / 1e9
         spec = ProcessSpec(
@@ -138,6 +140,7 @@ class DatumRun:
             view=view,
             bundle=self._pps.runtime.bundle_of(transform.image),
             working_dir=transform.working_dir,
+            user=transform.user,
             files=self._pps.secret_files(transform),
             timeout=limit if limit > 0 else None,
             memory=_bytes(self._spec.details.resource_limits.memory),
@@ -171,7 +174,7 @@ class DatumRun:
             path = each.entry.path.strip("/")
             env[each.name] = f"/pfs/{each.name}" + (f"/{path}" if path else "")
             env[f"{each.name}_COMMIT"] = each.record.commit.id
-            if each.branch.repo.type == USER and each.spec.join_on:
+            if each.spec.join_on:
                 env[f"PACH_DATUM_{each.name}_JOIN_ON"] = self._pps.expand(
                     each.spec.glob, each.spec.join_on, each.entry.path
                 )

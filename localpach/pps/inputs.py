@@ -6,6 +6,8 @@ import hashlib
 import itertools
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,12 +33,13 @@ class DatumInput(NamedTuple):
     spec: pps_proto.PFSInput
 
 
-class Datum(NamedTuple):
+@dataclass(frozen=True)
+class Datum:
     """The inputs that the user's code sees together."""
 
     inputs: tuple[DatumInput, ...]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Pachyderm's: over name, repo, branch and path of each input, each followed by its length."""
         hasher = hashlib.blake2b(digest_size=32)
@@ -111,20 +114,13 @@ def check(input: pps_proto.Input, path: str = "input") -> None:
     else:
         for number, each in enumerate(getattr(input, kind)):
             check(each, f"{path}.{kind}[{number}]")
-            if kind == "join" and not each.pfs.join_on:
-                raise Refused(
-                    f"{path}.join[{number}].pfs.join_on is not set: a join needs it to know what belongs together"
-                )
-            if kind == "group" and not each.pfs.group_by:
-                raise Refused(
-                    f"{path}.group[{number}].pfs.group_by is not set: a group needs it to know what belongs together"
-                )
         if kind != "union":
             _check_names(input, kind)
     if path == "input":
         for leaf in leaves(input):
-            if (leaf.pfs.name if leaf.HasField("pfs") else leaf.cron.name) == "out":
-                raise Refused("input cannot be named out")
+            name = leaf.pfs.name or leaf.pfs.repo if leaf.HasField("pfs") else leaf.cron.name
+            if name in ("out", ".env"):
+                raise Refused(f"input cannot be named {name}")
 
 
 def _check_pfs(pfs: pps_proto.PFSInput, path: str) -> None:
@@ -134,6 +130,8 @@ def _check_pfs(pfs: pps_proto.PFSInput, path: str) -> None:
         raise Refused("input must specify a repo")
     if not pfs.glob and not pfs.s3:
         raise Refused("input must specify a glob")
+    if pfs.commit:
+        raise Refused("input cannot come from a commit; use a branch with head pointing to the commit")
     if pfs.s3:
         raise Unimplemented(
             f"{path}.pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/{pfs.name or pfs.repo}"
@@ -181,8 +179,8 @@ def _combine(pfs: Pfs, input: pps_proto.Input, heads: Heads) -> Iterator[tuple[D
     else:
         groups: dict[str, list[DatumInput]] = {}
         for each in input.group:
-            for match in _matches(pfs, each, heads):
-                groups.setdefault(_key(match, match.spec.group_by), []).append(match)
+            for key, matches in _by_key(pfs, each, heads, "group_by").items():
+                groups.setdefault(key, []).extend(matches)
         yield from map(tuple, groups.values())
 
 
@@ -190,23 +188,26 @@ def _join(pfs: Pfs, input: pps_proto.Input, heads: Heads) -> Iterator[tuple[Datu
     sides: list[dict[str, list[DatumInput]]] = []
     keys: dict[str, None] = {}
     for each in input.join:
-        side: dict[str, list[DatumInput]] = {}
-        for match in _matches(pfs, each, heads):
-            side.setdefault(_key(match, match.spec.join_on), []).append(match)
+        side = _by_key(pfs, each, heads, "join_on")
         sides.append(side)
         keys.update(dict.fromkeys(side))
     for key in keys:
-        missing = [number for number, side in enumerate(sides) if key not in side]
         present = [side[key] for side in sides if key in side]
-        # An outer join keeps what its own side has, whether or not the others have the key.
-        outer = any(input.join[number].pfs.outer_join for number, side in enumerate(sides) if key in side)
-        if missing and not outer:
-            continue
-        yield from itertools.product(*present)
+        for matches in itertools.product(*present):
+            # Where a side lacks the key, only those stay that are joined outer.
+            kept = matches if len(present) == len(sides) else tuple(each for each in matches if each.spec.outer_join)
+            if kept:
+                yield kept
 
 
-def _key(match: DatumInput, template: str) -> str:
-    return compile_glob(match.spec.glob).expand(template, match.entry.path.rstrip("/") or "/")
+def _by_key(pfs: Pfs, input: pps_proto.Input, heads: Heads, field: str) -> dict[str, list[DatumInput]]:
+    """What an input brings to a join or a group, each file or directory by its own key."""
+    found: dict[str, list[DatumInput]] = {}
+    for match in itertools.chain.from_iterable(_combine(pfs, input, heads)):
+        path = match.entry.path.rstrip("/") or "/"
+        key = compile_glob(match.spec.glob).expand(getattr(match.spec, field), path)
+        found.setdefault(key, []).append(match)
+    return found
 
 
 def _matches(pfs: Pfs, leaf: pps_proto.Input, heads: Heads) -> Iterator[DatumInput]:
@@ -214,6 +215,6 @@ def _matches(pfs: Pfs, leaf: pps_proto.Input, heads: Heads) -> Iterator[DatumInp
     record = heads(branch)
     if record is None or not record.root.key:
         return
-    spec = pps_proto.PFSInput(name=leaf.cron.name, glob="/") if leaf.HasField("cron") else leaf.pfs
+    spec = pps_proto.PFSInput(name=leaf.cron.name, glob="/*") if leaf.HasField("cron") else leaf.pfs
     for entry in pfs.glob_tree(record.root, spec.glob):
         yield DatumInput(spec.name or branch.repo.name, branch, record, entry, spec)

@@ -40,6 +40,7 @@ class Jobs(Crons):
                 "INSERT INTO jobs (pipeline, id, version, state, info) VALUES (?, ?, ?, ?, ?)",
                 (row["num"], commit.id, row["version"], info.state, info.SerializeToString()),
             )
+            self._tell()
             self.store.after_commit(self.on_work)
 
     def _job_info(self, row: sqlite3.Row, details: bool) -> pps_proto.JobInfo:
@@ -47,7 +48,8 @@ class Jobs(Crons):
         if details:
             spec = self._version(row["pipeline"], row["version"])
             info.details.CopyFrom(specs.job_details(spec, row["id"]))
-            info.details.worker_status.extend(self.status_of(row["num"], specs.worker_id(spec)))
+            if not row["over"]:
+                info.details.worker_status.extend(self.status_of(row["num"], specs.worker_id(spec)))
         return info
 
     def inspect_job(
@@ -56,7 +58,7 @@ class Jobs(Crons):
         """A job, with `wait` when it is over."""
         row = self._job_row(job)
         if wait:
-            row = self.store.wait_for(lambda: self._when_over(job), context) or row
+            row = self.store.wait_for(self._when_told(lambda: self._when_over(job)), context) or row
         return self._job_info(row, details)
 
     def _when_over(self, job: pps_proto.Job) -> sqlite3.Row | None:
@@ -86,22 +88,13 @@ class Jobs(Crons):
         if pipeline is not None and self._find_pipeline(pipeline) is None:
             raise NotFound(f'pipeline "{full_name(pipeline)}" not found')
         wanted = {self.pfs.resolve(commit).num for commit in request.input_commit}
-        order = "ASC" if request.reverse else "DESC"
-        with self.store.read() as connection:
-            rows = connection.execute(
-                "SELECT j.*, p.version AS newest, p.project, p.name FROM jobs j JOIN pipelines p ON p.num = j.pipeline"
-                f" ORDER BY j.num {order}"
-            ).fetchall()
-        projects = [project.name for project in request.projects]
         given = 0
-        for row in rows:
+        for num in self._job_nums(request, pipeline):
             if request.number and given >= request.number:
                 return
-            if pipeline is not None and (row["project"], row["name"]) != tuple(full_name(pipeline).split("/")):
-                continue
-            if projects and row["project"] not in projects:
-                continue
-            if request.history >= 0 and pipeline is not None and row["version"] < row["newest"] - request.history:
+            try:
+                row = self._job_by_num(num)
+            except NotFound:
                 continue
             info = self._job_info(row, request.details)
             if wanted and not wanted <= {record.num for record in self._inputs_of_job(info)}:
@@ -110,6 +103,23 @@ class Jobs(Crons):
                 continue
             given += 1
             yield info
+
+    def _job_nums(self, request: pps_proto.ListJobRequest, pipeline: pps_proto.Pipeline | None) -> list[int]:
+        """The jobs that a request may mean, in its order: few bytes each, so that all of a long history fit."""
+        query = "SELECT j.num FROM jobs j JOIN pipelines p ON p.num = j.pipeline WHERE 1"
+        values: list[object] = []
+        if pipeline is not None:
+            query += " AND p.project = ? AND p.name = ?"
+            values += full_name(pipeline).split("/")
+            if request.history >= 0:
+                query += " AND j.version >= p.version - ?"
+                values.append(request.history)
+        if request.projects:
+            query += f" AND p.project IN ({', '.join('?' * len(request.projects))})"
+            values += [project.name for project in request.projects]
+        query += f" ORDER BY j.num {'ASC' if request.reverse else 'DESC'}"
+        with self.store.read() as connection:
+            return [row["num"] for row in connection.execute(query, values)]
 
     def list_job_sets(self, request: pps_proto.ListJobSetRequest) -> Iterator[pps_proto.JobSetInfo]:
         """Job sets, newest first (or oldest)."""
@@ -146,7 +156,7 @@ class Jobs(Crons):
                         (row["num"], after),
                     ).fetchone()
 
-            row = self.store.wait_for(next_job, context)
+            row = self.store.wait_for(self._when_told(next_job), context)
             assert row is not None
             last = row["num"]
             yield self._job_info(row, details)
@@ -163,6 +173,7 @@ class Jobs(Crons):
         with self.store.write() as connection:
             self.stop_job(job, "job deleted")
             connection.execute("DELETE FROM jobs WHERE num = ?", (self._job_row(job)["num"],))
+            self._tell()
 
     def job_ids(self, pipeline: int) -> list[str]:
         """The jobs of a pipeline, oldest first."""
@@ -197,9 +208,13 @@ class Jobs(Crons):
         if not row["over"]:
             return
         with self.store.read() as connection:
-            rows = connection.execute("SELECT info FROM datums WHERE job = ? ORDER BY id", (row["num"],)).fetchall()
-        for each in rows:
-            yield pps_proto.DatumInfo.FromString(each["info"])
+            rows = connection.execute("SELECT state, info FROM datums WHERE job = ? ORDER BY id", (row["num"],))
+            found = rows.fetchall()
+        for each in found:
+            info = pps_proto.DatumInfo.FromString(each["info"])
+            # A skipped datum is as the job left it that ran it, but for this.
+            info.state = each["state"]
+            yield info
 
     def _datums_of_input(self, input: pps_proto.Input) -> Iterator[pps_proto.DatumInfo]:
         completed = pps_proto.Input()

@@ -151,6 +151,7 @@ class Pipelines(PpsBase):
                 if leaf.HasField("cron"):
                     self.pfs.delete_repo(inputs.branch_of(leaf).repo, force)
             connection.execute("DELETE FROM pipelines WHERE num = ?", (row["num"],))
+            self._tell()
 
     def delete_pipelines(
         self, projects: list[str], all: bool, force: bool = False, keep_repo: bool = False
@@ -226,19 +227,21 @@ class Pipelines(PpsBase):
                 info.details.workers_available = info.parallelism
         return info
 
-    def settle_states(self, crash_reason: Callable[[pps_proto.PipelineInfo], str]) -> None:
-        """Moves pipelines to the state that fits them; `crash_reason` says why one can't run, if it can't."""
+    def settle_states(self, crash_reason: Callable[[pps_proto.PipelineInfo], str]) -> bool:
+        """Moves pipelines to the state that fits them; `crash_reason` says why one can't run, if it can't. Gives whether
+        there is one that can't."""
         with self.store.read() as connection:
             rows = connection.execute("SELECT * FROM pipelines").fetchall()
             busy = {row["pipeline"] for row in connection.execute("SELECT DISTINCT pipeline FROM jobs WHERE over = 0")}
         changes = []
+        crashing = False
         for row in rows:
             info = self._version(row["num"], row["version"])
             reason = crash_reason(info)
             if row["stopped"]:
                 state, reason = pps_proto.PIPELINE_PAUSED, ""
             elif reason:
-                state = pps_proto.PIPELINE_CRASHING
+                state, crashing = pps_proto.PIPELINE_CRASHING, True
             elif info.details.autoscaling and row["num"] not in busy:
                 state = pps_proto.PIPELINE_STANDBY
             else:
@@ -250,6 +253,7 @@ class Pipelines(PpsBase):
                 connection.executemany(
                     "UPDATE pipelines SET state = ?, reason = ? WHERE num = ? AND version = ?", changes
                 )
+        return crashing
 
 
 def _pipeline(row: sqlite3.Row) -> pps_proto.Pipeline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import threading
@@ -12,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToDict
 from python_pachyderm.service import pps_proto
 
 from localpach.errors import LocalpachError
@@ -24,16 +23,12 @@ from localpach.pps.datum import DatumRun, Outcome
 from localpach.pps.inputs import Datum, datums
 from localpach.pps.jobs import data_of
 from localpach.pps.specs import worker_id
+from localpach.pps.tally import count, meta_of
 
 if TYPE_CHECKING:
     from localpach.pps import Pps
 
-COUNTS = {
-    pps_proto.DatumState.SUCCESS: "data_processed",
-    pps_proto.DatumState.SKIPPED: "data_skipped",
-    pps_proto.DatumState.FAILED: "data_failed",
-    pps_proto.DatumState.RECOVERED: "data_recovered",
-}
+log = logging.getLogger("localpach")
 
 
 class _Stopped(Exception):
@@ -160,15 +155,13 @@ class Worker:
         with store.write() as connection:
             self._check_alive()
             base = self._base(salt)
-            known: dict[str, tuple[str, bytes]] = {}
-            if base is not None:
-                rows = connection.execute("SELECT id, hash, info FROM datums WHERE job = ?", (base,))
-                known = {row["id"]: (row["hash"], row["info"]) for row in rows}
+            rows = connection.execute("SELECT id, hash FROM datums WHERE job = ?", (base,))
+            known = {row["id"]: row["hash"] for row in rows}
             skipped, new, changed = [], [], []
             for datum in all_datums:
                 if datum.id not in known:
                     new.append(datum)
-                elif known[datum.id][0] != datum.hash(salt) or self._spec.details.reprocess_spec == "every_job":
+                elif known[datum.id] != datum.hash(salt) or self._spec.details.reprocess_spec == "every_job":
                     changed.append(datum)
                 else:
                     skipped.append(datum)
@@ -183,7 +176,8 @@ class Worker:
 
             self._info = self._change(begin)
             if skipped and base is not None:
-                self._carry(base, skipped, known)
+                ids = {datum.id for datum in skipped}
+                self._carry(base, ids, known.keys() - ids)
         return new, changed
 
     def _base(self, salt: str) -> int | None:
@@ -198,20 +192,18 @@ class Worker:
                 return row["num"]
         return None
 
-    def _carry(self, base: int, skipped: list[Datum], known: dict[str, tuple[str, bytes]]) -> None:
-        ids = {datum.id for datum in skipped}
+    def _carry(self, base: int, ids: set[str], others: set[str]) -> None:
+        """Takes over datums of an earlier job, and what they wrote; `others` are those that it had besides."""
         source = self.pps._commits_of_job(pps_proto.JobInfo.FromString(self.pps._job_by_num(base)["info"]))
         target = self.pps._commits_of_job(self._info)
         with self.pps.store.write() as connection:
             for old, fresh in zip(source, target, strict=True):
                 self.pps.pfs.carry(old, fresh, ids)
-            for id in sorted(ids):
-                info = pps_proto.DatumInfo.FromString(known[id][1])
-                info.state = pps_proto.DatumState.SKIPPED
-                connection.execute(
-                    "INSERT INTO datums VALUES (?, ?, ?, ?, ?)",
-                    (self.num, id, known[id][0], info.state, info.SerializeToString()),
-                )
+            connection.execute(
+                "INSERT INTO datums SELECT ?, id, hash, ?, info FROM datums WHERE job = ?",
+                (self.num, pps_proto.DatumState.SKIPPED, base),
+            )
+            connection.executemany("DELETE FROM datums WHERE job = ? AND id = ?", [(self.num, id) for id in others])
 
     def _run_all(self, todo: list[Datum], failed: list[str]) -> None:
         """Runs datums side by side and writes down what is done, as much as has come at once."""
@@ -255,7 +247,7 @@ class Worker:
             self._log(pps_proto.LogMessage(message=f"could not run datum {datum.id}: {error}", datum_id=datum.id))
             done.put(Outcome(datum, pps_proto.DatumState.FAILED))
             if not isinstance(error, (LocalpachError, OSError)):
-                raise
+                log.exception("unexpected error with datum %s", datum.id)
         finally:
             with self._lock:
                 self._runs.discard(run)
@@ -278,9 +270,9 @@ class Worker:
                         "INSERT OR REPLACE INTO datums VALUES (?, ?, ?, ?, ?)",
                         (self.num, outcome.datum.id, hashed, info.state, info.SerializeToString()),
                     )
-                    text = json.dumps(_meta(info, outcome.datum, hashed)).encode()
+                    text = json.dumps(meta_of(info, outcome.datum, hashed)).encode()
                     self.pps.pfs.put(meta, f"/meta/{outcome.datum.id}/meta", text, outcome.datum.id)
-                self._change(lambda info: _count(info, outcomes))
+                self._change(lambda info: count(info, outcomes))
         finally:
             for outcome in outcomes:
                 outcome.discard()
@@ -303,28 +295,3 @@ class Worker:
 
     def _master_log(self, text: str) -> None:
         self._log(pps_proto.LogMessage(message=text, master=True))
-
-
-def _meta(info: pps_proto.DatumInfo, datum: Datum, hashed: str) -> dict[str, object]:
-    """What Pachyderm's workers keep of a datum."""
-    return {
-        "job": MessageToDict(info.datum.job),
-        "inputs": [
-            {"fileInfo": MessageToDict(data), "name": each.name, "branch": each.branch.name}
-            for data, each in zip(info.data, datum.inputs, strict=True)
-        ],
-        "hash": hashed,
-        "stats": MessageToDict(info.stats),
-        "imageId": info.image_id,
-    }
-
-
-def _count(info: pps_proto.JobInfo, outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        name = COUNTS[outcome.state]
-        setattr(info, name, getattr(info, name) + 1)
-        for part in ("download_time", "process_time", "upload_time"):
-            total: Duration = getattr(info.stats, part)
-            total.FromNanoseconds(total.ToNanoseconds() + getattr(outcome.stats, part).ToNanoseconds())
-        info.stats.download_bytes += outcome.stats.download_bytes
-        info.stats.upload_bytes += outcome.stats.upload_bytes

@@ -78,6 +78,7 @@ class Bundles:
         dockerfile = dockerfile or context / "Dockerfile"
         if not dockerfile.is_file():
             raise Refused(f"{dockerfile} does not exist: an image is built from a Dockerfile")
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tags.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=self._folder))
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,13 @@ from pathlib import Path
 
 from localpach.errors import Refused
 from localpach.runtime.bundles import Bundle, Bundles
+from localpach.runtime.machine import ids_of, memory_below
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 POLL_SECONDS = 0.1
 LINE_BYTES = 1 << 20
+# How long to read on, without a namespace, where something the command left behind holds its output open.
+DRAIN_SECONDS = 5.0
 
 log = logging.getLogger("localpach")
 
@@ -38,6 +42,7 @@ class ProcessSpec:
     working_dir: str = ""
     timeout: float | None = None
     memory: int | None = None
+    user: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -112,7 +117,15 @@ class ProcessRuntime:
         if spec.bundle:
             places.update({f"/{name}": str(spec.bundle.root / name) for name in spec.bundle.top_level})
         places.update(self._lay_files(spec))
-        request: dict[str, object] = {"cmd": spec.cmd, "env": env, "cwd": cwd, "new_root": None, "binds": []}
+        user = self._user(spec)
+        request: dict[str, object] = {
+            "cmd": spec.cmd,
+            "env": env,
+            "cwd": cwd,
+            "user": user,
+            "new_root": None,
+            "binds": [],
+        }
         stdin = spec.stdin
         if self.is_sandboxed:
             binds: list[tuple[str, str, bool]] = [(str(spec.view), "/pfs", False)]
@@ -129,6 +142,19 @@ class ProcessRuntime:
             stdin = _replace(stdin, places)
         return Process(request, stdin, on_line, spec.timeout, spec.memory)
 
+    def _user(self, spec: ProcessSpec) -> list[int] | None:
+        """Who the command runs as, who may then write to `/pfs/out`; None is whoever we are."""
+        if not spec.user:
+            return None
+        user = ids_of(spec.user)
+        if user == [os.getuid(), os.getgid()]:
+            return None
+        if not self.is_sandboxed:
+            raise Refused(f'transform.user: this kernel lets nothing run as "{spec.user}"; leave it out')
+        if os.getuid() == 0:
+            os.chown(spec.view / "out", *user)
+        return user
+
 
 def _top(path: str) -> str:
     return "/" + path.split("/")[1]
@@ -140,11 +166,9 @@ def _path() -> str:
 
 
 def _replace(text: str, places: dict[str, str]) -> str:
-    for place, real in places.items():
-        text = text.replace(f"{place}/", f"{real}/")
-        if text.endswith(place):
-            text = text[: -len(place)] + real
-    return text
+    """The text with each of the places, where a whole path begins with it, as the folder that it really is."""
+    known = "|".join(re.escape(place) for place in places)
+    return re.sub(rf"(?<![\w./-])({known})(?![\w.-])", lambda match: places[match[1]], text)
 
 
 class Process:
@@ -161,21 +185,28 @@ class Process:
         self._timeout = timeout
         self._memory = memory
         self._problem = ""
-        if not request["cmd"]:
-            request = {**request, "cmd": [""]}
-        read, write = os.pipe()
+        self._may_leak = not request["new_root"]
+        self._status, write = os.pipe()
+        # Not an argument, which may be no longer than 128 KiB.
+        letter = os.memfd_create("request")
         try:
+            with os.fdopen(os.dup(letter), "w") as stream:
+                json.dump({**request, "status": write, "parent": os.getpid()}, stream)
+            os.lseek(letter, 0, os.SEEK_SET)
             self._sandbox = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps({**request, "status": write})],
+                [sys.executable, "-I", "-S", str(SANDBOX), str(letter)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[write],
+                pass_fds=[letter, write],
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(self._status)
+            raise
         finally:
+            os.close(letter)
             os.close(write)
-        self._status = read
         self._feeder = threading.Thread(target=self._feed, args=(stdin.encode(),), daemon=True)
         self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
         self._feeder.start()
@@ -192,7 +223,11 @@ class Process:
     def _read(self, on_line: Callable[[str], None]) -> None:
         assert self._sandbox.stdout is not None
         while line := self._sandbox.stdout.readline(LINE_BYTES):
-            on_line(line.decode(errors="replace").rstrip("\n"))
+            try:
+                on_line(line.decode(errors="replace").rstrip("\n"))
+            except OSError as error:
+                # A full disk loses lines of the log; the command must not stand still for it.
+                log.warning("a line of a log is lost: %s", error)
 
     def kill(self) -> None:
         """Ends the command and all that it started."""
@@ -210,9 +245,9 @@ class Process:
                 self._sandbox.wait(POLL_SECONDS if self._memory else left)
                 break
             except subprocess.TimeoutExpired:
-                if self._memory and _memory_below(self._sandbox.pid) > self._memory:
+                if self._memory and memory_below(self._sandbox.pid) > self._memory:
                     self._end(f"out of memory: it held more than its limit of {self._memory} bytes")
-        self._reader.join()
+        self._reader.join(DRAIN_SECONDS if self._may_leak else None)
         with os.fdopen(self._status) as stream:
             status = stream.read()
         if self._problem:
@@ -230,25 +265,5 @@ class Process:
 
 
 def _signal_name(number: int) -> str:
-    return "killed (out of memory?)" if number == signal.SIGKILL else signal.Signals(number).name
-
-
-def _memory_below(pid: int) -> int:
-    """Bytes of memory that a process and its descendants hold."""
-    parents: dict[int, list[int]] = {}
-    held: dict[int, int] = {}
-    page = os.sysconf("SC_PAGE_SIZE")
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents.setdefault(int(fields[1]), []).append(int(folder.name))
-            held[int(folder.name)] = int(fields[21]) * page
-    total, frontier = 0, [pid]
-    while frontier:
-        each = frontier.pop()
-        total += held.get(each, 0)
-        frontier += parents.get(each, [])
-    return total
+    name = (signal.strsignal(number) or str(number)).lower()
+    return f"{name} (out of memory?)" if number == signal.SIGKILL else name

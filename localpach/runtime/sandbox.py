@@ -1,10 +1,12 @@
 """Runs one command in namespaces of its own, with given folders at given places; a program of its own, without imports
 from the rest, so that it starts fast.
 
-usage: python sandbox.py REQUEST, where REQUEST is JSON:
+usage: python sandbox.py FD, where the file descriptor FD gives JSON:
   new_root: an empty folder, or null to run without namespaces
   binds: [[source, target, read_only], …], targets absolute; a read-only bind may lie within a writable one
   cmd, env, cwd: what to run
+  user: [uid, gid] to run it as, or null
+  parent: the process that must still be there; it has made this one the leader of a session
   status: a file descriptor that the wait status of the command is written to, as decimal digits
 
 The command dies with this program, and this program with the one that started it.
@@ -13,6 +15,7 @@ The command dies with this program, and this program with the one that started i
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -48,13 +51,15 @@ def die_with_parent(number: int) -> None:
     check(libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl")
 
 
-def enter_namespaces() -> None:
-    """A mount and a pid namespace; one for users before them where we are not allowed to otherwise."""
+def enter_namespaces(user: list[int] | None) -> None:
+    """A mount and a pid namespace; where we are not allowed to otherwise one for users before them, in which we are
+    `user`."""
     uid, gid = os.getuid(), os.getgid()
     if libc.unshare(CLONE_NEWNS | CLONE_NEWPID) == 0:
         return
     check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), "unshare")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+    seen = user or [uid, gid]
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{seen[0]} {uid} 1"), ("gid_map", f"{seen[1]} {gid} 1")):
         with open(f"/proc/self/{name}", "w") as stream:
             stream.write(text)
 
@@ -100,14 +105,41 @@ def build_root(new_root: str, binds: list[tuple[str, str, bool]]) -> None:
 
 def execute(request: dict[str, object]) -> None:
     """Becomes the command; when that can't be, says so where the command would have and leaves with 127."""
-    cmd, env, cwd = request["cmd"], request["env"], request["cwd"]
+    cmd, env, cwd = request["cmd"], request["env"], str(request["cwd"]) or "/"
+    name = f"in {cwd}"
     try:
-        os.chdir(str(cwd) or "/")
-        os.execvpe(cmd[0], cmd, env)  # type: ignore[index, arg-type]
-    except OSError as error:
-        name = error.filename or cmd[0]  # type: ignore[index]
-        os.write(2, f"can't run {name}: {error.strerror}\n".encode())
+        os.chdir(cwd)
+        name = str(cmd[0])  # type: ignore[index]
+        become(request["user"])  # type: ignore[arg-type]
+        die_with_parent(signal.SIGKILL)
+        find_and_become(name, cmd, env)  # type: ignore[arg-type]
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        os.write(2, f"can't run {name}: {why}\n".encode(errors="replace"))
     os._exit(NOT_RUN)
+
+
+def find_and_become(name: str, cmd: list[str], env: dict[str, str]) -> None:
+    """os.execvpe, which would import more of Python first: `user` may not be allowed to read that."""
+    if "/" in name:
+        os.execve(name, cmd, env)
+    failure: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for folder in env.get("PATH", os.defpath).split(":"):
+        try:
+            os.execve(f"{folder}/{name}", cmd, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def become(user: list[int] | None) -> None:
+    """Drops to `user`, unless a namespace has made us that one."""
+    if user and user != [os.getuid(), os.getgid()]:
+        os.setgroups([])
+        os.setgid(user[1])
+        os.setuid(user[0])
 
 
 def reap(child: int) -> int:
@@ -131,12 +163,17 @@ def as_init(request: dict[str, object]) -> None:
 
 def main() -> None:
     """Runs the request."""
-    request = json.loads(sys.argv[1])
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    with open(int(sys.argv[1])) as stream:
+        request = json.load(stream)
+    die_with_parent(signal.SIGTERM)
+    if os.getppid() != request["parent"]:
+        sys.exit("the server has ended")
     report = request["status"]
+    # The command must not hold it open, nor write to it.
+    os.set_inheritable(report, False)
     if request["new_root"]:
         try:
-            enter_namespaces()
+            enter_namespaces(request["user"])
             child = os.fork()
             if child == 0:
                 die_with_parent(signal.SIGKILL)
@@ -146,7 +183,6 @@ def main() -> None:
             sys.exit(f"no namespaces: {error}")
         signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
         sys.exit(1 if reap(child) else 0)
-    os.setpgid(0, 0)
     child = os.fork()
     if child == 0:
         execute(request)
@@ -157,8 +193,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end_group)
     os.write(report, str(reap(child)).encode())
     # What the command left behind ends with it.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

