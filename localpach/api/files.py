@@ -22,6 +22,8 @@ from localpach.storage.store import CallContext
 
 URL_TIMEOUT_SECONDS = 60
 BLOCK = 512
+# Fields of a tar header (POSIX.1-1988).
+CHECKSUM, DEVICES = slice(148, 156), slice(329, 345)
 
 
 class FilesServicer(PfsServicer):
@@ -275,12 +277,16 @@ def _in_range(entries: Iterable[Entry], within: pfs_proto.PathRange) -> Iterator
 
 
 def _tar_header(entry: Entry) -> bytes:
-    """As Pachyderm writes it: the path with its leading slash, mode and time 0."""
+    """As Pachyderm writes it: the path with its leading slash, mode and time 0, and device numbers of 0."""
     info = tarfile.TarInfo(entry.path)
     info.mode = 0
     info.size = 0 if entry.is_dir else entry.size
     info.type = tarfile.DIRTYPE if entry.is_dir else tarfile.REGTYPE
     try:
-        return info.tobuf(tarfile.USTAR_FORMAT)
+        header = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
     except ValueError:
         return info.tobuf(tarfile.PAX_FORMAT)
+    header[DEVICES] = b"0000000\0" * 2
+    header[CHECKSUM] = b" " * 8
+    header[CHECKSUM] = b"%06o\0 " % sum(header)
+    return bytes(header)

@@ -147,7 +147,8 @@ class PpsServicer:
 
     def GetLogs(self, request: pps_proto.GetLogsRequest, context: Any) -> Iterator[pps_proto.LogMessage]:
         """Messages in the order in which they came, job by job; with `tail` only that many of the last."""
-        pipeline, jobs, over = self._log_source(request)
+        pipeline, job, over = self._log_source(request)
+        jobs = [job] if job else self._pps.job_ids(pipeline)
         since = now() - request.since.ToNanoseconds() // 1000 if request.HasField("since") else 0
         datum = request.datum.id
 
@@ -162,20 +163,21 @@ class PpsServicer:
         logs = self._pps.logs
         if request.follow:
             context.add_callback(logs.wake)
-            yield from filter(wanted, logs.follow(pipeline, jobs, over, context.is_active))
+            yield from filter(wanted, logs.follow(pipeline, jobs, not job, over, context.is_active))
             return
-        messages = (message for job in jobs() for message in logs.read(pipeline, job) if wanted(message))
+        messages = (message for each in jobs for message in logs.read(pipeline, each) if wanted(message))
         yield from deque(messages, maxlen=request.tail) if request.tail > 0 else messages
 
-    def _log_source(self, request: pps_proto.GetLogsRequest) -> tuple[int, Callable[[], list[str]], Callable[[], bool]]:
-        """Which pipeline, which of its jobs, and when there will be no more to say."""
+    def _log_source(self, request: pps_proto.GetLogsRequest) -> tuple[int, str, Callable[[], bool]]:
+        """Which pipeline, which job of it (none: all), and when there will be no more to say."""
         job = request.job if request.HasField("job") else request.datum.job
         if job.id:
             try:
                 row = self._pps._job_row(job)
             except NotFound as error:
                 raise NotFound(f'could not get job information for "{job.id}": {error.message}') from error
-            return row["pipeline"], lambda: [job.id], lambda: bool(self._pps._job_row(job)["over"])
+            over = self._pps._when_told(lambda: self._pps._job_row(job)["over"] or None)
+            return row["pipeline"], job.id, lambda: bool(over())
         if not request.HasField("pipeline"):
             raise Refused("must specify the Job or Pipeline that the datum is from to get logs for it")
         try:
@@ -183,7 +185,7 @@ class PpsServicer:
         except NotFound as error:
             name = full_name(request.pipeline)
             raise NotFound(f"could not get pipeline information for {name}: {error.message}") from error
-        return num, lambda: self._pps.job_ids(num), lambda: False
+        return num, "", lambda: False
 
 
 def _no_imports(folder: str, name: str) -> NoReturn:

@@ -48,6 +48,7 @@ class Pps(Secrets):
         self.on_work = self._wanted.set
         self.on_job_over = self._job_over
         self.on_restart = self._restart_datums
+        self.on_gone = self.logs.delete
         self.status_of = self._status_of
         pfs.new_commit_hooks.append(self.add_job)
         pfs.finished_hooks.append(self._commit_finished)
@@ -55,6 +56,8 @@ class Pps(Secrets):
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         remove_tree(self.root / "work")
+        with self.store.read() as connection:
+            self.logs.keep({row["num"] for row in connection.execute("SELECT num FROM pipelines")})
         self._restart_jobs()
         self._controller.start()
         self._wanted.set()

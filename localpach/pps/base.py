@@ -45,6 +45,7 @@ class PpsBase:
         self._news = object()
         self.on_work: Callable[[], None] = lambda: None
         self.on_job_over: Callable[[int], None] = lambda num: None
+        self.on_gone: Callable[[int, str | None], None] = lambda pipeline, job_id: None
         self.status_of: Callable[[int, str], list[pps_proto.WorkerStatus]] = lambda num, worker_id: []
         self.on_restart: Callable[[int, list[str]], None] = lambda num, filters: None
 
@@ -92,6 +93,8 @@ class PpsBase:
             row = connection.execute(
                 "SELECT info FROM pipeline_versions WHERE pipeline = ? AND version = ?", (pipeline, version)
             ).fetchone()
+        if row is None:
+            raise NotFound(f"version {version} of pipeline number {pipeline} not found: the pipeline was deleted")
         return pps_proto.PipelineInfo.FromString(row["info"])
 
     def _job_row(self, job: pps_proto.Job) -> sqlite3.Row:

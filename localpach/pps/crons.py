@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timezone
 
 from python_pachyderm.service import pps_proto
 
-from localpach.errors import Refused
+from localpach.errors import LocalpachError, Refused
 from localpach.names import Branch, Repo
 from localpach.pfs import Change, Delete
 from localpach.pfs.base import now
@@ -14,6 +15,8 @@ from localpach.pfs.files import Add
 from localpach.pfs.triggers import next_time
 from localpach.pps import inputs
 from localpach.pps.pipelines import Pipelines
+
+log = logging.getLogger("localpach")
 
 
 class Crons(Pipelines):
@@ -35,12 +38,17 @@ class Crons(Pipelines):
             rows = connection.execute(
                 "SELECT p.*, t.name AS input, t.last FROM ticks t JOIN pipelines p ON p.num = t.pipeline WHERE stopped = 0"
             ).fetchall()
+            infos = [self._version(row["num"], row["version"]) for row in rows]
         soonest: float | None = None
-        for row in rows:
-            cron = next(each for each in _crons(self._version(row["num"], row["version"])) if each.name == row["input"])
+        for row, info in zip(rows, infos, strict=True):
+            cron = next(each for each in _crons(info) if each.name == row["input"])
             due = next_time(cron.spec, row["last"])
             if due is not None and due <= now():
-                self._tick(row["num"], cron, due)
+                try:
+                    self._tick(row["num"], cron, due)
+                except LocalpachError as error:
+                    # Its repo may have been deleted by force: that must not hold up the others.
+                    log.warning("no tick for input %s of pipeline %s: %s", cron.name, row["name"], error.message)
                 due = next_time(cron.spec, max(due, now()))
             if due is not None:
                 left = max((due - now()) / 1_000_000, 0.0)
@@ -53,8 +61,9 @@ class Crons(Pipelines):
         changes: list[Change] = [Delete("/", "")] if cron.overwrite else []
         changes.append(Add(f"/{stamp}", "", (batch.add(b""),)))
         with self.store.write() as connection:
-            self.pfs.apply_to_branch(Branch(Repo(cron.project, cron.repo), "master"), changes, batch)
-            connection.execute("UPDATE ticks SET last = ? WHERE pipeline = ? AND name = ?", (at, pipeline, cron.name))
+            row = (at, pipeline, cron.name)
+            if connection.execute("UPDATE ticks SET last = ? WHERE pipeline = ? AND name = ?", row).rowcount:
+                self.pfs.apply_to_branch(Branch(Repo(cron.project, cron.repo), "master"), changes, batch)
 
 
 def _crons(info: pps_proto.PipelineInfo) -> list[pps_proto.CronInput]:

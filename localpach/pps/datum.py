@@ -86,7 +86,7 @@ class DatumRun:
         try:
             view = scratch / "pfs"
             outcome.stats.download_bytes = self._lay_out(view)
-            outcome.stats.download_time.CopyFrom(_since(start))
+            outcome.stats.download_time.CopyFrom(since(start))
             tries = max(self._spec.details.datum_tries, 1)
             start = time.monotonic()
             while tries:
@@ -100,10 +100,8 @@ class DatumRun:
             else:
                 if transform.err_cmd and self._try(view, list(transform.err_cmd), list(transform.err_stdin)):
                     outcome.state = pps_proto.DatumState.RECOVERED
-            outcome.stats.process_time.CopyFrom(_since(start))
+            outcome.stats.process_time.CopyFrom(since(start))
             outcome.output = view / "out"
-            if outcome.state == pps_proto.DatumState.SUCCESS:
-                outcome.stats.upload_time.SetInParent()
             return outcome
         except BaseException:
             outcome.discard()
@@ -201,7 +199,8 @@ def _why(ended: Ended) -> str:
     return f"exit status {ended.code}"
 
 
-def _since(start: float) -> Duration:
+def since(start: float) -> Duration:
+    """The time from a moment of the monotonic clock until now."""
     taken = Duration()
     taken.FromNanoseconds(int((time.monotonic() - start) * 1e9))
     return taken

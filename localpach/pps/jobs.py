@@ -93,11 +93,11 @@ class Jobs(Crons):
             if request.number and given >= request.number:
                 return
             try:
-                row = self._job_by_num(num)
+                info = self._job_info(self._job_by_num(num), request.details)
+                if wanted and not wanted <= {record.num for record in self._inputs_of_job(info)}:
+                    continue
             except NotFound:
-                continue
-            info = self._job_info(row, request.details)
-            if wanted and not wanted <= {record.num for record in self._inputs_of_job(info)}:
+                # It was deleted since.
                 continue
             if request.HasField("paginationMarker") and not _is_past(info, request):
                 continue
@@ -131,7 +131,11 @@ class Jobs(Crons):
         projects = {project.name for project in request.projects}
         given = 0
         for id in reversed(ids) if request.reverse else ids:
-            jobs = list(self.jobs_of_set(id, request.details, False, None))
+            try:
+                jobs = list(self.jobs_of_set(id, request.details, False, None))
+            except NotFound:
+                # It was deleted since.
+                continue
             if projects and not any(job.job.pipeline.project.name in projects for job in jobs):
                 continue
             if request.number and given >= request.number:
@@ -172,8 +176,10 @@ class Jobs(Crons):
         """Kills a job and forgets it; its commits stay."""
         with self.store.write() as connection:
             self.stop_job(job, "job deleted")
-            connection.execute("DELETE FROM jobs WHERE num = ?", (self._job_row(job)["num"],))
+            row = self._job_row(job)
+            connection.execute("DELETE FROM jobs WHERE num = ?", (row["num"],))
             self._tell()
+            self.store.after_commit(lambda: self.on_gone(row["pipeline"], row["id"]))
 
     def job_ids(self, pipeline: int) -> list[str]:
         """The jobs of a pipeline, oldest first."""

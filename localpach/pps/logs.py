@@ -21,6 +21,7 @@ class Logs:
         self._folder = root / "logs"
         self._changed = threading.Condition()
         self._generation = 0
+        self._written: dict[tuple[int, str], int] = {}
 
     def _path(self, pipeline: int, job_id: str) -> Path:
         return self._folder / str(pipeline) / job_id
@@ -34,7 +35,9 @@ class Logs:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as stream:
                 stream.write(_LENGTH.pack(len(data)) + data)
-        self.wake()
+            self._generation += 1
+            self._written[pipeline, message.job_id] = self._generation
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Lets followers look again."""
@@ -62,14 +65,16 @@ class Logs:
                 yield pps_proto.LogMessage.FromString(data), offset
 
     def follow(
-        self, pipeline: int, jobs: Callable[[], list[str]], over: Callable[[], bool], active: Callable[[], bool]
+        self, pipeline: int, jobs: list[str], more: bool, over: Callable[[], bool], active: Callable[[], bool]
     ) -> Iterator[pps_proto.LogMessage]:
-        """What some jobs say, each message once, until `over` and all is read, or the reader is no longer `active`."""
+        """What some jobs say, each message once, until `over` and all is read, or the reader is no longer `active`; with
+        `more` what later jobs of the pipeline say, too."""
         offsets: dict[str, int] = {}
+        to_read, wanted = jobs, set(jobs)
         while active():
             seen = self._generation
             ended = over()
-            for job_id in jobs():
+            for job_id in to_read:
                 for message, offset in self._from(self._path(pipeline, job_id), offsets.get(job_id, 0)):
                     offsets[job_id] = offset
                     yield message
@@ -78,10 +83,21 @@ class Logs:
             with self._changed:
                 if self._generation == seen:
                     self._changed.wait(1.0)
+                said = [job_id for (num, job_id), when in self._written.items() if num == pipeline and when > seen]
+            to_read = said if more else [job_id for job_id in said if job_id in wanted]
 
     def delete(self, pipeline: int, job_id: str | None = None) -> None:
         """Forgets a job, or all jobs of a pipeline."""
-        if job_id is not None:
-            self._path(pipeline, job_id).unlink(missing_ok=True)
-        else:
-            shutil.rmtree(self._folder / str(pipeline), ignore_errors=True)
+        with self._changed:
+            for key in [key for key in self._written if key[0] == pipeline and job_id in (None, key[1])]:
+                del self._written[key]
+            if job_id is not None:
+                self._path(pipeline, job_id).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(self._folder / str(pipeline), ignore_errors=True)
+
+    def keep(self, pipelines: set[int]) -> None:
+        """Forgets all pipelines but these."""
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
+            if int(folder.name) not in pipelines:
+                self.delete(int(folder.name))

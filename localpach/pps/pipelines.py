@@ -12,6 +12,7 @@ from localpach.names import DEFAULT_PROJECT, META, SPEC, Branch, Commit, Repo
 from localpach.pps import inputs, specs
 from localpach.pps.base import PpsBase, full_name, moment
 
+STOPPED = "all jobs killed because pipeline was stopped"
 CHANGED = "(SELECT max(v.rowid) FROM pipeline_versions v WHERE v.pipeline = pipelines.num)"
 
 
@@ -38,7 +39,7 @@ class Pipelines(PpsBase):
             info.spec_commit.CopyFrom(spec.to_proto("master"))
             num = row["num"] if row is not None else self._insert(info)
             if row is not None:
-                self._stop_jobs(num, "the pipeline was updated")
+                self._stop_jobs(num, "all jobs killed because pipeline was updated")
             connection.execute(
                 "UPDATE pipelines SET version = ?, state = ?, reason = '' WHERE num = ?",
                 (version, pps_proto.PIPELINE_STARTING, num),
@@ -108,7 +109,7 @@ class Pipelines(PpsBase):
             return
         with self.store.write() as connection:
             connection.execute("UPDATE pipelines SET stopped = 1 WHERE num = ?", (row["num"],))
-            self._stop_jobs(row["num"], "the pipeline was stopped")
+            self._stop_jobs(row["num"], STOPPED)
             self._set_provenance(self._version(row["num"], row["version"]), attached=False)
             self.store.after_commit(self.on_work)
 
@@ -139,7 +140,7 @@ class Pipelines(PpsBase):
             if row is None:
                 return
             repo = specs.output_repo(pipeline)
-            self._stop_jobs(row["num"], "the pipeline was deleted")
+            self._stop_jobs(row["num"], STOPPED)
             info = self._version(row["num"], row["version"])
             self._set_provenance(info, attached=False)
             if keep_repo:
@@ -150,8 +151,10 @@ class Pipelines(PpsBase):
             for leaf in inputs.leaves_of(info):
                 if leaf.HasField("cron"):
                     self.pfs.delete_repo(inputs.branch_of(leaf).repo, force)
-            connection.execute("DELETE FROM pipelines WHERE num = ?", (row["num"],))
+            num: int = row["num"]
+            connection.execute("DELETE FROM pipelines WHERE num = ?", (num,))
             self._tell()
+            self.store.after_commit(lambda: self.on_gone(num, None))
 
     def delete_pipelines(
         self, projects: list[str], all: bool, force: bool = False, keep_repo: bool = False
@@ -206,7 +209,12 @@ class Pipelines(PpsBase):
                 continue
             oldest = 1 if history < 0 else max(row["version"] - history, 1)
             for version in range(row["version"], oldest - 1, -1):
-                yield self._shown(row, version, details=True, workers=False)
+                try:
+                    shown = self._shown(row, version, details=True, workers=False)
+                except NotFound:
+                    # It was deleted since.
+                    break
+                yield shown
 
     def _shown(self, row: sqlite3.Row, version: int, details: bool, workers: bool) -> pps_proto.PipelineInfo:
         info = self._version(row["num"], version)
@@ -233,10 +241,10 @@ class Pipelines(PpsBase):
         with self.store.read() as connection:
             rows = connection.execute("SELECT * FROM pipelines").fetchall()
             busy = {row["pipeline"] for row in connection.execute("SELECT DISTINCT pipeline FROM jobs WHERE over = 0")}
+            infos = [self._version(row["num"], row["version"]) for row in rows]
         changes = []
         crashing = False
-        for row in rows:
-            info = self._version(row["num"], row["version"])
+        for row, info in zip(rows, infos, strict=True):
             reason = crash_reason(info)
             if row["stopped"]:
                 state, reason = pps_proto.PIPELINE_PAUSED, ""

@@ -16,7 +16,7 @@ class Secrets(Jobs):
     """Secrets in the form of Kubernetes: a name, and values by key."""
 
     def create_secret(self, file: bytes) -> None:
-        """Keeps a Kubernetes secret manifest (JSON), replacing one of the same name."""
+        """Keeps a Kubernetes secret manifest (JSON)."""
         try:
             manifest = json.loads(file)
             name = manifest["metadata"]["name"]
@@ -25,7 +25,9 @@ class Secrets(Jobs):
             raise Refused(f"the secret is not a Kubernetes secret manifest in JSON: {error}") from error
         data.update(manifest.get("stringData") or {})
         with self.store.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO secrets VALUES (?, ?, ?)", (name, now(), json.dumps(data)))
+            if connection.execute("SELECT 1 FROM secrets WHERE name = ?", (name,)).fetchone():
+                raise Refused(f'failed to create secret: secrets "{name}" already exists')
+            connection.execute("INSERT INTO secrets VALUES (?, ?, ?)", (name, now(), json.dumps(data)))
 
     def secret_info(self, name: str) -> pps_proto.SecretInfo:
         with self.store.read() as connection:
@@ -41,9 +43,9 @@ class Secrets(Jobs):
         return [self.secret_info(row["name"]) for row in rows]
 
     def delete_secret(self, name: str) -> None:
-        self.secret_info(name)
         with self.store.write() as connection:
-            connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
+            if not connection.execute("DELETE FROM secrets WHERE name = ?", (name,)).rowcount:
+                raise NotFound(f'failed to delete secret: secrets "{name}" not found')
 
     def _secret_value(self, mount: pps_proto.SecretMount) -> dict[str, str]:
         with self.store.read() as connection:

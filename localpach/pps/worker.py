@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from localpach.errors import LocalpachError
 from localpach.names import USER, Branch
 from localpach.pfs import CommitRecord
 from localpach.pps.base import moment
-from localpach.pps.datum import DatumRun, Outcome
+from localpach.pps.datum import DatumRun, Outcome, since
 from localpach.pps.inputs import Datum, datums
 from localpach.pps.jobs import data_of
 from localpach.pps.specs import worker_id
@@ -134,11 +135,9 @@ class Worker:
         failed: list[str] = []
         for phase in (new, changed):
             self._run_all(phase, failed)
-        if failed:
-            self._end(pps_proto.JOB_FAILURE, f"datum {failed[0]} failed")
-            return
-        for text in ("started process datum set task", "finished process datum set task"):
-            self._log(pps_proto.LogMessage(message=text))
+            if failed:
+                self._end(pps_proto.JOB_FAILURE, f"datum {failed[0]} failed")
+                return
         with self.pps.store.write():
             self._check_alive()
             info = self._change(lambda info: setattr(info, "state", pps_proto.JOB_FINISHING))
@@ -208,6 +207,8 @@ class Worker:
     def _run_all(self, todo: list[Datum], failed: list[str]) -> None:
         """Runs datums side by side and writes down what is done, as much as has come at once."""
         if not todo:
+            self._log(pps_proto.LogMessage(message="started process datum set task"))
+            self._log(pps_proto.LogMessage(message="finished process datum set task"))
             return
         done: queue.Queue[Outcome] = queue.Queue()
         workers = max(1, min(self._spec.parallelism, os.cpu_count() or 1, len(todo)))
@@ -260,7 +261,9 @@ class Worker:
                 for outcome in outcomes:
                     if outcome.state == pps_proto.DatumState.SUCCESS and outcome.output is not None:
                         try:
+                            start = time.monotonic()
                             outcome.stats.upload_bytes = self.pps.pfs.add_tree(output, outcome.output, outcome.datum.id)
+                            outcome.stats.upload_time.CopyFrom(since(start))
                         except LocalpachError as error:
                             outcome.state = pps_proto.DatumState.FAILED
                             self._log(pps_proto.LogMessage(message=error.message, datum_id=outcome.datum.id))

@@ -92,6 +92,19 @@ def test_deleting_a_pipeline_ends_its_job_and_keeps_its_output_if_asked(source: 
     assert not list(source.list_job())
 
 
+def test_logs_go_with_their_job_or_pipeline(source: Client, server: Server) -> None:
+    pipeline(source, "p", "echo hi", pfs("in"))
+    first = last_job(source, "p")
+    put(source, "in", {"/b": b"2"})
+    last_job(source, "p")
+    files = {file.name: file for file in (server.root / "logs").glob("*/*")}
+    source.delete_job(first.job.id, "p")
+    until(lambda: not files[first.job.id].exists())
+    assert sum(file.exists() for file in files.values()) == len(files) - 1
+    source.delete_pipeline("p")
+    until(lambda: not any(file.exists() for file in files.values()))
+
+
 def test_err_cmd_recovers_a_datum(source: Client) -> None:
     transform = pps_proto.Transform(cmd=["false"], err_cmd=["sh"], err_stdin=["echo sorry"], image="host")
     source.create_pipeline("p", transform=transform, input=pfs("in"), datum_tries=1)
@@ -160,6 +173,26 @@ def test_logs_are_followed_to_the_end_of_the_job(source: Client) -> None:
     assert of_datum == followed
 
 
+def test_logs_of_a_pipeline_go_on_with_its_next_jobs(source: Client) -> None:
+    pipeline(source, "p", "ls /pfs/in", pfs("in"))
+    last_job(source, "p")
+    said: list[str] = []
+    logs = source.get_pipeline_logs("p", follow=True)
+
+    def read() -> None:
+        users = (message.message for message in logs if message.user)
+        said.extend(itertools.islice(users, 3))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for name in "bc":
+        put(source, "in", {f"/{name}": b"1"})
+        last_job(source, "p")
+    reader.join(15)
+    logs.cancel()
+    assert said == ["a", "b", "c"]
+
+
 def test_jobs_are_listed_by_version_number_and_order(source: Client) -> None:
     pipeline(source, "p", "true", pfs("in"))
     pipeline(source, "p", "true", pfs("in"), update=True)
@@ -208,6 +241,8 @@ def test_secrets_come_as_environment_and_as_files(source: Client, server: Server
     assert [info.secret.name for info in source.list_secret()] == ["vault"]
     files = [file for file in server.root.iterdir() if file.name.startswith("metadata.sqlite")]
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+    with pytest.raises(grpc.RpcError, match='"vault" already exists'):
+        source.create_secret("vault", {"key": "other"})
     source.delete_secret("vault")
     with pytest.raises(grpc.RpcError, match='"vault" not found'):
         source.inspect_secret("vault")
@@ -221,3 +256,37 @@ def test_templates_become_specs_and_read_no_files(server: Server) -> None:
     request = pps_proto.RenderTemplateRequest(template="importstr '/etc/hostname'")
     with pytest.raises(grpc.RpcError, match="a template can't import"):
         api.RenderTemplate(request, metadata=metadata)
+
+
+def test_a_pipeline_that_lost_its_tick_repo_holds_up_no_other(source: Client) -> None:
+    cron = pps_proto.Input(cron=pps_proto.CronInput(name="tick", spec="@every 1s"))
+    pipeline(source, "clock", "true", cron)
+    source.delete_repo("clock_tick", force=True)
+    time.sleep(1.2)
+    pipeline(source, "p", "cp /pfs/in/* /pfs/out/", pfs("in"))
+    assert last_job(source, "p").state == pps_proto.JOB_SUCCESS
+
+
+def test_pipelines_come_and_go_while_others_are_listed(source: Client, server: Server) -> None:
+    stop = threading.Event()
+    problems: list[grpc.RpcError] = []
+
+    def watch() -> None:
+        client = server.client
+        while not stop.is_set():
+            try:
+                list(client.list_pipeline(details=True))
+                list(client.list_job(details=True))
+            except grpc.RpcError as error:
+                problems.append(error)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(8):
+        pipeline(source, f"p{number}", "sleep 0.05", pfs("in"))
+        if number % 2:
+            source.delete_pipeline(f"p{number - 1}")
+    assert last_job(source, "p7").state == pps_proto.JOB_SUCCESS
+    stop.set()
+    watcher.join()
+    assert not problems
