@@ -1,7 +1,7 @@
 """How calls reach servicers: the token, transactions, and errors as gRPC statuses.
 
 A servicer is a plain class with a method per RPC, `method(request, context)`, returning a message or an iterator of
-messages. RPCs that it lacks answer UNIMPLEMENTED with a sentence.
+messages, either of which may be encoded already. Its `parsers` decode requests of RPCs otherwise than as usual. RPCs that it lacks answer UNIMPLEMENTED with a sentence.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def register(
     shape = ServiceDescriptorProto()
     service.CopyToProto(shape)
     handlers = {}
+    parsers: dict[str, Callable[[bytes], Any]] = getattr(servicer, "parsers", {})
     for method, streams in zip(service.methods, shape.method, strict=True):
         function = getattr(servicer, method.name, None) or _missing(missing.format(method=method.name))
         wrapped = _guard(function, gate, method.name, staging, streams.server_streaming)
@@ -71,7 +72,7 @@ def register(
         make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
         handlers[method.name] = make(
             wrapped,
-            request_deserializer=method.input_type._concrete_class.FromString,
+            request_deserializer=parsers.get(method.name, method.input_type._concrete_class.FromString),
             response_serializer=_serialize,
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Iterator
+from typing import ClassVar, TypeAlias
 from urllib.parse import urlparse
 
 import requests
@@ -12,16 +13,18 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.service import pfs_proto
 
 from localpach.api.pfs import PfsServicer
+from localpach.api.wire import RawAdd, encode_infos, parse_modify
 from localpach.errors import NotFound, Refused, Unimplemented
 from localpach.names import Branch
 from localpach.pfs import Add, Change, CommitRecord, Copy, Delete, Entry, Pfs, paths
 from localpach.pfs.file_sets import FILE_SETS_REPO
-from localpach.pfs.infos import file_info, file_infos
+from localpach.pfs.infos import file_info
 from localpach.storage.objects import READ_BYTES, ContentWriter
 from localpach.storage.store import CallContext
 
 URL_TIMEOUT_SECONDS = 60
 BLOCK = 512
+Message: TypeAlias = RawAdd | pfs_proto.ModifyFileRequest
 # Fields of a tar header (POSIX.1-1988).
 CHECKSUM, DEVICES = slice(148, 156), slice(329, 345)
 
@@ -29,13 +32,15 @@ CHECKSUM, DEVICES = slice(148, 156), slice(329, 345)
 class FilesServicer(PfsServicer):
     """Adds the calls on files."""
 
-    def ModifyFile(self, stream: Iterator[pfs_proto.ModifyFileRequest], context: CallContext) -> Empty:
+    parsers: ClassVar = {"ModifyFile": parse_modify, "CreateFileSet": parse_modify}
+
+    def ModifyFile(self, stream: Iterator[Message], context: CallContext) -> Empty:
         """All changes up to the next `set_commit` or the end of the stream are made at once."""
         modification = _Modification(self._pfs)
         target: pfs_proto.Commit | None = None
         try:
             for message in stream:
-                if message.WhichOneof("body") == "set_commit":
+                if not isinstance(message, RawAdd) and message.WhichOneof("body") == "set_commit":
                     self._commit(target, modification)
                     target = message.set_commit
                     self._check_target(target)
@@ -65,9 +70,7 @@ class FilesServicer(PfsServicer):
         else:
             self._pfs.apply_to_branch(Branch.of(target.branch), changes, modification.batch)
 
-    def CreateFileSet(
-        self, stream: Iterator[pfs_proto.ModifyFileRequest], context: CallContext
-    ) -> pfs_proto.CreateFileSetResponse:
+    def CreateFileSet(self, stream: Iterator[Message], context: CallContext) -> pfs_proto.CreateFileSetResponse:
         modification = _Modification(self._pfs)
         try:
             for message in stream:
@@ -98,13 +101,13 @@ class FilesServicer(PfsServicer):
         record = self._readable(request.file.commit)
         return file_info(record, self._pfs.entry(record, request.file.path))
 
-    def ListFile(self, request: pfs_proto.ListFileRequest, context: CallContext) -> Iterator[pfs_proto.FileInfo]:
+    def ListFile(self, request: pfs_proto.ListFileRequest, context: CallContext) -> Iterator[bytes]:
         record = self._readable(request.file.commit)
         after = request.paginationMarker.path
         entries = self._pfs.children(record, request.file.path, after, request.reverse)
-        yield from file_infos(record, _limit(entries, request.number))
+        yield from encode_infos(record, _limit(entries, request.number))
 
-    def WalkFile(self, request: pfs_proto.WalkFileRequest, context: CallContext) -> Iterator[pfs_proto.FileInfo]:
+    def WalkFile(self, request: pfs_proto.WalkFileRequest, context: CallContext) -> Iterator[bytes]:
         record = self._readable(request.file.commit)
         entries: Iterable[Entry] = self._pfs.walk(record, request.file.path)
         marker = request.paginationMarker.path
@@ -112,12 +115,12 @@ class FilesServicer(PfsServicer):
             entries = reversed(list(entries))
         if marker:
             entries = (each for each in entries if (each.path < marker if request.reverse else each.path > marker))
-        yield from file_infos(record, _limit(iter(entries), request.number))
+        yield from encode_infos(record, _limit(iter(entries), request.number))
 
-    def GlobFile(self, request: pfs_proto.GlobFileRequest, context: CallContext) -> Iterator[pfs_proto.FileInfo]:
+    def GlobFile(self, request: pfs_proto.GlobFileRequest, context: CallContext) -> Iterator[bytes]:
         record = self._readable(request.commit)
         entries = self._pfs.glob_tree(record.root, request.pattern)
-        yield from file_infos(record, _in_range(entries, request.path_range))
+        yield from encode_infos(record, _in_range(entries, request.path_range))
 
     def DiffFile(
         self, request: pfs_proto.DiffFileRequest, context: CallContext
@@ -195,10 +198,15 @@ class _Modification:
         self._pfs = pfs
         self._changes: list[Change] = []
         self._open: tuple[str, str] | None = None
+        self._path = ""
         self._writer: ContentWriter | None = None
         self.batch = pfs.batch()
 
-    def take(self, message: pfs_proto.ModifyFileRequest) -> None:
+    def take(self, message: Message) -> None:
+        """Keeps one change; of a file's bytes, no more than is needed until they are stored."""
+        if isinstance(message, RawAdd):
+            self._begin(message.path, message.datum).write(message.data)
+            return
         kind = message.WhichOneof("body")
         if kind == "add_file":
             self._add(message.add_file)
@@ -215,23 +223,27 @@ class _Modification:
                 Copy(source, paths.clean(copy.src.path), paths.check(copy.dst), copy.datum, copy.append)
             )
 
-    def _add(self, add: pfs_proto.AddFile) -> None:
-        path = paths.check(add.path)
-        if self._open != (path, add.datum):
+    def _begin(self, path: str, datum: str) -> ContentWriter:
+        """Where the bytes of a file go, which may come in several messages."""
+        if self._open != (path, datum) or self._writer is None:
+            checked = paths.check(path)
             self._close()
-            self._open = (path, add.datum)
+            self._open, self._path = (path, datum), checked
             self._writer = self._pfs.objects.writer(self.batch)
-        assert self._writer is not None
+        return self._writer
+
+    def _add(self, add: pfs_proto.AddFile) -> None:
+        writer = self._begin(add.path, add.datum)
         if add.WhichOneof("source") == "url":
             for chunk in _fetch(add.url.URL):
-                self._writer.write(chunk)
+                writer.write(chunk)
             self._close()
         else:
-            self._writer.write(add.raw.value)
+            writer.write(add.raw.value)
 
     def _close(self) -> None:
         if self._open and self._writer:
-            self._changes.append(Add(*self._open, (self._writer.close(),)))
+            self._changes.append(Add(self._path, self._open[1], (self._writer.close(),)))
         self._open = self._writer = None
 
     def finish(self) -> list[Change]:

@@ -22,16 +22,19 @@ class Logs:
         self._changed = threading.Condition()
         self._generation = 0
         self._written: dict[tuple[int, str], int] = {}
+        self._gone: set[tuple[int, str | None]] = set()
 
     def _path(self, pipeline: int, job_id: str) -> Path:
         return self._folder / str(pipeline) / job_id
 
     def write(self, pipeline: int, message: pps_proto.LogMessage) -> None:
-        """Appends a message, stamped now."""
+        """Appends a message, stamped now; what a killed job says after it was deleted is dropped."""
         message.ts.FromNanoseconds(time.time_ns())
         path = self._path(pipeline, message.job_id)
         data = message.SerializeToString()
         with self._changed:
+            if not self._gone.isdisjoint(((pipeline, None), (pipeline, message.job_id))):
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as stream:
                 stream.write(_LENGTH.pack(len(data)) + data)
@@ -89,6 +92,7 @@ class Logs:
     def delete(self, pipeline: int, job_id: str | None = None) -> None:
         """Forgets a job, or all jobs of a pipeline."""
         with self._changed:
+            self._gone.add((pipeline, job_id))
             for key in [key for key in self._written if key[0] == pipeline and job_id in (None, key[1])]:
                 del self._written[key]
             if job_id is not None:

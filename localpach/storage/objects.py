@@ -159,14 +159,17 @@ class ContentWriter:
         self._file = Path()
         self._hasher = hashlib.blake2b(digest_size=32)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._size += len(data)
-        if self._handle < 0:
+        if self._size <= INLINE_BYTES:
             self._head += data
-            if self._size <= INLINE_BYTES:
-                return
+            return
+        if self._handle < 0:
             self._handle, self._file = self._objects.aside()
-            data, self._head = bytes(self._head), bytearray()
+            self._append(self._head)
+        self._append(data)
+
+    def _append(self, data: bytes | bytearray | memoryview) -> None:
         self._hasher.update(data)
         _write_all(self._handle, data)
 
@@ -186,7 +189,7 @@ class ContentWriter:
             self._file.unlink()
 
 
-def _write_all(handle: int, data: bytes) -> None:
+def _write_all(handle: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]

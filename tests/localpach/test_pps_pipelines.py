@@ -105,6 +105,17 @@ def test_logs_go_with_their_job_or_pipeline(source: Client, server: Server) -> N
     until(lambda: not any(file.exists() for file in files.values()))
 
 
+def test_a_killed_job_says_nothing_once_it_is_deleted(source: Client, server: Server) -> None:
+    before = set((server.root / "logs").glob("*/*"))
+    for number in range(5):
+        pipeline(source, f"p{number}", "while true; do echo still here; done", pfs("in"))
+        job = next(iter(source.list_job(f"p{number}"))).job
+        until(lambda name=f"p{number}", id=job.id: list(source.get_job_logs(name, id, tail=1)))
+        source.delete_pipeline(f"p{number}")
+    time.sleep(0.5)
+    assert set((server.root / "logs").glob("*/*")) == before
+
+
 def test_err_cmd_recovers_a_datum(source: Client) -> None:
     transform = pps_proto.Transform(cmd=["false"], err_cmd=["sh"], err_stdin=["echo sorry"], image="host")
     source.create_pipeline("p", transform=transform, input=pfs("in"), datum_tries=1)
