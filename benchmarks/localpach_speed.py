@@ -94,8 +94,10 @@ def big_file(client: Client, process: subprocess.Popen[bytes]) -> None:
 
     def get() -> None:
         stream = client.get_file(("big", "master"), "/f")
-        while stream.read(MIB):
-            pass
+        size = 0
+        while chunk := stream.read(MIB):
+            size += len(chunk)
+        assert size == BIG
 
     row("put one 256 MiB file", f"{BIG / MIB / took(put):.0f} MiB/s", "40")
     row("get it", f"{BIG / MIB / took(get):.0f} MiB/s", "91")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import logging
 import os
@@ -18,6 +19,8 @@ from localpach.errors import LocalpachError, NotFound, Precondition
 
 DEFAULT_ROOT = Path.home() / ".localpach"
 STOP_SECONDS = 30.0
+# Parameters of mallopt(3).
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
 
 def main() -> None:
@@ -71,6 +74,7 @@ def _serve(options: argparse.Namespace) -> int:
     from localpach.api.server import Server, announce
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _give_memory_back()
     if options.no_auth:
         logging.warning("no token is asked for: every program on this machine can use this server")
     ended = threading.Event()
@@ -83,6 +87,17 @@ def _serve(options: argparse.Namespace) -> int:
     ended.wait()
     server.close()
     return 0
+
+
+def _give_memory_back() -> None:
+    """Has the C library map big buffers singly, so that they are the system's again once they are freed, and keep few
+    heaps for the many threads."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        return
+    mallopt(M_MMAP_THRESHOLD, 1 << 20)
+    mallopt(M_ARENA_MAX, 2)
 
 
 def _running(root: Path) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from localpach.storage.store import Store
 
 INLINE_BYTES = 64 << 10
 READ_BYTES = 1 << 20
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 4 << 20
 
 
 class Ref(NamedTuple):

@@ -63,7 +63,8 @@ _PROGRESS = (
     "data_failed",
     "data_recovered",
 )
-_PIPELINE_PROGRESS = ("state", "last_job_state", "reason")
+_UNFINISHED = _JOB_STATES[:4]
+_PIPELINE_STATES = {"PIPELINE_STARTING": 0, "PIPELINE_RUNNING": 1, "PIPELINE_PAUSED": 2, "PIPELINE_STANDBY": 2}
 _COMMIT_PROGRESS = ("finishing", "finished", "details", "size_bytes_upper_bound", "error")
 
 
@@ -214,33 +215,35 @@ def _normal(value: Any, key: str = "") -> Any:
 def _in_step(wanted: Any, found: Any) -> tuple[Any, Any]:
     """Both values without the progress by which the found one is ahead of the wanted one."""
     if isinstance(wanted, dict) and isinstance(found, dict):
-        drop: tuple[str, ...] = ()
-        states = wanted.get("state"), found.get("state")
-        if all(state in _JOB_STATES for state in states) and _JOB_STATES.index(states[1]) > _JOB_STATES.index(
-            states[0]
-        ):
-            drop = _PROGRESS if states[0] in _JOB_STATES[:4] else ()
-        elif (
-            "spec_commit" in wanted
-            and states != (None, None)
-            and wanted.get("last_job_state") in (None, *_JOB_STATES[:4])
-        ):
-            drop = _PIPELINE_PROGRESS if states[1] == "PIPELINE_RUNNING" else ()
-        elif "origin" in wanted and "finished" not in wanted and "finished" in found:
-            drop = _COMMIT_PROGRESS
-        keys = wanted.keys() | found.keys()
-        pairs = {key: _in_step(wanted.get(key), found.get(key)) for key in keys if key not in drop}
-        if "spec_commit" in wanted:
-            for pair in pairs.values():
-                for side in pair:
-                    if isinstance(side, dict):
-                        side.pop("workers_available", None)
-        left = {key: pair[0] for key, pair in pairs.items() if pair[0] is not None}
-        return left, {key: pair[1] for key, pair in pairs.items() if pair[1] is not None}
+        ahead = _ahead(wanted, found)
+        keys = [key for key in wanted.keys() | found.keys() if key not in ahead]
+        pairs = {key: _in_step(wanted.get(key), found.get(key)) for key in keys}
+        return (
+            {key: pair[0] for key, pair in pairs.items() if pair[0] is not None},
+            {key: pair[1] for key, pair in pairs.items() if pair[1] is not None},
+        )
     if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
         both = [_in_step(old, new) for old, new in zip(wanted, found, strict=True)]
         return [old for old, _ in both], [new for _, new in both]
     return wanted, found
+
+
+def _ahead(wanted: dict[str, Any], found: dict[str, Any]) -> set[str]:
+    """The fields of a job, a pipeline or a commit that are further here than when it was recorded."""
+    states = wanted.get("state"), found.get("state")
+    if "workers_requested" in wanted or "workers_requested" in found:
+        # How many of a pipeline's workers are up, and whether it still asks for them, is a matter of moments.
+        return {"workers_available", "workers_requested"}
+    if "spec_commit" in wanted:
+        before = _PIPELINE_STATES.get(states[0] or "", 9), _PIPELINE_STATES.get(states[1] or "", 9)
+        jobs = wanted.get("last_job_state"), found.get("last_job_state")
+        fields = {"state", "reason"} if before[0] < before[1] < 9 else set()
+        return fields | ({"last_job_state"} if jobs[0] in (None, *_UNFINISHED) and jobs[0] != jobs[1] else set())
+    if states[0] in _UNFINISHED and states[1] in _JOB_STATES:
+        return set(_PROGRESS) if _JOB_STATES.index(states[1]) > _JOB_STATES.index(states[0]) else set()
+    if "origin" in wanted and "finished" not in wanted and found.keys() & {"finishing", "finished"}:
+        return set(_COMMIT_PROGRESS)
+    return set()
 
 
 def _compare(path: str, wanted: Any, found: Any) -> Iterator[str]:

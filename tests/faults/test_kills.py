@@ -33,7 +33,7 @@ class Load:
         try:
             while True:
                 self.number += 1
-                time.sleep(0.01)
+                time.sleep(0.05)
                 path = f"/f{self.number % 40}"
                 data = self._random.randbytes(self._random.choice((10, 1000, 100_000)))
                 with client.commit("in", "master") as commit:
