@@ -148,16 +148,22 @@ class Files(Deletion):
                 writer.write(chunk)
         return writer.close()
 
-    def carry(self, source: Commit, target: Commit, datums: set[str]) -> int:
-        """Gives an open commit what some datums wrote in another one; gives its bytes."""
-        found = [
-            Add(path, datum, refs)
-            for path, file in walk_files(self.trees, self.commit_info(source).root, "/")
-            for datum, refs in file.parts
-            if datum in datums
-        ]
-        self.apply(target, found, self.batch())
-        return sum(ref.size for add in found for ref in add.refs)
+    def carry(self, source: Commit, target: Commit, without: set[str]) -> None:
+        """Gives an open, empty commit what another one holds, but for what some datums wrote there.
+
+        Where there are none of these, both share one tree, however big it is.
+        """
+        root = self.commit_info(source).root
+        edit = TreeEdit(self.trees, self.objects, self.batch(), root)
+        for path, file in walk_files(self.trees, root, "/") if without else ():
+            if not without.isdisjoint(datum for datum, _ in file.parts):
+                edit.delete(path)
+                for datum, refs in file.parts:
+                    if datum not in without:
+                        edit.add(path, datum, list(refs))
+        with self.store.write() as connection:
+            row = (*edit.freeze(), self.commit_info(target).num)
+            connection.execute("UPDATE commits SET tree = ?, size = ? WHERE num = ?", row)
 
     def entry(self, record: CommitRecord, path: str) -> Entry:
         """The file or directory at a path."""

@@ -176,7 +176,7 @@ class Worker:
             self._info = self._change(begin)
             if skipped and base is not None:
                 ids = {datum.id for datum in skipped}
-                self._carry(base, ids, known.keys() - ids)
+                self._carry(base, known.keys() - ids)
         return new, changed
 
     def _base(self, salt: str) -> int | None:
@@ -191,13 +191,13 @@ class Worker:
                 return row["num"]
         return None
 
-    def _carry(self, base: int, ids: set[str], others: set[str]) -> None:
-        """Takes over datums of an earlier job, and what they wrote; `others` are those that it had besides."""
+    def _carry(self, base: int, others: set[str]) -> None:
+        """Takes over the datums of an earlier job, and what they wrote; but not those in `others`."""
         source = self.pps._commits_of_job(pps_proto.JobInfo.FromString(self.pps._job_by_num(base)["info"]))
         target = self.pps._commits_of_job(self._info)
         with self.pps.store.write() as connection:
             for old, fresh in zip(source, target, strict=True):
-                self.pps.pfs.carry(old, fresh, ids)
+                self.pps.pfs.carry(old, fresh, others)
             connection.execute(
                 "INSERT INTO datums SELECT ?, id, hash, ?, info FROM datums WHERE job = ?",
                 (self.num, pps_proto.DatumState.SKIPPED, base),
