@@ -87,6 +87,7 @@ class Server:
 
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
+        self._pfs.start()
         self._pps.start()
         self._grpc.start()
         address = self._root / "address"

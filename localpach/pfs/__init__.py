@@ -24,6 +24,9 @@ class Pfs(FileSets):
         self._wanted = threading.Event()
         self._closing = False
         self._finisher = threading.Thread(target=self._finish_commits, name="commit finisher", daemon=True)
+
+    def start(self) -> None:
+        """Finishes what was finishing when the server ended, and what comes; all hooks must be set by now."""
         self._finisher.start()
         self._wanted.set()
 
