@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import grpc
 
+AUTH_IS_OFF = "the auth service is not activated"
+
 
 class LocalpachError(Exception):
     """One clear sentence and the gRPC code that carries it."""

@@ -61,3 +61,18 @@ class EnterpriseServicer:
         self, request: enterprise_proto.GetStateRequest, context: CallContext
     ) -> enterprise_proto.GetStateResponse:
         return enterprise_proto.GetStateResponse(state=enterprise_proto.NONE)
+
+    def GetActivationCode(
+        self, request: enterprise_proto.GetActivationCodeRequest, context: CallContext
+    ) -> enterprise_proto.GetActivationCodeResponse:
+        return enterprise_proto.GetActivationCodeResponse(state=enterprise_proto.NONE)
+
+    def Deactivate(
+        self, request: enterprise_proto.DeactivateRequest, context: CallContext
+    ) -> enterprise_proto.DeactivateResponse:
+        return enterprise_proto.DeactivateResponse()
+
+    def PauseStatus(
+        self, request: enterprise_proto.PauseStatusRequest, context: CallContext
+    ) -> enterprise_proto.PauseStatusResponse:
+        return enterprise_proto.PauseStatusResponse(status=enterprise_proto.PauseStatusResponse.UNPAUSED)

@@ -92,6 +92,13 @@ class FilesServicer(PfsServicer):
         self._pfs.renew_file_set(request.file_set_id, request.ttl_seconds)
         return Empty()
 
+    def ShardFileSet(
+        self, request: pfs_proto.ShardFileSetRequest, context: CallContext
+    ) -> pfs_proto.ShardFileSetResponse:
+        """One shard, from the first path to the last: on one machine there is nobody to share with."""
+        self._pfs.file_set_record(request.file_set_id)
+        return pfs_proto.ShardFileSetResponse(shards=[pfs_proto.PathRange()])
+
     def ComposeFileSet(
         self, request: pfs_proto.ComposeFileSetRequest, context: CallContext
     ) -> pfs_proto.CreateFileSetResponse:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 from google.protobuf.any_pb2 import Any as AnyProto
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm.service import pfs_proto
 
-from localpach.errors import NotFound, Refused
+from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unimplemented
 from localpach.names import Branch, Repo
 from localpach.pfs import Page, Pfs
 from localpach.pfs.branches import commit_proto
-from localpach.pfs.fsck import check
+from localpach.pfs.fsck import check, check_contents
 from localpach.storage.store import CallContext
 
 
@@ -182,6 +184,20 @@ class PfsServicer:
     def Fsck(self, request: pfs_proto.FsckRequest, context: CallContext) -> Iterator[pfs_proto.FsckResponse]:
         for problem in check(self._pfs):
             yield pfs_proto.FsckResponse(error=problem)
+
+    def CheckStorage(
+        self, request: pfs_proto.CheckStorageRequest, context: CallContext
+    ) -> pfs_proto.CheckStorageResponse:
+        """Each stored content is what Pachyderm calls a chunk object."""
+        count = check_contents(self._pfs, request.read_chunk_data)
+        return pfs_proto.CheckStorageResponse(chunk_object_count=count)
+
+    def ActivateAuth(self, request: pfs_proto.ActivateAuthRequest, context: CallContext) -> NoReturn:
+        raise Unimplemented(AUTH_IS_OFF)
+
+    def ListTask(self, request: Message, context: CallContext) -> Iterator[Message]:
+        """No commit is compacted by tasks here."""
+        return iter(())
 
     def PutCache(self, request: pfs_proto.PutCacheRequest, context: CallContext) -> Empty:
         self._pfs.put_cache(request.key, request.value.SerializeToString(), request.tag)

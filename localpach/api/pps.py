@@ -11,9 +11,10 @@ import _jsonnet
 import jq
 from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from python_pachyderm.service import pps_proto
 
-from localpach.errors import NotFound, Refused
+from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unimplemented
 from localpach.pfs.base import now
 from localpach.pps import Pps
 from localpach.pps.base import full_name
@@ -127,6 +128,13 @@ class PpsServicer:
     def DeleteSecret(self, request: pps_proto.DeleteSecretRequest, context: CallContext) -> Empty:
         self._pps.delete_secret(request.secret.name)
         return Empty()
+
+    def ActivateAuth(self, request: pps_proto.ActivateAuthRequest, context: CallContext) -> NoReturn:
+        raise Unimplemented(AUTH_IS_OFF)
+
+    def ListTask(self, request: Message, context: CallContext) -> Iterator[Message]:
+        """Jobs are not cut into tasks here."""
+        return iter(())
 
     def RenderTemplate(
         self, request: pps_proto.RenderTemplateRequest, context: CallContext

@@ -25,11 +25,12 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2
 from python_pachyderm.proto.v2.version.versionpb import version_pb2
 
 from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthServicer, VersionServicer
+from localpach.api.debug import DebugServicer
 from localpach.api.dispatch import Gate, register
 from localpach.api.files import FilesServicer
 from localpach.api.pps import PpsServicer
 from localpach.api.transaction import TransactionServicer
-from localpach.errors import Precondition
+from localpach.errors import AUTH_IS_OFF, Precondition
 from localpach.names import new_id
 from localpach.pfs import Pfs
 from localpach.pps import Pps
@@ -39,7 +40,6 @@ from localpach.storage.store import Store
 CALL_THREADS = 640
 MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 2.0
-AUTH_IS_OFF = "the auth service is not activated"
 
 
 class Server:
@@ -78,7 +78,7 @@ class Server:
             (_service(version_pb2), VersionServicer()),
             (_service(health_pb2), HealthServicer()),
             (_service(enterprise_pb2), EnterpriseServicer()),
-            (_service(debug_pb2), object()),
+            (_service(debug_pb2), DebugServicer(self._pfs, self._pps)),
         ):
             staging = transactions.stage if servicer in (pfs, pps) else None
             register(self._grpc, service, servicer, gate, staging)

@@ -33,6 +33,22 @@ def check(pfs: PfsBase, read_data: bool = False) -> Iterator[str]:
                 yield f"commit {pfs._record(row['num']).commit}: {error.message}"
 
 
+def check_contents(pfs: PfsBase, read_data: bool) -> int:
+    """How many contents are stored; with `read_data` each is read and hashed again.
+
+    Raises:
+        Corrupt: one is not what was written.
+    """
+    with pfs.store.read() as connection:
+        inline = connection.execute("SELECT hash, length(data) FROM contents").fetchall()
+    big = [(path.parent.name + path.name, path.stat().st_size) for path in (pfs.store.root / "objects").glob("*/*")]
+    refs = [Ref(row[0].hex(), row[1]) for row in inline] + [Ref(*each) for each in big]
+    for ref in refs if read_data else ():
+        for problem in _check_content(pfs, ref, True):
+            raise Corrupt(problem)
+    return len(refs)
+
+
 def _check_content(pfs: PfsBase, ref: Ref, read_data: bool) -> Iterator[str]:
     path = pfs.objects.path(ref)
     if not ref.size:
