@@ -48,6 +48,8 @@ class FilesServicer(PfsServicer):
                     raise Refused("the first message of a ModifyFile stream must set the commit")
                 else:
                     modification.take(message)
+                # Clients send up to 20 MiB in one: it must not be held while the next one comes.
+                del message
             self._commit(target, modification)
         finally:
             modification.abandon()
@@ -75,6 +77,7 @@ class FilesServicer(PfsServicer):
         try:
             for message in stream:
                 modification.take(message)
+                del message
             id = self._pfs.create_file_set(modification.finish(), modification.batch)
         finally:
             modification.abandon()

@@ -59,6 +59,8 @@ class Server:
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
+                # Without a limit the next 20 MiB of a stream are read ahead of who takes them.
+                ("grpc.http2.bdp_probe", 0),
             ],
         )
         self._register(Gate(_token(root) if auth else None))
@@ -123,6 +125,8 @@ def take_lock(root: Path) -> int:
     except BlockingIOError as error:
         os.close(handle)
         raise Precondition(f"another localpach serves {root}; attach to it, or choose another --root") from error
+    # What a killed server has left.
+    (root / "address").unlink(missing_ok=True)
     return handle
 
 
