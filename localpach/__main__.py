@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import json
 import logging
 import os
@@ -101,13 +102,17 @@ def _give_memory_back() -> None:
 
 
 def _running(root: Path) -> tuple[str, int]:
-    """Address and pid of the server on `root`."""
+    """Address and pid of the server on `root`; the lock tells whether the one that wrote them is still there."""
     try:
-        found = json.loads((root / "address").read_text())
-        os.kill(found["pid"], 0)
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise NotFound(f"no localpach serves {root}; start one with `localpach serve --root {root}`") from error
-    return found["address"], found["pid"]
+        with (root / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        pass
+    except BlockingIOError:
+        if (root / "address").exists():
+            found = json.loads((root / "address").read_text())
+            return found["address"], found["pid"]
+    raise NotFound(f"no localpach serves {root}; start one with `localpach serve --root {root}`")
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -163,6 +166,27 @@ def test_a_second_server_on_one_directory_is_refused(server: Server) -> None:
             second.start()
         finally:
             (server.root / "address").write_text(address)
+
+
+def test_stop_ends_no_stranger_who_got_the_number_of_a_killed_server(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    server.kill()
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (tmp_path / "address").write_text(json.dumps({"address": server.address, "pid": stranger.pid}))
+        for command in ("stop", "status"):
+            told = subprocess.run(
+                [sys.executable, "-m", "localpach", command, "--root", str(tmp_path)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (told.returncode, told.stderr) == (
+                1,
+                f"localpach: no localpach serves {tmp_path}; start one with `localpach serve --root {tmp_path}`\n",
+            )
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_cron_ticks_start_jobs(client: Client) -> None:
