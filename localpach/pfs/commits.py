@@ -185,22 +185,32 @@ class Commits(Branches):
 
     def list_commits(self, repo: Repo, page: Page) -> Iterator[CommitRecord]:
         """Commits of a repo, newest first; with `until` its line of ancestors down to `since`, that one left out."""
+        query = "SELECT num FROM commits WHERE repo = ?"
+        values: list[object] = [self._repo_num(repo)]
+        if page.until is not None:
+            query += (
+                " AND num IN (WITH RECURSIVE line (num) AS (SELECT ? UNION ALL"
+                " SELECT c.parent FROM line JOIN commits c ON c.num = line.num WHERE c.parent IS NOT NULL) SELECT num FROM line)"
+            )
+            values.append(page.until.num)
+        for condition, value in (
+            ("num > ?", page.since.num if page.since else None),
+            ("origin = ?", page.origin or None),
+            ("started < ?", page.started_before),
+        ):
+            if value is not None:
+                query += f" AND {condition}"
+                values.append(value)
+        query += f" ORDER BY num {'ASC' if page.reverse else 'DESC'} LIMIT ?"
+        values.append(page.number or -1)
         with self.store.read() as connection:
-            if page.until is not None:
-                chosen = [page.until, *self._ancestors(page.until)]
-            else:
-                query = "SELECT num FROM commits WHERE repo = ? ORDER BY num DESC"
-                rows = connection.execute(query, (self._repo_num(repo),))
-                chosen = [self._record(row["num"]) for row in rows]
-            if page.since is not None:
-                chosen = [record for record in chosen if record.num > page.since.num]
-            if page.origin:
-                chosen = [record for record in chosen if record.origin == page.origin]
-            if page.started_before is not None:
-                chosen = [record for record in chosen if record.started < page.started_before]
-        if page.reverse:
-            chosen.reverse()
-        yield from chosen[: page.number or None]
+            nums = [row["num"] for row in connection.execute(query, values)]
+        for num in nums:
+            try:
+                yield self._record(num)
+            except NotFound:
+                # It was deleted since.
+                continue
 
     def subscribe(
         self, repo: Repo, branch: str, start: int, origin: int, context: CallContext | None

@@ -163,3 +163,24 @@ def test_a_file_set_is_added_to_a_commit(client: Client) -> None:
         stub.AddFileSet(pfs_proto.AddFileSetRequest(commit=commit, file_set_id=id))
     client.wait_commit(commit)
     assert names(client, ("copy", "master")) == ["/a", "/b"]
+
+
+def test_commits_are_listed_by_line_range_and_number(client: Client) -> None:
+    client.create_repo("line")
+    made = []
+    for number in range(6):
+        with client.commit("line", "master") as commit:
+            client.put_file_bytes(commit, f"/{number}", b"x")
+        made.append(commit.id)
+    with client.commit("line", "other") as aside:
+        pass
+
+    def listed(**options: object) -> list[str]:
+        return [info.commit.id for info in client.list_commit("line", **options)]
+
+    line = [("line", id) for id in made]
+    assert listed() == [aside.id, *reversed(made)]
+    assert listed(number=2) == [aside.id, made[5]]
+    assert listed(to_commit=line[4]) == [*reversed(made[:5])]
+    assert listed(to_commit=line[4], from_commit=line[1]) == [made[4], made[3], made[2]]
+    assert listed(to_commit=line[4], from_commit=line[1], reverse=True, number=2) == [made[2], made[3]]
