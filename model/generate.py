@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model.checkpoints import Trained, load
-from model.scripts import BONAME, EOS, UNKNOWN, write_script
-
-Array = NDArray[np.float32]
+from model.sampling import Choice, draw_words
+from model.scripts import BONAME, EOS, write_script
 
 
 def sample(model: Trained, tokens: int, seed: int, temperature: float = 1.0) -> list[str]:
     """`tokens` words drawn one after the other from the model's distribution, `<unk>` never among them."""
-    random = np.random.default_rng(seed)
-    weights, words = model.weights, model.words
-    ids = {word: number for number, word in enumerate(words)}
-    width = weights.embedding.shape[1]
-    outputs = [np.zeros(width, np.float32) for _ in weights.kernels]
-    cells = [np.zeros(width, np.float32) for _ in weights.kernels]
-    here = ids.get(BONAME, ids.get(EOS, 0))
-    drawn = [words[here]] if words[here] == BONAME else []
-    while len(drawn) < tokens:
-        flow: Array = weights.embedding[here]
-        for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
-            outputs[n], cells[n] = _cell(np.concatenate([flow, outputs[n]]) @ kernel + bias, cells[n])
-            flow = outputs[n]
-        logits = (flow @ weights.softmax[:-1] + weights.softmax[-1]).astype(np.float64) / temperature
-        if UNKNOWN in ids:
-            logits[ids[UNKNOWN]] = -np.inf
-        chances = np.cumsum(np.exp(logits - logits.max()))
-        here = int(np.searchsorted(chances, random.random() * chances[-1], side="right"))
-        drawn.append(words[here])
-    return drawn
-
-
-def _cell(gates: Array, cell: Array) -> tuple[Array, Array]:
-    i, f, o, candidate = np.split(gates, 4)
-    cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(candidate)
-    return _sigmoid(o) * np.tanh(cell), cell
-
-
-def _sigmoid(x: Array) -> Array:
-    return (1 / (1 + np.exp(-x))).astype(np.float32)
+    first = next(word for word in (BONAME, EOS, model.words[0]) if word in model.words)
+    begin = [first] if first == BONAME else []
+    drawn = draw_words(model.weights, model.words, [model.words.index(first)], seed, Choice(temperature))
+    return begin + list(itertools.islice(drawn, tokens - len(begin)))
 
 
 def main() -> None:
