@@ -17,11 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from python_pachyderm import Client
+from python_pachyderm.mixin.pfs import ModifyFileClient
 from python_pachyderm.service import pfs_proto, pps_proto
 
 MIB = 1 << 20
 BIG = 256 * MIB
 MANY = 5000
+DATUMS = 500
 
 
 def start(root: Path) -> tuple[subprocess.Popen[bytes], Client, float]:
@@ -107,13 +109,42 @@ def big_file(client: Client, process: subprocess.Popen[bytes]) -> None:
 def many_files(client: Client) -> None:
     client.create_repo("many")
 
+    def fill(modify: ModifyFileClient) -> None:
+        for number in range(MANY):
+            modify.put_file_from_bytes(f"/f{number:05}", b"x" * 1024)
+
     def put() -> None:
         with client.commit("many", "master") as commit, client.modify_file_client(commit) as modify:
-            for number in range(MANY):
-                modify.put_file_from_bytes(f"/f{number:05}", b"x" * 1024)
+            fill(modify)
+
+    def encode() -> None:
+        modify = ModifyFileClient(("many", "master"))
+        fill(modify)
+        for request in modify._reqs():
+            request.SerializeToString()
+
+    def decode() -> None:
+        for text in encoded:
+            pfs_proto.FileInfo.FromString(text)
 
     row("5,000 files of 1 KiB in a commit", f"{MANY / took(put):.0f} files/s", "1,392")
+    row("of that the client alone, encoding", f"{MANY / took(encode):.0f} files/s", "-")
     row("list them", f"{took(lambda: list(client.list_file(('many', 'master'), '/'))):.2f} s", "0.93")
+    encoded = [info.SerializeToString() for info in client.list_file(("many", "master"), "/")]
+    row("of that the client alone, decoding", f"{took(decode):.2f} s", "-")
+
+
+def datums(client: Client) -> None:
+    """Many small datums, each a process of its own."""
+    client.create_repo("each")
+    with client.commit("each", "master") as commit, client.modify_file_client(commit) as modify:
+        for number in range(DATUMS):
+            modify.put_file_from_bytes(f"/f{number:05}", b"x" * 1024)
+    client.wait_commit(commit)
+    begin = time.monotonic()
+    pipeline(client, "copy", "each")
+    wait(client, "copy")
+    row(f"each of {DATUMS} datums in a job", f"{(time.monotonic() - begin) / DATUMS * 1000:.0f} ms", "-")
 
 
 def commits_and_jobs(client: Client) -> None:
@@ -153,6 +184,7 @@ def main() -> None:
         row("start to first answer", f"{seconds:.2f} s", "-")
         try:
             commits_and_jobs(client)
+            datums(client)
             many_files(client)
             big_file(client, process)
         finally:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,9 +16,9 @@ from pathlib import Path
 
 from localpach.errors import Refused
 from localpach.runtime.bundles import Bundle, Bundles
+from localpach.runtime.launcher import Launcher
 from localpach.runtime.machine import ids_of, memory_below
 
-SANDBOX = Path(__file__).with_name("sandbox.py")
 POLL_SECONDS = 0.1
 LINE_BYTES = 1 << 20
 # How long to read on, without a namespace, where something the command left behind holds its output open.
@@ -61,6 +59,7 @@ class ProcessRuntime:
     def __init__(self, root: Path, missing_image: str) -> None:
         self._bundles = Bundles(root)
         self._may_use_host = missing_image == "host"
+        self._launcher = Launcher()
         self._new_root = root / "new-root"
         self._new_root.mkdir(exist_ok=True)
         self.is_sandboxed = self._probe(root)
@@ -140,7 +139,7 @@ class ProcessRuntime:
                 "cwd": _replace(cwd, places),
             }
             stdin = _replace(stdin, places)
-        return Process(request, stdin, on_line, spec.timeout, spec.memory)
+        return Process(self._launcher, request, stdin, on_line, spec.timeout, spec.memory)
 
     def _user(self, spec: ProcessSpec) -> list[int] | None:
         """Who the command runs as, who may then write to `/pfs/out`; None is whoever we are."""
@@ -176,6 +175,7 @@ class Process:
 
     def __init__(
         self,
+        launcher: Launcher,
         request: dict[str, object],
         stdin: str,
         on_line: Callable[[str], None],
@@ -186,53 +186,26 @@ class Process:
         self._memory = memory
         self._problem = ""
         self._may_leak = not request["new_root"]
-        self._status, write = os.pipe()
-        # Not an argument, which may be no longer than 128 KiB.
-        letter = os.memfd_create("request")
+        theirs_in, ours_in = os.pipe()
+        ours_out, theirs_out = os.pipe()
+        self._status, status = os.pipe()
         try:
-            with os.fdopen(os.dup(letter), "w") as stream:
-                json.dump({**request, "status": write, "parent": os.getpid()}, stream)
-            os.lseek(letter, 0, os.SEEK_SET)
-            self._sandbox = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SANDBOX), str(letter)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[letter, write],
-                start_new_session=True,
-            )
+            self._sandbox = launcher.start(request, theirs_in, theirs_out, status)
         except BaseException:
-            os.close(self._status)
+            for descriptor in (ours_in, ours_out, self._status):
+                os.close(descriptor)
             raise
         finally:
-            os.close(letter)
-            os.close(write)
-        self._feeder = threading.Thread(target=self._feed, args=(stdin.encode(),), daemon=True)
-        self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
+            for descriptor in (theirs_in, theirs_out, status):
+                os.close(descriptor)
+        self._feeder = threading.Thread(target=_feed, args=(ours_in, stdin.encode()), daemon=True)
+        self._reader = threading.Thread(target=_read, args=(ours_out, on_line), daemon=True)
         self._feeder.start()
         self._reader.start()
 
-    def _feed(self, data: bytes) -> None:
-        assert self._sandbox.stdin is not None
-        try:
-            self._sandbox.stdin.write(data)
-            self._sandbox.stdin.close()
-        except BrokenPipeError:
-            return
-
-    def _read(self, on_line: Callable[[str], None]) -> None:
-        assert self._sandbox.stdout is not None
-        while line := self._sandbox.stdout.readline(LINE_BYTES):
-            try:
-                on_line(line.decode(errors="replace").rstrip("\n"))
-            except OSError as error:
-                # A full disk loses lines of the log; the command must not stand still for it.
-                log.warning("a line of a log is lost: %s", error)
-
     def kill(self) -> None:
         """Ends the command and all that it started."""
-        if self._sandbox.poll() is None:
-            self._sandbox.send_signal(signal.SIGTERM)
+        self._sandbox.kill()
 
     def wait(self) -> Ended:
         """Waits for the end; a command past its time or memory is ended."""
@@ -241,12 +214,12 @@ class Process:
             left = None if self._timeout is None else self._timeout - (time.monotonic() - start)
             if left is not None and left <= 0:
                 self._end("context deadline exceeded")
-            try:
-                self._sandbox.wait(POLL_SECONDS if self._memory else left)
+                continue
+            if self._sandbox.wait(POLL_SECONDS if self._memory else left):
                 break
-            except subprocess.TimeoutExpired:
-                if self._memory and memory_below(self._sandbox.pid) > self._memory:
-                    self._end(f"out of memory: it held more than its limit of {self._memory} bytes")
+            if self._memory and memory_below(self._sandbox.pid) > self._memory:
+                self._end(f"out of memory: it held more than its limit of {self._memory} bytes")
+        self._sandbox.close()
         self._reader.join(DRAIN_SECONDS if self._may_leak else None)
         with os.fdopen(self._status) as stream:
             status = stream.read()
@@ -267,3 +240,21 @@ class Process:
 def _signal_name(number: int) -> str:
     name = (signal.strsignal(number) or str(number)).lower()
     return f"{name} (out of memory?)" if number == signal.SIGKILL else name
+
+
+def _feed(descriptor: int, data: bytes) -> None:
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(data)
+    except BrokenPipeError:
+        return
+
+
+def _read(descriptor: int, on_line: Callable[[str], None]) -> None:
+    with open(descriptor, "rb") as stream:
+        while line := stream.readline(LINE_BYTES):
+            try:
+                on_line(line.decode(errors="replace").rstrip("\n"))
+            except OSError as error:
+                # A full disk loses lines of the log; the command must not stand still for it.
+                log.warning("a line of a log is lost: %s", error)

@@ -1,15 +1,15 @@
-"""Runs one command in namespaces of its own, with given folders at given places; a program of its own, without imports
-from the rest, so that it starts fast.
+"""Runs commands in namespaces of their own, with given folders at given places; a program of its own, without imports
+from the rest, which forks for each command.
 
-usage: python sandbox.py FD, where the file descriptor FD gives JSON:
+usage: python sandbox.py FD, where the file descriptor FD is a socket on which each request is one message that brings
+four file descriptors: the request itself, as JSON, the command's input, its output, and where its wait status is written
+to, as decimal digits. The answer is the sandbox's process id with a descriptor of it. A request has
   new_root: an empty folder, or null to run without namespaces
   binds: [[source, target, read_only], …], targets absolute; a read-only bind may lie within a writable one
   cmd, env, cwd: what to run
   user: [uid, gid] to run it as, or null
-  parent: the process that must still be there; it has made this one the leader of a session
-  status: a file descriptor that the wait status of the command is written to, as decimal digits
 
-The command dies with this program, and this program with the one that started it.
+The command dies with its sandbox, that with this program, and this program with who holds the other end of the socket.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import sys
 from types import FrameType
 
@@ -161,19 +162,15 @@ def as_init(request: dict[str, object]) -> None:
     os._exit(0)
 
 
-def main() -> None:
-    """Runs the request."""
-    with open(int(sys.argv[1])) as stream:
-        request = json.load(stream)
+def run(parent: int, request: dict[str, object]) -> None:
+    """One request, in a process of its own."""
+    os.setsid()
     die_with_parent(signal.SIGTERM)
-    if os.getppid() != request["parent"]:
+    if os.getppid() != parent:
         sys.exit("the server has ended")
-    report = request["status"]
-    # The command must not hold it open, nor write to it.
-    os.set_inheritable(report, False)
     if request["new_root"]:
         try:
-            enter_namespaces(request["user"])
+            enter_namespaces(request["user"])  # type: ignore[arg-type]
             child = os.fork()
             if child == 0:
                 die_with_parent(signal.SIGKILL)
@@ -191,10 +188,55 @@ def main() -> None:
         os.killpg(0, signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, end_group)
-    os.write(report, str(reap(child)).encode())
+    os.write(int(str(request["status"])), str(reap(child)).encode())
     # What the command left behind ends with it.
     os.killpg(0, signal.SIGKILL)
 
 
+def bury(number: int, frame: FrameType | None) -> None:
+    """Takes note of sandboxes that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def serve(door: socket.socket) -> None:
+    """Forks for each request until nobody can send more."""
+    own = os.getpid()
+    signal.signal(signal.SIGCHLD, bury)
+    while True:
+        message, (*given,), _, _ = socket.recv_fds(door, 1, 4)
+        if not message:
+            return
+        # Until its descriptor is open a sandbox that has ended must not be forgotten.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        child = os.fork()
+        if child == 0:
+            door.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+            letter, stdin, output, status = given
+            for descriptor, place in ((stdin, 0), (output, 1), (output, 2)):
+                os.dup2(descriptor, place)
+            os.close(stdin)
+            os.close(output)
+            # The command must neither hold it open nor write to it.
+            os.set_inheritable(status, False)
+            with open(letter) as stream:
+                stream.seek(0)
+                request = json.load(stream)
+            run(own, {**request, "status": status})
+        handle = os.pidfd_open(child)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        try:
+            socket.send_fds(door, [str(child).encode()], [handle])
+        except BrokenPipeError:
+            return
+        for descriptor in (*given, handle):
+            os.close(descriptor)
+
+
 if __name__ == "__main__":
-    main()
+    serve(socket.socket(fileno=int(sys.argv[1])))

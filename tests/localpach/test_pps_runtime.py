@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,24 @@ def test_a_command_is_given_nothing_but_its_three_streams(bench: Bench) -> None:
     # With the descriptor that its end is told through it could forge that.
     assert bench.run("sh", "-c", "ls /proc/$$/fd") == Ended(code=0)
     assert bench.said == ["0", "1", "2"]
+
+
+def test_a_killed_launcher_takes_its_commands_along_and_is_replaced(tmp_path: Path) -> None:
+    mark = f"600.{os.getpid()}2"
+    server = Server(tmp_path)
+    server.start()
+    try:
+        server.client.create_repo("in")
+        put(server.client, "in", {"/a": b"1"})
+        pipeline(server.client, "p", f"test -e {tmp_path}/mark || sleep {mark}", pfs("in"))
+        until(lambda: alive(mark))
+        (tmp_path / "mark").touch()
+        launcher = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+        os.kill(int(launcher), signal.SIGKILL)
+        assert last_job(server.client, "p").state == pps_proto.JOB_SUCCESS
+        assert not alive(mark)
+    finally:
+        server.stop()
 
 
 def test_a_command_runs_as_the_user_it_names(tmp_path: Path) -> None:
