@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from python_pachyderm import Client
-from python_pachyderm.mixin.pfs import ModifyFileClient
 from python_pachyderm.service import pfs_proto, pps_proto
 
 MIB = 1 << 20
@@ -107,31 +106,20 @@ def big_file(client: Client, process: subprocess.Popen[bytes]) -> None:
 
 
 def many_files(client: Client) -> None:
+    """The client's own share is its processor time, in all its threads: with no server at all it would be no faster."""
     client.create_repo("many")
-
-    def fill(modify: ModifyFileClient) -> None:
-        for number in range(MANY):
-            modify.put_file_from_bytes(f"/f{number:05}", b"x" * 1024)
 
     def put() -> None:
         with client.commit("many", "master") as commit, client.modify_file_client(commit) as modify:
-            fill(modify)
+            for number in range(MANY):
+                modify.put_file_from_bytes(f"/f{number:05}", b"x" * 1024)
 
-    def encode() -> None:
-        modify = ModifyFileClient(("many", "master"))
-        fill(modify)
-        for request in modify._reqs():
-            request.SerializeToString()
-
-    def decode() -> None:
-        for text in encoded:
-            pfs_proto.FileInfo.FromString(text)
-
+    start = time.process_time()
     row("5,000 files of 1 KiB in a commit", f"{MANY / took(put):.0f} files/s", "1,392")
-    row("of that the client alone, encoding", f"{MANY / took(encode):.0f} files/s", "-")
+    row("with the client's processor time alone", f"{MANY / (time.process_time() - start):.0f} files/s", "-")
+    start = time.process_time()
     row("list them", f"{took(lambda: list(client.list_file(('many', 'master'), '/'))):.2f} s", "0.93")
-    encoded = [info.SerializeToString() for info in client.list_file(("many", "master"), "/")]
-    row("of that the client alone, decoding", f"{took(decode):.2f} s", "-")
+    row("with the client's processor time alone", f"{time.process_time() - start:.2f} s", "-")
 
 
 def datums(client: Client) -> None:

@@ -13,7 +13,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.service import pfs_proto
 
 from localpach.api.pfs import PfsServicer
-from localpach.api.wire import RawAdd, encode_infos, parse_modify
+from localpach.api.wire import RawAdd, RawDelete, encode_infos, parse_modify
 from localpach.errors import NotFound, Refused, Unimplemented
 from localpach.names import Branch
 from localpach.pfs import Add, Change, CommitRecord, Copy, Delete, Entry, Pfs, paths
@@ -24,7 +24,7 @@ from localpach.storage.store import CallContext
 
 URL_TIMEOUT_SECONDS = 60
 BLOCK = 512
-Message: TypeAlias = RawAdd | pfs_proto.ModifyFileRequest
+Message: TypeAlias = RawAdd | RawDelete | pfs_proto.ModifyFileRequest
 # Fields of a tar header (POSIX.1-1988).
 CHECKSUM, DEVICES = slice(148, 156), slice(329, 345)
 
@@ -40,7 +40,7 @@ class FilesServicer(PfsServicer):
         target: pfs_proto.Commit | None = None
         try:
             for message in stream:
-                if not isinstance(message, RawAdd) and message.WhichOneof("body") == "set_commit":
+                if isinstance(message, pfs_proto.ModifyFileRequest) and message.WhichOneof("body") == "set_commit":
                     self._commit(target, modification)
                     target = message.set_commit
                     self._check_target(target)
@@ -217,21 +217,27 @@ class _Modification:
         if isinstance(message, RawAdd):
             self._begin(message.path, message.datum).write(message.data)
             return
+        if isinstance(message, RawDelete):
+            self._delete(message.path, message.datum)
+            return
         kind = message.WhichOneof("body")
         if kind == "add_file":
             self._add(message.add_file)
             return
-        self._close()
         if kind == "delete_file":
-            delete = message.delete_file
-            path = "/" if delete.path == "/" else paths.check(delete.path)
-            self._changes.append(Delete(path, delete.datum))
-        elif kind == "copy_file":
+            self._delete(message.delete_file.path, message.delete_file.datum)
+            return
+        self._close()
+        if kind == "copy_file":
             copy = message.copy_file
             source = self._pfs.resolve(copy.src.commit).root
             self._changes.append(
                 Copy(source, paths.clean(copy.src.path), paths.check(copy.dst), copy.datum, copy.append)
             )
+
+    def _delete(self, path: str, datum: str) -> None:
+        self._close()
+        self._changes.append(Delete("/" if path == "/" else paths.check(path), datum))
 
     def _begin(self, path: str, datum: str) -> ContentWriter:
         """Where the bytes of a file go, which may come in several messages."""

@@ -1,4 +1,4 @@
-"""The two hot messages on the wire, by hand: protobuf's pure Python takes ten times as long, and copies as often.
+"""The hot messages on the wire, by hand: protobuf's pure Python takes ten times as long, and copies as often.
 
 Only what is plain is done here; `parse_modify` leaves all else to the generated class. Tags are those of pfs.proto
 (field number << 3 | wire type), the encoding is that of https://protobuf.dev/programming-guides/encoding.
@@ -15,7 +15,7 @@ from localpach.pfs import CommitRecord, Entry
 from localpach.pfs.base import timestamp
 from localpach.pfs.branches import commit_proto
 
-ADD_FILE, PATH, DATUM, RAW, VALUE = 0x12, 0x0A, 0x12, 0x1A, 0x0A
+ADD_FILE, DELETE_FILE, PATH, DATUM, RAW, VALUE = 0x12, 0x1A, 0x0A, 0x12, 0x1A, 0x0A
 
 
 class RawAdd(NamedTuple):
@@ -26,20 +26,27 @@ class RawAdd(NamedTuple):
     data: memoryview
 
 
-def parse_modify(message: bytes) -> RawAdd | pfs_proto.ModifyFileRequest:
+class RawDelete(NamedTuple):
+    """A ModifyFileRequest that deletes a file, or what a datum wrote to it."""
+
+    path: str
+    datum: str
+
+
+def parse_modify(message: bytes) -> RawAdd | RawDelete | pfs_proto.ModifyFileRequest:
     """A message of a ModifyFile stream."""
     view = memoryview(message)
-    if message[:1] == bytes([ADD_FILE]):
+    if message and message[0] in (ADD_FILE, DELETE_FILE):
         length, at = _varint(view, 1)
         if at + length == len(view):
-            found = _add_file(view[at:])
+            found = _add_or_delete(message[0], view[at:])
             if found is not None:
                 return found
     return pfs_proto.ModifyFileRequest.FromString(message)
 
 
-def _add_file(view: memoryview) -> RawAdd | None:
-    """An AddFile of path, datum and raw bytes; None where it has anything else."""
+def _add_or_delete(kind: int, view: memoryview) -> RawAdd | RawDelete | None:
+    """An AddFile of path, datum and raw bytes, or a DeleteFile; None where it has anything else."""
     path = datum = ""
     data: memoryview | None = None
     at = 0
@@ -54,10 +61,12 @@ def _add_file(view: memoryview) -> RawAdd | None:
             path = str(part, "utf-8")
         elif tag == DATUM:
             datum = str(part, "utf-8")
-        elif data is not None:
+        elif data is not None or kind != ADD_FILE:
             return None
         else:
             data = part
+    if kind == DELETE_FILE:
+        return RawDelete(path, datum)
     if data is None:
         return None
     if not len(data):

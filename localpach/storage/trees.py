@@ -21,7 +21,8 @@ from localpach.storage.objects import Ref, digest
 from localpach.storage.store import Store
 
 LEAF_ENTRIES = 128
-CACHED_ENTRIES = 64 << 10
+# About 12 MiB of Python objects.
+CACHED_ENTRIES = 16 << 10
 DEFAULT_DATUM = "default"
 
 Row = list[Any]
@@ -83,9 +84,9 @@ class Trees:
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = node
-                self._cached += len(node)
+                self._cached += _length(node)
             while self._cached > CACHED_ENTRIES and len(self._cache) > 1:
-                self._cached -= len(self._cache.popitem(last=False)[1])
+                self._cached -= _length(self._cache.popitem(last=False)[1])
 
     def _save(self, node: Any) -> str:
         data = json.dumps(node, separators=(",", ":")).encode()
@@ -222,6 +223,10 @@ class Trees:
                 yield from self.reachable(entry.key, seen)
             else:
                 yield from entry.refs
+
+
+def _length(node: Any) -> int:
+    return len(node["leaves"] if isinstance(node, dict) else node)
 
 
 def _merge(rows: list[Row], names: list[str], changes: dict[str, Entry | None]) -> list[Row]:
