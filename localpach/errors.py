@@ -5,6 +5,7 @@ LocalpachError
 ├── AlreadyExists   a thing of that name exists
 ├── Refused         the request makes no sense here (Pachyderm answers most of these with UNKNOWN)
 ├── Precondition    right request, wrong moment
+├── Unavailable     something must be finished first
 ├── Unimplemented   a part of Pachyderm that one machine does without
 └── Corrupt         what is on disk is not what was written
 """
@@ -40,6 +41,10 @@ class Refused(LocalpachError):
 
 class Precondition(LocalpachError):
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class Unavailable(LocalpachError):
+    code = grpc.StatusCode.UNAVAILABLE
 
 
 class Unimplemented(LocalpachError):

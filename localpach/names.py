@@ -12,6 +12,7 @@ from localpach.errors import Refused
 
 DEFAULT_PROJECT = "default"
 USER, META, SPEC = "user", "meta", "spec"
+MAX_PROJECT_NAME = 51
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _UUID4 = re.compile(r"[0-9a-f]{12}4[0-9a-f]{19}")
@@ -82,6 +83,19 @@ def check_name(name: str) -> None:
     """Raises Refused unless `name` may name a repo or a branch."""
     if not _NAME.fullmatch(name):
         raise Refused(f"name ({name}) invalid: only alphanumeric characters, underscores, and dashes are allowed")
+
+
+def check_project_name(name: str) -> None:
+    """Raises Refused unless `name` may name a project."""
+    try:
+        if len(name) > MAX_PROJECT_NAME:
+            excess = len(name) - MAX_PROJECT_NAME
+            raise Refused(f'project name "{name}" is {excess} characters longer than the {MAX_PROJECT_NAME} max')
+        check_name(name)
+        if not name[0].isalnum():
+            raise Refused("project names must start with an alphanumeric character")
+    except Refused as error:
+        raise Refused(f"invalid project name: {error.message}") from error
 
 
 def check_branch_name(name: str) -> None:

@@ -35,17 +35,18 @@ class FilesServicer(PfsServicer):
     parsers: ClassVar = {"ModifyFile": parse_modify, "CreateFileSet": parse_modify}
 
     def ModifyFile(self, stream: Iterator[Message], context: CallContext) -> Empty:
-        """All changes up to the next `set_commit` or the end of the stream are made at once."""
+        """All changes of the stream are made at once, or none."""
         modification = _Modification(self._pfs)
         target: pfs_proto.Commit | None = None
         try:
             for message in stream:
                 if isinstance(message, pfs_proto.ModifyFileRequest) and message.WhichOneof("body") == "set_commit":
-                    self._commit(target, modification)
+                    if target is not None:
+                        raise Refused("cannot set commit")
                     target = message.set_commit
                     self._check_target(target)
                 elif target is None:
-                    raise Refused("the first message of a ModifyFile stream must set the commit")
+                    raise Refused("first message must be a commit")
                 else:
                     modification.take(message)
                 # Clients send up to 20 MiB in one: it must not be held while the next one comes.

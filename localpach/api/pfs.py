@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm.service import pfs_proto
 
-from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unimplemented
+from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unavailable, Unimplemented
 from localpach.names import Branch, Repo
 from localpach.pfs import Page, Pfs
 from localpach.pfs.branches import commit_proto
@@ -70,7 +70,7 @@ class PfsServicer:
         return Empty()
 
     def CreateBranch(self, request: pfs_proto.CreateBranchRequest, context: CallContext) -> Empty:
-        branch = Branch.of(request.branch)
+        branch = _branch(request)
         head = None
         if request.HasField("head") and (request.head.id or request.head.branch.name):
             try:
@@ -82,28 +82,32 @@ class PfsServicer:
         return Empty()
 
     def InspectBranch(self, request: pfs_proto.InspectBranchRequest, context: CallContext) -> pfs_proto.BranchInfo:
-        if not request.HasField("branch"):
-            raise Refused("branch cannot be nil")
-        return self._pfs.branch_info(Branch.of(request.branch))
+        return self._pfs.branch_info(_branch(request))
 
     def ListBranch(self, request: pfs_proto.ListBranchRequest, context: CallContext) -> Iterator[pfs_proto.BranchInfo]:
-        yield from self._pfs.branch_infos(Repo.of(request.repo), request.reverse)
+        repo = Repo.of(request.repo) if request.HasField("repo") else None
+        yield from self._pfs.branch_infos(repo, request.reverse)
 
     def DeleteBranch(self, request: pfs_proto.DeleteBranchRequest, context: CallContext) -> Empty:
-        self._pfs.delete_branch(Branch.of(request.branch), request.force)
+        self._pfs.delete_branch(_branch(request), request.force)
         return Empty()
 
     def StartCommit(self, request: pfs_proto.StartCommitRequest, context: CallContext) -> pfs_proto.Commit:
         branch = Branch.of(request.branch)
         parent = None
         if request.HasField("parent") and (request.parent.id or request.parent.branch.name):
-            parent = self._pfs.resolve(request.parent).commit
+            try:
+                parent = self._pfs.resolve(request.parent).commit
+            except (NotFound, Refused) as error:
+                raise type(error)(f"parent commit not found: {error.message}") from error
         commit = self._pfs.start_commit(branch, request.description, parent)
         return commit.to_proto(branch.name)
 
     def FinishCommit(self, request: pfs_proto.FinishCommitRequest, context: CallContext) -> Empty:
-        commit = self._pfs.resolve(request.commit).commit
-        self._pfs.finish_commit(commit, request.error, request.description)
+        record = self._pfs.resolve(request.commit)
+        if record.finishing is None and not request.force and self._pfs.is_of_pipeline(record):
+            raise Refused("cannot finish a pipeline output or meta commit, use 'stop job' instead")
+        self._pfs.finish_commit(record.commit, request.error, request.description)
         return Empty()
 
     def ClearCommit(self, request: pfs_proto.ClearCommitRequest, context: CallContext) -> Empty:
@@ -121,13 +125,13 @@ class PfsServicer:
     def ListCommit(self, request: pfs_proto.ListCommitRequest, context: CallContext) -> Iterator[pfs_proto.CommitInfo]:
         pfs = self._pfs
         since = getattr(request, "from")
-        repo = Repo.of(request.repo if request.HasField("repo") else request.to.repo)
+        repo = _list_repo(request)
         page = Page(
             since=pfs.resolve(since) if since.id or since.branch.name else None,
             until=pfs.resolve(request.to) if request.to.id or request.to.branch.name else None,
             number=max(request.number, 0),
             reverse=request.reverse,
-            origin=request.origin_kind,
+            origin=0 if request.all else request.origin_kind,
             started_before=_microseconds(request.started_time) if request.HasField("started_time") else None,
         )
         for record in pfs.list_commits(repo, page):
@@ -140,7 +144,10 @@ class PfsServicer:
         since = getattr(request, "from")
         start = pfs.resolve(since).num if since.id or since.branch.name else 0
         repo = Repo.of(request.repo)
-        for record in pfs.subscribe(repo, request.branch, start, request.origin_kind, context):
+        if start and Repo.of(since.repo if since.HasField("repo") else since.branch.repo) != repo:
+            raise Refused(f"the `from` commit needs to be from repo {repo}")
+        origin = 0 if request.all else request.origin_kind
+        for record in pfs.subscribe(repo, request.branch, start, origin, context):
             yield pfs.info_proto(pfs.wait_for_commit(record.commit, request.state, context))
 
     def InspectCommitSet(
@@ -172,6 +179,8 @@ class PfsServicer:
         found, searched = 0, 0
         record = None
         for record, changed in self._pfs.history(self._pfs.resolve(request.start), request.file_path):
+            if record.finished is None:
+                raise Unavailable(f"commit {record.commit} not finished")
             if changed:
                 found += 1
                 yield pfs_proto.FindCommitsResponse(found_commit=commit_proto(record), commits_searched=searched)
@@ -208,8 +217,34 @@ class PfsServicer:
         return pfs_proto.GetCacheResponse(value=AnyProto.FromString(value))
 
     def ClearCache(self, request: pfs_proto.ClearCacheRequest, context: CallContext) -> Empty:
-        self._pfs.clear_cache(request.tagPrefix)
+        self._pfs.clear_cache(request.tag_prefix)
         return Empty()
+
+
+def _branch(
+    request: pfs_proto.CreateBranchRequest | pfs_proto.InspectBranchRequest | pfs_proto.DeleteBranchRequest,
+) -> Branch:
+    if not request.HasField("branch"):
+        raise Refused("branch cannot be nil")
+    if not request.branch.HasField("repo"):
+        raise Refused("branch repo cannot be nil")
+    return Branch.of(request.branch)
+
+
+def _list_repo(request: pfs_proto.ListCommitRequest) -> Repo:
+    """Whose commits to list; a repo without name stands for all repos."""
+    if not request.HasField("repo"):
+        raise Refused("repo cannot be nil")
+    repo = Repo.of(request.repo)
+    since, until = getattr(request, "from"), request.to
+    for each in (since, until):
+        if (each.id or each.branch.name) and Repo.of(each.repo if each.HasField("repo") else each.branch.repo) != repo:
+            raise Refused(f"`from` and `to` commits need to be from repo {repo}")
+    if since.ByteSize() and not until.ByteSize():
+        raise Refused("cannot use `from` commit without `to` commit")
+    if until.ByteSize() and request.reverse:
+        raise Refused("cannot use 'Reverse' while also using 'From' or 'To'")
+    return repo
 
 
 def _microseconds(moment: Timestamp) -> int:

@@ -148,9 +148,13 @@ class PfsBase:
 
     def _is_pipeline_output(self, repo: Repo) -> bool:
         """Whether a pipeline of that name exists beside the repo (it then owns the repo)."""
+        return repo.type == USER and self._has_pipeline(repo)
+
+    def is_of_pipeline(self, record: CommitRecord) -> bool:
+        """Whether a commit is the output or meta commit of a pipeline's job."""
+        return record.commit.repo.type != SPEC and record.is_output and self._has_pipeline(record.commit.repo)
+
+    def _has_pipeline(self, repo: Repo) -> bool:
         with self.store.read() as connection:
-            return repo.type == USER and bool(
-                connection.execute(
-                    "SELECT 1 FROM repos WHERE project = ? AND name = ? AND type = ?", (repo.project, repo.name, SPEC)
-                ).fetchone()
-            )
+            query = "SELECT 1 FROM repos WHERE project = ? AND name = ? AND type = ?"
+            return bool(connection.execute(query, (repo.project, repo.name, SPEC)).fetchone())

@@ -33,6 +33,7 @@ class Branches(Repos):
 
         Branches of the provenance that are missing are made. A branch without head gets an empty, finished one.
         """
+        provenance = list(provenance)
         with self.store.write() as connection:
             repo = self._repo_num(branch.repo)
             check_branch_name(branch.name)
@@ -40,6 +41,8 @@ class Branches(Repos):
                 self._ensure_branch(branch, upstream)
             if trigger is not None:
                 self._check_trigger(branch, trigger)
+                if provenance:
+                    raise Refused("a branch cannot have both provenance and a trigger")
             head_num = self._head_num(head) if head else None
             num = self._branch_num(branch, repo)
             self._set_provenance(num, branch, [self._branch_row(upstream)["num"] for upstream in provenance])
@@ -138,8 +141,24 @@ class Branches(Repos):
                 found.update(rows)
             return found
 
+    def _check_graph(self, branches: Iterable[int]) -> None:
+        """Refuses two branches of one repo that provenance connects: a commit set has one commit in a repo."""
+        with self.store.read() as connection:
+            for start in branches:
+                repo = connection.execute(
+                    "WITH RECURSIVE near (num) AS (SELECT ? UNION"
+                    " SELECT p.upstream FROM near JOIN branch_provenance p ON p.branch = near.num UNION"
+                    " SELECT p.branch FROM near JOIN branch_provenance p ON p.upstream = near.num)"
+                    " SELECT b.repo FROM near JOIN branches b USING (num) GROUP BY b.repo HAVING count(*) > 1",
+                    (start,),
+                ).fetchone()
+                if repo:
+                    name = self._repo_of(repo[0])
+                    raise Refused(f'multiple branches from the same repo, "{name}", cannot participate in a DAG')
+
     def _propagate(self, transaction: Transaction) -> None:
         """Gives every branch downstream of what was touched a commit on the new heads, in one commit set."""
+        self._check_graph(transaction.reordered)
         while transaction.touched:
             touched = set(transaction.touched)
             transaction.touched.clear()
@@ -213,12 +232,13 @@ class Branches(Repos):
                 info.trigger.ParseFromString(row["trigger"])
             return info
 
-    def branch_infos(self, repo: Repo, reverse: bool = False) -> list[pfs_proto.BranchInfo]:
-        """Newest first."""
+    def branch_infos(self, repo: Repo | None, reverse: bool = False) -> list[pfs_proto.BranchInfo]:
+        """Newest first; those of all repos where none is named."""
         with self.store.read() as connection:
-            query = "SELECT name FROM branches WHERE repo = ? ORDER BY num DESC"
-            rows = connection.execute(query, (self._repo_num(repo),)).fetchall()
-            infos = [self.branch_info(Branch(repo, row["name"])) for row in rows]
+            num = self._repo_num(repo) if repo else None
+            query = "SELECT num FROM branches WHERE repo = ? OR ? IS NULL ORDER BY num DESC"
+            rows = connection.execute(query, (num, num)).fetchall()
+            infos = [self.branch_info(self._branch_of(row["num"])) for row in rows]
         return infos[::-1] if reverse else infos
 
 

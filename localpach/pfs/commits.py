@@ -19,7 +19,7 @@ from localpach.pfs.branches import Branches, commit_proto
 from localpach.storage.store import CallContext, Store
 from localpach.storage.trees import EMPTY, Dir
 
-_ANCESTRY = re.compile(r"(.*?)((?:\^\d*)+|\.\d+)?", re.DOTALL)
+_ANCESTRY = re.compile(r"([^~^.]*)(?:([~^.])(.*))?", re.DOTALL)
 _UUID4 = re.compile(r"[0-9a-f]{12}4[0-9a-f]{19}")
 
 
@@ -113,19 +113,21 @@ class Commits(Branches):
         repo = Repo.of(proto.repo if proto.HasField("repo") else proto.branch.repo)
         branch = proto.branch.name
         if not proto.id and not branch:
-            raise Refused("commit must have either an ID or a branch")
+            raise Refused("cannot resolve commit with no ID or branch")
         text = proto.id or branch
-        match = _ANCESTRY.fullmatch(text)
-        name, ancestry = (match[1], match[2] or "") if match else (text, "")
+        name, sign, steps = _parse_ancestry(text)
         with self.store.read():
             record = self._named(repo, name, branch if proto.id else "")
-            return self._ancestor(record, ancestry, Commit(repo, text)) if ancestry else record
+            return self._ancestor(record, sign, steps, Commit(repo, text)) if sign else record
 
     def _named(self, repo: Repo, name: str, branch: str) -> CommitRecord:
         if is_id(name):
             try:
                 return self.commit_info(Commit(repo, name))
             except NotFound:
+                provenance = self._provenance_of_set(repo, name)
+                if provenance is not None:
+                    return provenance
                 if _UUID4.fullmatch(name):
                     raise
         if branch:
@@ -135,14 +137,24 @@ class Commits(Branches):
             raise NotFound(f'branch "{name}" of repo {repo} has no commit')
         return self._record(head)
 
-    def _ancestor(self, record: CommitRecord, ancestry: str, asked: Commit) -> CommitRecord:
-        if ancestry.startswith("."):
+    def _provenance_of_set(self, repo: Repo, id: str) -> CommitRecord | None:
+        """The commit of a repo that a commit set builds on without having one there itself."""
+        with self.store.read() as connection:
+            row = connection.execute(
+                "WITH RECURSIVE up (num) AS (SELECT num FROM commits WHERE id = ? UNION"
+                " SELECT p.upstream FROM up JOIN commit_provenance p ON p.commit_num = up.num)"
+                " SELECT c.num FROM up JOIN commits c ON c.num = up.num JOIN repos r ON r.num = c.repo"
+                " WHERE r.project = ? AND r.name = ? AND r.type = ?",
+                (id, *repo),
+            ).fetchone()
+        return self._record(row["num"]) if row else None
+
+    def _ancestor(self, record: CommitRecord, sign: str, steps: int, asked: Commit) -> CommitRecord:
+        if sign == ".":
             line = [record, *self._ancestors(record)]
-            number = int(ancestry[1:])
-            if not 1 <= number <= len(line):
+            if not 1 <= steps <= len(line):
                 raise NotFound(f"commit {asked} not found")
-            return line[-number]
-        steps = sum(int(count or 1) for count in re.findall(r"\^(\d*)", ancestry))
+            return line[-steps]
         for _ in range(steps):
             if record.parent is None:
                 raise NotFound(f"commit {asked} not found")
@@ -184,9 +196,10 @@ class Commits(Branches):
         return [self._record(num) for num in self._provenance(record.num)]
 
     def list_commits(self, repo: Repo, page: Page) -> Iterator[CommitRecord]:
-        """Commits of a repo, newest first; with `until` its line of ancestors down to `since`, that one left out."""
-        query = "SELECT num FROM commits WHERE repo = ?"
-        values: list[object] = [self._repo_num(repo)]
+        """Commits of a repo, newest first; with `until` its line of ancestors down to `since`, that one left out.
+        A repo without name means all of them."""
+        query = "SELECT num FROM commits WHERE repo = ?" if repo.name else "SELECT num FROM commits WHERE 1"
+        values: list[object] = [self._repo_num(repo)] if repo.name else []
         if page.until is not None:
             query += (
                 " AND num IN (WITH RECURSIVE line (num) AS (SELECT ? UNION ALL"
@@ -317,3 +330,16 @@ class Commits(Branches):
             return False
         size = record.root.size - (head.root.size if head else 0)
         return triggers.fires(trigger, size, between, head.started if head else 0, record.started)
+
+
+def _parse_ancestry(text: str) -> tuple[str, str, int]:
+    """Name, sign and steps of `master^2`, `master^^`, `master~2` (back from it) or `master.2` (from the first one on)."""
+    match = _ANCESTRY.fullmatch(text)
+    assert match is not None
+    name, sign, rest = match[1], match[2] or "", match[3] or ""
+    if rest.isdecimal():
+        return name, sign, int(rest)
+    other = next((character for character in rest if character != sign), None)
+    if other is not None:
+        raise Refused(f'invalid ancestry syntax "{text}", cannot mix {sign} and {other} characters')
+    return name, sign, len(rest) + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import os
 import stat
@@ -288,21 +290,34 @@ class Files(Deletion):
             old_path = path
         else:
             before, old_path = old[0].root, paths.clean(old[1])
-        here = self.trees.find(record.root, path)
-        there = self.trees.find(before, old_path)
-        yield from self._diff(_some(here), path, _some(there), old_path)
+        here = _some(self.trees.find(record.root, path))
+        there = _some(self.trees.find(before, old_path))
+        if path == old_path:
+            yield from self._diff(here, there, path)
+            return
+        # What has not the same path stands alone, whatever it holds.
+        entries = heapq.merge(
+            ((each.path, 0, each) for each in (self._walk(path, here) if here else ())),
+            ((each.path, 1, each) for each in (self._walk(old_path, there) if there else ())),
+        )
+        for _, group in itertools.groupby(entries, key=lambda entry: entry[0]):
+            pair: list[Entry | None] = [None, None]
+            for _, side, entry in group:
+                pair[side] = entry
+            if pair[0] != pair[1]:
+                yield pair[0], pair[1]
 
     def _diff(
-        self, new: TreeEntry | None, path: str, old: TreeEntry | None, old_path: str
+        self, new: TreeEntry | None, old: TreeEntry | None, path: str
     ) -> Iterator[tuple[Entry | None, Entry | None]]:
         if new == old:
             return
-        yield self._entry(path, new) if new else None, self._entry(old_path, old) if old else None
+        yield self._entry(path, new) if new else None, self._entry(path, old) if old else None
         children = dict(self.trees.entries(new)) if isinstance(new, Dir) else {}
         others = dict(self.trees.entries(old)) if isinstance(old, Dir) else {}
         for name in sorted(children.keys() | others.keys()):
             pair = children.get(name), others.get(name)
-            yield from self._diff(pair[0], join(path, name), pair[1], join(old_path, name))
+            yield from self._diff(*pair, join(path, name))
 
     def history(self, record: CommitRecord, path: str) -> Iterator[tuple[CommitRecord, bool]]:
         """A commit and its ancestors, each with whether what stands at `path` changed in it."""

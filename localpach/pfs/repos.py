@@ -7,7 +7,7 @@ import sqlite3
 from python_pachyderm.service import pfs_proto
 
 from localpach.errors import AlreadyExists, NotFound, Precondition
-from localpach.names import DEFAULT_PROJECT, USER, Branch, Repo, check_name
+from localpach.names import DEFAULT_PROJECT, USER, Branch, Repo, check_name, check_project_name
 from localpach.pfs.base import PfsBase, now, timestamp
 from localpach.storage.store import Store
 
@@ -21,7 +21,7 @@ class Repos(PfsBase):
             _add_default_project(connection)
 
     def create_project(self, name: str, description: str, update: bool = False) -> None:
-        check_name(name)
+        check_project_name(name)
         with self.store.write() as connection:
             if connection.execute("SELECT 1 FROM projects WHERE name = ?", (name,)).fetchone():
                 if not update:
@@ -44,6 +44,7 @@ class Repos(PfsBase):
         return [_project_info(row) for row in rows]
 
     def delete_project(self, name: str) -> None:
+        check_project_name(name)
         with self.store.write() as connection:
             if not connection.execute("SELECT 1 FROM projects WHERE name = ?", (name,)).fetchone():
                 raise NotFound(f'delete project "{name}": project "{name}" not found')
@@ -60,6 +61,11 @@ class Repos(PfsBase):
         with self.store.write() as connection:
             if not connection.execute("SELECT 1 FROM projects WHERE name = ?", (repo.project,)).fetchone():
                 raise NotFound(f'cannot find project "{repo.project}": project "{repo.project}" not found')
+            if repo.type != USER and not self.repo_exists(repo._replace(type=USER)):
+                raise NotFound(
+                    "cannot create a system repo without a corresponding 'user' repo:"
+                    f" repos {repo.project}/{repo.name}.{USER} not found"
+                )
             if self.repo_exists(repo):
                 if not update:
                     raise AlreadyExists(f"repo {repo} already exists")

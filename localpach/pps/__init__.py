@@ -130,11 +130,10 @@ class Pps(Secrets):
             worker = self._workers.get(num)
         return worker.status(worker_id) if worker is not None else []
 
-    def _restart_datums(self, num: int, filters: list[str]) -> None:
+    def _restart_datums(self, num: int, filters: list[str]) -> bool:
         with self._lock:
             worker = self._workers.get(num)
-        if worker is not None:
-            worker.restart(filters)
+        return worker is not None and worker.restart(filters)
 
     def _control(self) -> None:
         wait: float | None = None

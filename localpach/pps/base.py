@@ -47,7 +47,7 @@ class PpsBase:
         self.on_job_over: Callable[[int], None] = lambda num: None
         self.on_gone: Callable[[int, str | None], None] = lambda pipeline, job_id: None
         self.status_of: Callable[[int, str], list[pps_proto.WorkerStatus]] = lambda num, worker_id: []
-        self.on_restart: Callable[[int, list[str]], None] = lambda num, filters: None
+        self.on_restart: Callable[[int, list[str]], bool] = lambda num, filters: False
 
     def _tell(self) -> None:
         """Lets those look who wait for a job to come, to end or to go, once the open write is durable."""

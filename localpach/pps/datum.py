@@ -68,12 +68,16 @@ class DatumRun:
             status.datum_status.data.add(path=each.entry.path, hash=each.entry.hash)
         return status
 
-    def restart(self, filters: list[str]) -> None:
-        """Starts the user's code once more, if the datum has an input of each path or hash in `filters`."""
+    def restart(self, filters: list[str]) -> bool:
+        """Starts the user's code once more, if the datum has an input of each path or hash in `filters`; says whether it
+        has."""
         known = {text for each in self._datum.inputs for text in (each.entry.path, each.entry.hash.hex())}
-        if known.issuperset(filters) and self._process is not None:
+        if not known.issuperset(filters):
+            return False
+        if self._process is not None:
             self._restarts += 1
             self._process.kill()
+        return True
 
     def run(self) -> Outcome:
         """Runs the datum to success, recovery or failure."""

@@ -189,7 +189,12 @@ class Jobs(Crons):
 
     def restart_datums(self, job: pps_proto.Job, filters: list[str]) -> None:
         """Starts what a job is running once more: the datums that have an input of each path or hash in `filters`."""
-        self.on_restart(self._job_row(job)["num"], filters)
+        row = self._job_row(job)
+        found = self.on_restart(row["num"], filters)
+        # A job that goes on may be between two datums.
+        if not found and (filters or row["over"]):
+            shown = " ".join(filters)
+            raise Refused(f"datum matching filter [{shown}] could not be found for job ID {job.id}")
 
     def list_datums(self, request: pps_proto.ListDatumRequest) -> Iterator[pps_proto.DatumInfo]:
         """The datums of a finished job, or those that an input would make now, by id."""

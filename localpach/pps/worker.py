@@ -53,11 +53,11 @@ class Worker:
             for run in self._runs:
                 run.kill()
 
-    def restart(self, filters: list[str]) -> None:
-        """Starts running datums once more: those with an input of each path or hash in `filters`."""
+    def restart(self, filters: list[str]) -> bool:
+        """Starts running datums once more: those with an input of each path or hash in `filters`; says whether there
+        are any."""
         with self._lock:
-            for run in self._runs:
-                run.restart(filters)
+            return sum(run.restart(filters) for run in self._runs) > 0
 
     def status(self, worker_id: str) -> list[pps_proto.WorkerStatus]:
         """What runs right now, a worker status for each datum."""

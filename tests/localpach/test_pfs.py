@@ -183,4 +183,12 @@ def test_commits_are_listed_by_line_range_and_number(client: Client) -> None:
     assert listed(number=2) == [aside.id, made[5]]
     assert listed(to_commit=line[4]) == [*reversed(made[:5])]
     assert listed(to_commit=line[4], from_commit=line[1]) == [made[4], made[3], made[2]]
-    assert listed(to_commit=line[4], from_commit=line[1], reverse=True, number=2) == [made[2], made[3]]
+    assert listed(to_commit=line[4], from_commit=line[1], number=2) == [made[4], made[3]]
+    assert listed(reverse=True, number=2) == [made[0], made[1]]
+    for options, refusal in (
+        ({"to_commit": line[4], "reverse": True}, "cannot use 'Reverse' while also using 'From' or 'To'"),
+        ({"from_commit": line[4]}, "cannot use `from` commit without `to` commit"),
+        ({"to_commit": ("aside", "master")}, "`from` and `to` commits need to be from repo default/line"),
+    ):
+        with pytest.raises(grpc.RpcError, match=refusal):
+            listed(**options)

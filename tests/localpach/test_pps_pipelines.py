@@ -155,7 +155,8 @@ def test_a_killed_command_names_its_signal(source: Client) -> None:
 
 def test_a_datum_starts_again_when_told_to(source: Client, server: Server) -> None:
     mark = server.root / "again"
-    pipeline(source, "p", f"test -e {mark} || sleep 600; cp /pfs/in/a /pfs/out/", pfs("in"), datum_tries=1)
+    command = f"test -e {mark} || {{ echo waits; sleep 600; }}; cp /pfs/in/a /pfs/out/"
+    pipeline(source, "p", command, pfs("in"), datum_tries=1)
 
     def running() -> pps_proto.JobInfo | None:
         job = next(iter(source.list_job("p", details=True)))
@@ -164,12 +165,17 @@ def test_a_datum_starts_again_when_told_to(source: Client, server: Server) -> No
     until(running)
     job = running()
     assert job is not None
-    mark.touch()
     # Only what runs can be started again, and the status is there before that.
-    until(lambda: "beginning to run user code" in lines(source, "p", job))
-    time.sleep(0.2)
+    until(lambda: "waits" in lines(source, "p", job))
+    mark.touch()
+    with pytest.raises(
+        grpc.RpcError, match=rf"datum matching filter \[/b\] could not be found for job ID {job.job.id}"
+    ):
+        source.restart_datum("p", job.job.id, ["/b"])
     source.restart_datum("p", job.job.id, ["/a"])
     assert last_job(source, "p").state == pps_proto.JOB_SUCCESS
+    with pytest.raises(grpc.RpcError, match=r"datum matching filter \[\] could not be found"):
+        source.restart_datum("p", job.job.id)
     assert not next(iter(source.list_job("p", details=True))).details.worker_status
 
 
@@ -301,3 +307,15 @@ def test_pipelines_come_and_go_while_others_are_listed(source: Client, server: S
     stop.set()
     watcher.join()
     assert not problems
+
+
+def test_what_a_job_writes_is_finished_by_the_job(source: Client, server: Server) -> None:
+    pipeline(source, "p", f"until test -e {server.root / 'go'}; do sleep 0.02; done", pfs("in"))
+    job = next(iter(source.list_job("p")))
+    for type in ("user", "meta"):
+        with pytest.raises(
+            grpc.RpcError, match="cannot finish a pipeline output or meta commit, use 'stop job' instead"
+        ):
+            source.finish_commit(("p", "master", job.job.id, type))
+    (server.root / "go").touch()
+    assert last_job(source, "p").state == pps_proto.JOB_SUCCESS
