@@ -1,80 +1,109 @@
-"""Jobs: wait for their end, with their log as it comes."""
+"""Waiting for jobs in a flow: log, progress and events in Prefect, and a cancelled flow run stops its job."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
+import re
+import time
+from typing import Any
+from uuid import UUID
 
-import grpc
-from prefect import get_run_logger, task
+from prefect import Flow, State, runtime, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import TerminationSignal
-from python_pachyderm.service import pps_grpc, pps_proto
+from prefect.logging.loggers import flow_run_logger
 
-from tasks.errors import ScriptwrightError
-from tasks.pachyderm import connect, readable
+from tasks import events
+from tasks.job_runs import JobFailed, PachydermJob
+from tasks.pachyderm import PachydermError, connect
+from tasks.repos import input_commits
 
-LAST_LINES = 20
+__all__ = ["JobFailed", "stop_jobs", "wait_for_job"]
+
+LABEL = "pachyderm.job."
+EPOCH = re.compile(r"Epoch: (\d+)(?: of (\d+))? Learning rate")
+STEP = re.compile(r"(0\.\d+|1\.0+) perplexity: (\S+)")
+PROGRESS_SECONDS = 1.0
 
 
-class JobFailed(ScriptwrightError):
-    """A job ended in another state than success."""
+@task(name="wait for job", task_run_name="wait for {pipeline}@{job_id:.7}")
+def wait_for_job(pipeline: str, job_id: str, timeout_minutes: int | None = None, ours: bool = True) -> None:
+    """Blocks until the job is over; shows its log and its progress, and emits an event about its end.
 
-
-@task(name="wait for job", task_run_name="wait for {pipeline}@{job_id}")
-def wait_for_job(pipeline: str, job_id: str) -> None:
-    """Blocks until the job has ended, forwarding its log. An interrupted wait stops the job.
+    Args:
+        pipeline: Whose job.
+        job_id: The job's commit set.
+        timeout_minutes: After this time the job is stopped.
+        ours: A wait that is interrupted stops the job.
 
     Raises:
         JobFailed: with the job's reason and the last lines of its log.
     """
-    client = connect()
-    job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
-    job.pipeline.project.name = "default"
-    stub = pps_grpc.APIStub(client._channel)
-    with readable(f"Waiting for job {pipeline}@{job_id}"):
-        if stub.InspectJob(pps_proto.InspectJobRequest(job=job)).state == pps_proto.JOB_SUCCESS:
-            get_run_logger().info("Job %s@%s has succeeded before", pipeline, job_id)
+    seconds = timeout_minutes * 60 if timeout_minutes else None
+    job = PachydermJob(pipeline, job_id, timeout_seconds=seconds, on_line=Progress(pipeline, job_id).read)
+    if ours:
+        _remember(pipeline, job_id)
+    try:
+        job.wait_for_completion()
+    except (KeyboardInterrupt, TerminationSignal):
+        if ours:
+            job.stop("the flow run was cancelled")
+        raise
+    finally:
+        if job.info is not None:
+            events.job_over(job.info, input_commits(connect(), pipeline, job_id))
+
+
+class Progress:
+    """A progress artifact made of what a training job says, updated at most once a second."""
+
+    def __init__(self, pipeline: str, job_id: str) -> None:
+        self._key = f"progress-{pipeline}".lower().replace("_", "-")
+        self._what = f"{pipeline}@{job_id[:7]}"
+        self._artifact: UUID | None = None
+        self._epoch, self._epochs = 1, 1
+        self._shown_at = 0.0
+
+    def read(self, line: str) -> None:
+        """Takes a line of the log."""
+        if match := EPOCH.match(line):
+            self._epoch, self._epochs = int(match[1]), max(int(match[2] or 1), int(match[1]))
+        elif match := STEP.match(line):
+            self._show(100 * (self._epoch - 1 + float(match[1])) / self._epochs, match[2])
+
+    def _show(self, percent: float, perplexity: str) -> None:
+        now = time.monotonic()
+        if percent < 100 and now - self._shown_at < PROGRESS_SECONDS:
             return
-        follower = _LogFollower(stub, job)
+        self._shown_at = now
+        told = f"{self._what}: epoch {self._epoch} of {self._epochs}, perplexity {perplexity}"
+        if self._artifact is None:
+            self._artifact = create_progress_artifact(percent, key=self._key, description=told)  # type: ignore[assignment]
+        else:
+            update_progress_artifact(self._artifact, percent, description=told)
+
+
+def _remember(pipeline: str, job_id: str) -> None:
+    """Writes the job into the labels of the outermost flow run, where `stop_jobs` finds it."""
+    root = runtime.flow_run.root_flow_run_id
+    if root:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run_labels(UUID(root), {f"{LABEL}{pipeline}": job_id})
+
+
+def stop_jobs(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """`on_cancellation` of a flow: stops its jobs where the flow run has not been able to do it itself.
+
+    Prefect calls this in the worker, when the flow run's process is gone.
+    """
+    logger = flow_run_logger(flow_run, flow)
+    with get_client(sync_client=True) as client:
+        labels = client.read_flow_run(flow_run.id).labels
+    for label, job_id in labels.items():
+        if not label.startswith(LABEL):
+            continue
         try:
-            info = stub.InspectJob(pps_proto.InspectJobRequest(job=job, wait=True))
-        except (KeyboardInterrupt, TerminationSignal):
-            stub.StopJob(pps_proto.StopJobRequest(job=job, reason="the flow run was cancelled"))
-            raise
-        lines = follower.finish()
-    if info.state != pps_proto.JOB_SUCCESS:
-        state = pps_proto.JobState.Name(info.state)
-        log = "\n  ".join(lines) or "(no log)"
-        raise JobFailed(f"Job {pipeline}@{job_id} ended as {state}: {info.reason}\nThe end of its log:\n  {log}")
-
-
-class _LogFollower:
-    """Forwards a job's user lines to the run's log from a thread of its own, each once."""
-
-    def __init__(self, stub: pps_grpc.APIStub, job: pps_proto.Job) -> None:
-        self._logger = get_run_logger()
-        self._last: deque[str] = deque(maxlen=LAST_LINES)
-        self._stream = stub.GetLogs(pps_proto.GetLogsRequest(job=job, follow=True))
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._thread.start()
-
-    def _follow(self) -> None:
-        try:
-            for message in self._stream:
-                line = message.message.rstrip("\n")
-                if message.user:
-                    self._last.append(line)
-                    self._logger.info("%s", line)
-                elif line.startswith("errored"):
-                    self._last.append(line)
-                    self._logger.warning("%s", line)
-        except grpc.RpcError as error:
-            if error.code() != grpc.StatusCode.CANCELLED:  # type: ignore[attr-defined]
-                self._logger.warning("The job's log broke off: %s", error.details())  # type: ignore[attr-defined]
-
-    def finish(self) -> list[str]:
-        """The last lines, once the log of the ended job has been read."""
-        self._thread.join(timeout=2)
-        self._stream.cancel()
-        self._thread.join()
-        return list(self._last)
+            PachydermJob(label.removeprefix(LABEL), str(job_id)).stop("the flow run was cancelled")
+        except PachydermError as error:
+            logger.warning("%s", error)

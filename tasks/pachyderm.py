@@ -1,64 +1,92 @@
 """Which Pachyderm we talk to, and how its errors read.
 
-A cluster is named by `PACHD_ADDRESS` (token in `PACH_PYTHON_AUTH_TOKEN`); with nothing set the embedded server is used.
+It is the one that `PACHD_ADDRESS` names (token in `PACH_PYTHON_AUTH_TOKEN`, file of TLS roots in `PACHD_ROOT_CERTIFICATES`),
+or else the active context of pachctl (`PACH_CONFIG` or `~/.pachyderm/config.json`), or else the embedded server.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final, TypedDict
 
 import grpc
 import python_pachyderm
-from google.protobuf.empty_pb2 import Empty
-from prefect.blocks.core import Block
+from prefect import State, Task, get_run_logger, task
+from prefect.blocks.abstract import CredentialsBlock
+from prefect.client.schemas.objects import TaskRun
 from pydantic import Field, SecretStr
 from python_pachyderm.errors import AuthServiceNotActivated
-from python_pachyderm.service import version_grpc
 
+from tasks.embedded import attach_or_start
 from tasks.errors import ScriptwrightError
 
-EMBEDDED_START_SECONDS = 20.0
+DEFAULT_PORT = 30650
+PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 class PachydermError(ScriptwrightError):
-    """Pachyderm refused a call or could not be reached."""
+    """Pachyderm refused a call or could not be reached. `passing`: the same call may succeed a little later."""
+
+    def __init__(self, message: str, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
-class PachydermCredentials(Block):
+class PachydermCredentials(CredentialsBlock):
     """Where a Pachyderm is and how to log in to it.
 
     Example:
+        Connect with what is stored in a block:
         ```python
         from tasks.pachyderm import PachydermCredentials
 
-        client = PachydermCredentials.load("BLOCK_NAME").get_client()
+        credentials = PachydermCredentials.load("BLOCK_NAME")
+        client = credentials.get_client()
         ```
     """
 
     _block_type_name = "Pachyderm Credentials"
+    _block_type_slug = "pachyderm-credentials"
+    _documentation_url = "https://github.com/pachyderm/pachyderm"  # type: ignore[assignment]
 
     address: str | None = Field(
-        default=None, title="Address", description="host:port of pachd; empty uses the embedded server."
+        default=None,
+        title="Address",
+        description="pachd as host:port, with grpcs:// before it for TLS; empty takes PACHD_ADDRESS, the active context "
+        "of pachctl or the embedded server, whichever is there first.",
     )
-    auth_token: SecretStr | None = Field(default=None, title="Token", description="The Pachyderm auth token.")
-    root_certificates: Path | None = Field(
-        default=None, title="TLS roots", description="File of PEM certificates to trust; turns TLS on."
+    auth_token: SecretStr | None = Field(
+        default=None, title="Token", description="Auth token, as `pachctl auth get-robot-token` prints it."
+    )
+    root_certificates: str | None = Field(
+        default=None,
+        title="TLS roots",
+        description="PEM certificates to trust for TLS; empty trusts the public ones.",
     )
 
     @classmethod
     def from_environment(cls) -> PachydermCredentials:
-        """Credentials for `PACHD_ADDRESS`, or for the embedded server, started if need be."""
-        address = os.environ.get("PACHD_ADDRESS")
-        token = os.environ.get("PACH_PYTHON_AUTH_TOKEN")
-        if not address:
-            address, token = attach_or_start_embedded(embedded_root())
+        """Credentials with an address, found as the module says; the embedded server is started if need be.
+
+        Raises:
+            PachydermError: what names the Pachyderm can't be used.
+        """
+        if address := os.environ.get("PACHD_ADDRESS"):
+            return cls(address=address, auth_token=_token_of_environment(), root_certificates=_roots_of_environment())
+        if context := active_context():
+            token = context.get("session_token")
+            roots = context.get("server_cas")
+            return cls(
+                address=context["pachd_address"],
+                auth_token=SecretStr(token) if token else _token_of_environment(),
+                root_certificates=base64.b64decode(roots).decode() if roots else None,
+            )
+        address, token = attach_or_start(embedded_root())
         return cls(address=address, auth_token=SecretStr(token) if token else None)
 
     def get_client(self) -> python_pachyderm.Client:
@@ -73,16 +101,40 @@ class PachydermCredentials(Block):
         host, _, port = rest.partition(":")
         if port and not port.isdigit():
             raise PachydermError(f"PACHD_ADDRESS {self.address!r} has no usable port; write it as host:port.")
-        client = python_pachyderm.Client(
-            host=host,
-            port=int(port or 30650),
-            auth_token=self.auth_token.get_secret_value() if self.auth_token else None,
-            tls=scheme in ("grpcs", "https") or self.root_certificates is not None,
-            root_certs=self.root_certificates.read_bytes() if self.root_certificates else None,
-        )
+        try:
+            client = python_pachyderm.Client(
+                host=host,
+                port=int(port or DEFAULT_PORT),
+                auth_token=self.auth_token.get_secret_value() if self.auth_token else "",
+                tls=scheme in ("grpcs", "https") or self.root_certificates is not None,
+                root_certs=self.root_certificates.encode() if self.root_certificates else None,
+            )
+        except ValueError as error:
+            raise PachydermError(f"The TLS roots for {self.address} are not usable: {error}.") from error
         with readable(f"Connecting to Pachyderm at {self.address}"):
             list(client.list_repo())
         return client
+
+
+class Context(TypedDict, total=False):
+    """What pachctl keeps for one Pachyderm."""
+
+    pachd_address: str
+    session_token: str
+    server_cas: str
+
+
+def active_context() -> Context | None:
+    """The active context of pachctl's configuration, if there is one that has an address."""
+    path = Path(os.environ.get("PACH_CONFIG") or Path.home() / ".pachyderm/config.json")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())["v2"]
+        context: Context = config["contexts"][config["active_context"]]
+        return context if context.get("pachd_address") else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PachydermError(f"pachctl's configuration {path} is not usable: {error!r}; mend it or move it.") from error
 
 
 def connect() -> python_pachyderm.Client:
@@ -92,54 +144,12 @@ def connect() -> python_pachyderm.Client:
 
 def is_embedded() -> bool:
     """Whether the embedded server is the target."""
-    return not os.environ.get("PACHD_ADDRESS")
+    return not os.environ.get("PACHD_ADDRESS") and active_context() is None
 
 
 def embedded_root() -> Path:
     """The embedded server's data directory: `LOCALPACH_ROOT`, or `.localpach` in the working directory."""
     return Path(os.environ.get("LOCALPACH_ROOT", ".localpach")).absolute()
-
-
-def attach_or_start_embedded(root: Path) -> tuple[str, str]:
-    """The address and token of the embedded server on `root`, which is started when it does not run."""
-    found = _running(root)
-    if found:
-        return found
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "localpach", "serve", "--root", str(root), "--port", "0"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=Path(__file__).parent.parent,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + EMBEDDED_START_SECONDS
-    while time.monotonic() < deadline:
-        found = _running(root)
-        if found:
-            return found
-        if server.poll() is not None and not found:
-            break
-        time.sleep(0.05)
-    raise PachydermError(f"The embedded Pachyderm did not start; its log is {root / 'server.log'}.")
-
-
-def _running(root: Path) -> tuple[str, str] | None:
-    """Address and token of a server that answers on `root`."""
-    try:
-        address = json.loads((root / "address").read_text())["address"]
-        token_file = root / "token"
-        token = token_file.read_text().strip() if token_file.exists() else ""
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-    try:
-        with grpc.insecure_channel(address) as channel:
-            version_grpc.APIStub(channel).GetVersion(Empty(), timeout=5, metadata=(("authn-token", token),))
-    except grpc.RpcError:
-        return None
-    return address, token
 
 
 @contextmanager
@@ -150,9 +160,12 @@ def readable(doing: str) -> Iterator[None]:
     except grpc.RpcError as error:
         code = error.code()  # type: ignore[attr-defined]
         details = error.details()  # type: ignore[attr-defined]
-        raise PachydermError(_sentence(doing, code, details)) from error
+        raise PachydermError(_sentence(doing, code, details), passing=code in PASSING) from error
     except (ConnectionError, AuthServiceNotActivated) as error:
-        raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})") from error
+        passing = isinstance(error, ConnectionError)
+        raise PachydermError(
+            f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})", passing
+        ) from error
 
 
 def _sentence(doing: str, code: grpc.StatusCode, details: str | None) -> str:
@@ -161,3 +174,42 @@ def _sentence(doing: str, code: grpc.StatusCode, details: str | None) -> str:
     if code == grpc.StatusCode.UNAUTHENTICATED:
         return f"{doing} failed: the token was refused; check PACH_PYTHON_AUTH_TOKEN. ({details})"
     return f"{doing} failed: {details} ({code.name})."
+
+
+def _token_of_environment() -> SecretStr | None:
+    token = os.environ.get("PACH_PYTHON_AUTH_TOKEN")
+    return SecretStr(token) if token else None
+
+
+def _roots_of_environment() -> str | None:
+    path = os.environ.get("PACHD_ROOT_CERTIFICATES")
+    try:
+        return Path(path).read_text() if path else None
+    except OSError as error:
+        raise PachydermError(f"PACHD_ROOT_CERTIFICATES {path} can't be read: {error.strerror}.") from error
+
+
+def _is_passing(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, PachydermError) and error.passing
+
+
+# For tasks that may be run again without harm: the server may be on its way back.
+RETRIES: Final[dict[str, Any]] = {
+    "retries": 3,
+    "retry_delay_seconds": [1, 2, 4],
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": _is_passing,
+}
+
+
+@task(name="find Pachyderm", **RETRIES)
+def find_pachyderm() -> None:
+    """Sees Pachyderm answer, before anything is downloaded or built for it."""
+    credentials = PachydermCredentials.from_environment()
+    with readable(f"Connecting to Pachyderm at {credentials.address}"):
+        version = credentials.get_client().get_remote_version()
+    kind = "embedded server" if is_embedded() else "cluster"
+    get_run_logger().info(
+        "Pachyderm %d.%d.%d at %s (%s)", version.major, version.minor, version.micro, credentials.address, kind
+    )

@@ -5,18 +5,22 @@ from __future__ import annotations
 from prefect import get_run_logger, task
 
 from tasks.pachyderm import connect, readable
-from tasks.pipelines import PIPELINES
+from tasks.pipelines import EVALUATE, PIPELINES
 from tasks.repos import SCRIPTS_REPO
+from tasks.turns import LOCK_REPO
 
 
 @task(name="delete project")
 def delete_project() -> None:
-    """Deletes the project's pipelines, the last first, and then the repo of scripts."""
+    """Deletes the project's pipelines, the last first, and then its repos."""
     client = connect()
     with readable("Tearing down"):
-        for pipeline in reversed(PIPELINES):
-            client.delete_pipeline(pipeline, force=True)
-        client.delete_repo(SCRIPTS_REPO, force=True)
+        there = {info.pipeline.name for info in client.list_pipeline()}
+        for pipeline in (EVALUATE, *reversed(PIPELINES)):
+            if pipeline in there:
+                client.delete_pipeline(pipeline, force=True)
+        for repo in (SCRIPTS_REPO, LOCK_REPO):
+            client.delete_repo(repo, force=True)
     get_run_logger().info("Deleted pipelines %s and repo %s", ", ".join(PIPELINES), SCRIPTS_REPO)
 
 

@@ -25,6 +25,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PACHD_ADDRESS", "PACH_PYTHON_AUTH_TOKEN", "IMAGE_REGISTRY"):
             patch.delenv(name, raising=False)
+        patch.setenv("PACH_CONFIG", str(folder / "no-pachctl.json"))
         patch.setenv("LOCALPACH_ROOT", str(folder / "localpach"))
         patch.setenv("SCRIPTWRIGHT_OUTPUT", str(folder / "output"))
         patch.setenv("SCRIPTWRIGHT_CACHE", str(folder / "cache"))

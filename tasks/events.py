@@ -1,0 +1,77 @@
+"""Events in Prefect about what happened in Pachyderm, for automations and for the event feed.
+
+| event | resource | when |
+| --- | --- | --- |
+| `pachyderm.commit.finished` | `pachyderm.commit.REPO@ID` | a commit of scripts is finished |
+| `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that a flow waited for is over |
+| `model.released`, `model.rejected` | `model.GoT_train@ID` | the gate has decided on a model |
+
+Related resources name the commits and the pipeline; Prefect adds flow run, deployment and work pool. An event's id is made
+of what it tells, so that Prefect keeps one where two runs tell the same.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from prefect.events import emit_event
+from python_pachyderm.service import pfs_proto, pps_proto
+
+# Names for uuid5; any fixed UUID does.
+NAMESPACE = uuid.UUID("6f1c2d0e-8f0b-4a43-9a65-6b2f5d7f0c11")
+OUTCOMES = {
+    pps_proto.JOB_SUCCESS: "succeeded",
+    pps_proto.JOB_FAILURE: "failed",
+    pps_proto.JOB_UNRUNNABLE: "failed",
+    pps_proto.JOB_KILLED: "killed",
+}
+
+
+def commit_finished(info: pfs_proto.CommitInfo) -> None:
+    """Tells of a finished commit."""
+    name = f"{info.commit.branch.repo.name}@{info.commit.id}"
+    related = [_related("branch", f"{info.commit.branch.repo.name}@{info.commit.branch.name}")]
+    payload = {"description": info.description, "error": info.error, "bytes": info.details.size_bytes}
+    _emit("pachyderm.commit.finished", "pachyderm.commit", name, related, payload)
+
+
+def job_over(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
+    """Tells how a job has ended; `inputs` are the repos and commits that it has read."""
+    pipeline, job_id = info.job.pipeline.name, info.job.id
+    related = [
+        _related("pipeline", pipeline, version=str(info.pipeline_version)),
+        _related("commit", f"{pipeline}@{job_id}", role="output-commit"),
+        *(_related("commit", f"{repo}@{commit}", role="input-commit") for repo, commit in inputs),
+    ]
+    payload = {
+        "state": pps_proto.JobState.Name(info.state),
+        "reason": info.reason,
+        "datums": {"total": info.data_total, "processed": info.data_processed, "skipped": info.data_skipped},
+    }
+    _emit(f"pachyderm.job.{OUTCOMES[info.state]}", "pachyderm.job", f"{pipeline}@{job_id}", related, payload)
+
+
+def model_decided(released: bool, candidate: str, before: str | None, scripts: str, payload: dict[str, Any]) -> None:
+    """Tells whether the model of commit `candidate` of `GoT_train` replaces the one of commit `before`."""
+    related = [
+        _related("commit", f"GoT_train@{candidate}", role="output-commit"),
+        _related("commit", f"GoT_scripts@{scripts}", role="input-commit"),
+    ]
+    if before:
+        related.append(_related("commit", f"GoT_train@{before}", role="released-commit"))
+    _emit(f"model.{'released' if released else 'rejected'}", "model", f"GoT_train@{candidate}", related, payload)
+
+
+def _related(kind: str, name: str, role: str | None = None, **labels: str) -> dict[str, str]:
+    return {
+        "prefect.resource.id": f"pachyderm.{kind}.{name}",
+        "prefect.resource.name": name,
+        "prefect.resource.role": role or kind,
+        **labels,
+    }
+
+
+def _emit(event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
+    resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
+    emit_event(event, resource, related=related, payload=payload, id=uuid.uuid5(NAMESPACE, f"{event} {name}"))

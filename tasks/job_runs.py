@@ -1,0 +1,218 @@
+"""One job of Pachyderm as Prefect's `JobRun`: wait for its end, with its log as it comes; fetch what it has made.
+
+A wait blocks in the API. It outlives a server that is gone for a while, and it can be taken up again by another run: a job
+is known by its pipeline and its commit set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+import python_pachyderm
+from prefect.blocks.abstract import JobRun
+from python_pachyderm.service import pps_grpc, pps_proto
+
+from tasks.errors import ScriptwrightError
+from tasks.logs import LogFollower
+from tasks.pachyderm import PachydermCredentials, PachydermError, readable
+
+# How long one call blocks: a connection that died without a word is noticed after this time.
+CALL_SECONDS = 60.0
+# How long nobody may answer before a wait gives up.
+PATIENCE_SECONDS = 120.0
+LONGEST_PAUSE_SECONDS = 4.0
+
+T = TypeVar("T")
+
+
+class JobFailed(ScriptwrightError):
+    """A job ended in another state than success."""
+
+
+class JobTimedOut(JobFailed):
+    """A job took longer than it was given, and was stopped."""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job that succeeded has made."""
+
+    pipeline: str
+    job_id: str
+    files: list[str]
+    credentials: PachydermCredentials = field(repr=False, compare=False)
+
+    def read(self, path: str) -> bytes:
+        """The content of one file of the output commit."""
+        with readable(f"Reading {self.pipeline}@{self.job_id}:{path}"):
+            content: bytes = self.credentials.get_client().get_file((self.pipeline, self.job_id), path).read()
+            return content
+
+
+class PachydermJob(JobRun[JobResult]):
+    """One job of one pipeline, which may run, have run, or have been started by anyone.
+
+    Each method has an asynchronous twin whose name begins with `a`.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        job_id: str,
+        credentials: PachydermCredentials | None = None,
+        timeout_seconds: float | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.job_id = job_id
+        self.info: pps_proto.JobInfo | None = None
+        # Without an address they find the embedded server anew when it has come back on another port.
+        self._credentials = credentials or PachydermCredentials()
+        self._timeout_seconds = timeout_seconds
+        self._on_line = on_line
+        self._told: int | None = None
+        self._job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
+        self._job.pipeline.project.name = "default"
+        self._name = f"{pipeline}@{job_id}"
+
+    def wait_for_completion(self) -> None:  # type: ignore[override]
+        """Blocks until the job is over, and logs what it says and each state that is seen.
+
+        Raises:
+            JobFailed: with the job's reason and the last lines of its log.
+            JobTimedOut: after `timeout_seconds`, when the job has been stopped.
+            PachydermError: nobody has answered for two minutes, or the job is not there.
+        """
+        info = self._call(self._inspect)
+        if info.state == pps_proto.JOB_SUCCESS:
+            self.info = info
+            self.logger.info("Job %s has succeeded before", self._name)
+            return
+        self._tell(info)
+        follower = LogFollower(self._credentials, self._job, self._say)
+        try:
+            info = self._until_over()
+            lines = follower.finish()
+        except JobTimedOut:
+            self.stop("it took longer than it was given")
+            raise
+        finally:
+            follower.stop()
+        self._tell(info)
+        self.info = info
+        if info.state != pps_proto.JOB_SUCCESS:
+            state = pps_proto.JobState.Name(info.state)
+            log = "\n  ".join(lines) or "(no log)"
+            raise JobFailed(f"Job {self._name} ended as {state}: {info.reason}\nThe end of its log:\n  {log}")
+
+    async def await_for_completion(self) -> None:
+        """As `wait_for_completion`; a cancelled await stops the job."""
+        try:
+            await asyncio.to_thread(self.wait_for_completion)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(self.stop, "the wait for it was cancelled")
+            raise
+
+    def fetch_result(self) -> JobResult:  # type: ignore[override]
+        """The output commit of a job that has succeeded.
+
+        Raises:
+            JobFailed: it has not.
+        """
+        info = self._call(self._inspect)
+        if info.state != pps_proto.JOB_SUCCESS:
+            state = pps_proto.JobState.Name(info.state)
+            raise JobFailed(f"Job {self._name} is {state} and has no result; wait for its completion first.")
+
+        def list_files(client: python_pachyderm.Client) -> list[str]:
+            paths = [each.file.path for each in client.walk_file((self.pipeline, self.job_id), "/")]
+            return [path for path in paths if not path.endswith("/")]
+
+        return JobResult(self.pipeline, self.job_id, self._call(list_files), self._credentials)
+
+    async def afetch_result(self) -> JobResult:
+        """As `fetch_result`."""
+        return await asyncio.to_thread(self.fetch_result)
+
+    def stop(self, reason: str) -> None:
+        """Stops the job; one that is over stays as it is."""
+        request = pps_proto.StopJobRequest(job=self._job, reason=reason)
+        self._call(lambda client: pps_grpc.APIStub(client._channel).StopJob(request))
+        self.logger.info("Stopped job %s: %s", self._name, reason)
+
+    async def astop(self, reason: str) -> None:
+        """As `stop`."""
+        await asyncio.to_thread(self.stop, reason)
+
+    def _inspect(self, client: python_pachyderm.Client) -> pps_proto.JobInfo:
+        request = pps_proto.InspectJobRequest(job=self._job, details=True)
+        return pps_grpc.APIStub(client._channel).InspectJob(request)
+
+    def _until_over(self) -> pps_proto.JobInfo:
+        """The job once it is over."""
+        end = time.monotonic() + self._timeout_seconds if self._timeout_seconds else float("inf")
+        while True:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise JobTimedOut(f"Job {self._name} was not over after {self._timeout_seconds:.0f} s; it was stopped.")
+            request = pps_proto.InspectJobRequest(job=self._job, wait=True, details=True)
+            info = self._call(lambda client: _blocking(client, request, min(CALL_SECONDS, left)))  # noqa: B023
+            if info is not None:
+                return info
+
+    def _call(self, call: Callable[[python_pachyderm.Client], T]) -> T:
+        """The call's answer, asked for again as long as it fails in passing."""
+        first_failure: float | None = None
+        attempt = 0
+        while True:
+            started = time.monotonic()
+            try:
+                with readable(f"Asking for job {self._name}"):
+                    return call(self._credentials.get_client())
+            except PachydermError as error:
+                now = time.monotonic()
+                if first_failure is None or now - started > LONGEST_PAUSE_SECONDS:
+                    # What took its time had been connected: this is another outage.
+                    first_failure, attempt = now, 0
+                if not error.passing or now - first_failure > PATIENCE_SECONDS:
+                    raise
+                attempt += 1
+                self.logger.debug("%s; trying again", error)
+                if attempt == 1:
+                    self.logger.warning("The connection to Pachyderm broke off; trying again")
+                time.sleep(min(LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt) * random.uniform(0.5, 1))
+
+    def _tell(self, info: pps_proto.JobInfo) -> None:
+        """Logs the job's state when it is another one than before."""
+        if info.state != self._told:
+            self._told = info.state
+            state = pps_proto.JobState.Name(info.state)
+            self.logger.info("Job %s is %s%s", self._name, state, f": {info.reason}" if info.reason else "")
+
+    def _say(self, message: pps_proto.LogMessage) -> None:
+        if self._told is not None and self._told < pps_proto.JOB_RUNNING and not message.master:
+            self._tell(pps_proto.JobInfo(state=pps_proto.JOB_RUNNING))
+        line = message.message.rstrip("\n")
+        if message.user:
+            self.logger.info("%s", line)
+            self._on_line(line)
+        elif line.startswith("errored"):
+            self.logger.warning("%s", line)
+
+
+def _blocking(
+    client: python_pachyderm.Client, request: pps_proto.InspectJobRequest, seconds: float
+) -> pps_proto.JobInfo | None:
+    """The job once it is over; None when it is not within this time."""
+    try:
+        return pps_grpc.APIStub(client._channel).InspectJob(request, timeout=seconds)
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:  # type: ignore[attr-defined]
+            return None
+        raise
