@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.parameters import CorpusParameters, takes
 from flows.terminal import run_from_terminal
-from tasks.corpus import DEFAULT_SOURCE, download, extract
+from tasks.corpus import download, extract
+from tasks.pachyderm import find_pachyderm
 from tasks.repos import commit_scripts
+from tasks.turns import turn
 
 
-@flow(name="input-data")
-def input_data(source: str = DEFAULT_SOURCE, sha256: str | None = None, members: str | None = None) -> str:
-    """Downloads the archive and commits its scripts; returns the commit's id. Parameters as in `train`."""
-    tarball = download(source, sha256)
-    scripts = extract(tarball, members)
-    return commit_scripts(scripts, description=f"{tarball.source} sha256:{tarball.sha256}")
+@flow(name="input-data", flow_run_name="scripts of {source}")
+@takes(CorpusParameters)
+def input_data(run: CorpusParameters) -> str:
+    """Downloads the archive and commits its scripts; returns the commit's id."""
+    find_pachyderm()
+    tarball = download(run.source, run.sha256)
+    scripts = extract(tarball, run.members)
+    with turn({}):
+        return commit_scripts(scripts, tarball.source, tarball.sha256)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.parameters import RerunParameters, takes
 from flows.teardown import teardown
 from flows.terminal import run_from_terminal
-from flows.train import Model, train
-from tasks.corpus import DEFAULT_SOURCE
+from flows.train import train
+from tasks.jobs import stop_jobs
 
 
-@flow(name="rerun", flow_run_name="rerun {model}")
-def rerun(source: str = DEFAULT_SOURCE, members: str | None = None, model: Model = "small", seed: int = 1) -> str:
-    """Deletes this project's pipelines and repos, then trains `model`; returns the summary of `train`."""
+@flow(name="rerun", flow_run_name="rerun {model}", on_cancellation=[stop_jobs])
+@takes(RerunParameters)
+def rerun(run: RerunParameters) -> str:
+    """Deletes this project's pipelines and repos, then trains anew; returns the summary of `train`."""
     teardown()
-    return train(source=source, members=members, model=model, seed=seed)
+    return train(**run.model_dump())
 
 
 if __name__ == "__main__":

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.parameters import TeardownParameters, takes
 from flows.terminal import run_from_terminal
 from tasks.teardown import delete_everything, delete_project
 
 
 @flow(name="teardown", flow_run_name="teardown")
-def teardown(everything: bool = False) -> None:
-    """Deletes this project's pipelines and repos.
-
-    Args:
-        everything: Delete all pipelines and repos of this Pachyderm, whoever made them.
-    """
-    if everything:
+@takes(TeardownParameters)
+def teardown(run: TeardownParameters) -> None:
+    """Deletes this project's pipelines and repos, or all that there are."""
+    if run.everything:
         delete_everything()
     else:
         delete_project()

@@ -25,12 +25,14 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     except ScriptwrightError as error:
         sys.exit(f"\nError: {error}")
     except ParameterTypeError as error:
-        sys.exit(f"\nError: {_first_problem(error)}")
+        sys.exit(f"\nError: {_first_problem(flow, error)}")
 
 
-def _first_problem(error: ParameterTypeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "a parameter is not usable: " + " ".join(lines[1:3] or lines)
+def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:
+    """The first parameter that was refused, why, and what it is for."""
+    problem = next(line.removeprefix(" - ") for line in str(error).splitlines() if line.startswith(" - "))
+    help_text = flow.parameters.properties[problem.partition(":")[0].partition(".")[0]].get("description", "")
+    return f"a parameter is not usable: {problem}. {help_text}".rstrip()
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

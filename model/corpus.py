@@ -34,7 +34,19 @@ class Corpus(NamedTuple):
 
 
 def read_corpus(folder: Path, seed: int) -> Corpus:
-    """Reads `ptb.{train,valid,test}.txt` as they stand, or else splits the scripts in `folder` by whole scenes.
+    """The splits of `read_splits` as word ids. Words that scripts have once are `<unk>`; those of `ptb.*.txt` are kept.
+
+    Raises:
+        CorpusError: there is no text.
+    """
+    parts, seldom = read_splits(folder, seed)
+    return _number([list(flatten(part)) for part in parts], seldom)
+
+
+def read_splits(folder: Path, seed: int) -> tuple[list[list[Line]], int]:
+    """Train, valid and test lines, and how often a word must be seen in training to be known.
+
+    Reads `ptb.{train,valid,test}.txt` as they stand, or else splits the scripts in `folder` by whole scenes.
 
     Raises:
         CorpusError: there is no text.
@@ -42,16 +54,17 @@ def read_corpus(folder: Path, seed: int) -> Corpus:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     classic = {path.name: path for path in files if path.name.startswith("ptb.")}
     if all(f"ptb.{split}.txt" in classic for split in SPLITS):
-        texts = [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS]
-        return _number(texts, seldom=1)
+        return [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS], 1
     scenes = [scene for path in files for scene in read_script(path.read_text(encoding="utf-8-sig"))]
     if not scenes:
         raise CorpusError(f"{folder} holds no text to train on: commit scripts to it first")
-    return _number([list(flatten(part)) for part in split_scenes(scenes, seed)], SELDOM)
+    return split_scenes(scenes, seed), SELDOM
 
 
-def _read_tokens(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8-sig").replace("\n", f" {EOS} ").split()
+def _read_tokens(path: Path) -> list[Line]:
+    *lines, rest = path.read_text(encoding="utf-8-sig").split("\n")
+    tokens = [(*line.split(), EOS) for line in lines] + [tuple(rest.split())]
+    return [Line((), line) for line in tokens if line]
 
 
 def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:

