@@ -21,7 +21,8 @@ from python_pachyderm.proto.v2.version.versionpb import version_pb2
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from localpach.api.admin import AdminServicer, EnterpriseServicer, VersionServicer  # noqa: E402
+from localpach.api.admin import AdminServicer, EnterpriseServicer, LicenseServicer, VersionServicer  # noqa: E402
+from localpach.api.debug import DebugServicer  # noqa: E402
 from localpach.api.files import FilesServicer  # noqa: E402
 from localpach.api.pps import PpsServicer  # noqa: E402
 from localpach.api.transaction import TransactionServicer  # noqa: E402
@@ -34,10 +35,10 @@ SERVICES: list[tuple[object, type]] = [
     (admin_pb2, AdminServicer),
     (version_pb2, VersionServicer),
     (enterprise_pb2, EnterpriseServicer),
-    (debug_pb2, object),
+    (debug_pb2, DebugServicer),
     (auth_pb2, object),
     (identity_pb2, object),
-    (license_pb2, object),
+    (license_pb2, LicenseServicer),
 ]
 # Answered as Pachyderm 2.7.6 itself does.
 REFUSED = {"pps_v2.API/RunPipeline": "UNKNOWN, as in Pachyderm 2.7.6"}

@@ -1,13 +1,14 @@
-"""The small services: admin, version, health, and the enterprise state of a server without enterprise features."""
+"""The small services: admin, version, health, and licence and state of a server without enterprise features."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from typing import ClassVar
 
 from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import health_pb2
-from python_pachyderm.service import admin_proto, enterprise_proto, version_proto
+from python_pachyderm.service import admin_proto, enterprise_proto, license_proto, version_proto
 
 from localpach import VERSION
 from localpach.storage.store import CallContext
@@ -16,6 +17,7 @@ OLD_CLIENT = (
     "WARNING: The client used to connect to Pachyderm did not send its version, which means that it is likely too old. "
     " Please upgrade it."
 )
+NO_ENTERPRISE = "there are no enterprise features here to activate or to pause; a Pachyderm cluster has them"
 
 
 class AdminServicer:
@@ -54,8 +56,41 @@ class HealthServicer:
         yield self.Check(request, context)
 
 
+class LicenseServicer:
+    """license_v2.API of a server that has no licence and knows no other clusters."""
+
+    refusals: ClassVar = dict.fromkeys(("Activate", "AddCluster", "UpdateCluster", "Heartbeat"), NO_ENTERPRISE)
+
+    def GetActivationCode(
+        self, request: license_proto.GetActivationCodeRequest, context: CallContext
+    ) -> license_proto.GetActivationCodeResponse:
+        return license_proto.GetActivationCodeResponse(state=enterprise_proto.NONE)
+
+    def DeleteAll(
+        self, request: license_proto.DeleteAllRequest, context: CallContext
+    ) -> license_proto.DeleteAllResponse:
+        return license_proto.DeleteAllResponse()
+
+    def DeleteCluster(
+        self, request: license_proto.DeleteClusterRequest, context: CallContext
+    ) -> license_proto.DeleteClusterResponse:
+        return license_proto.DeleteClusterResponse()
+
+    def ListClusters(
+        self, request: license_proto.ListClustersRequest, context: CallContext
+    ) -> license_proto.ListClustersResponse:
+        return license_proto.ListClustersResponse()
+
+    def ListUserClusters(
+        self, request: license_proto.ListUserClustersRequest, context: CallContext
+    ) -> license_proto.ListUserClustersResponse:
+        return license_proto.ListUserClustersResponse()
+
+
 class EnterpriseServicer:
     """enterprise_v2.API, as it answers when no licence was ever given."""
+
+    refusals: ClassVar = dict.fromkeys(("Activate", "Heartbeat", "Pause", "Unpause"), NO_ENTERPRISE)
 
     def GetState(
         self, request: enterprise_proto.GetStateRequest, context: CallContext

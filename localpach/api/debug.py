@@ -1,12 +1,20 @@
-"""debug_v2.Debug: a dump of what helps to find out what went wrong, without tokens, secrets or contents of files."""
+"""debug_v2.Debug: a dump of what helps to find out what went wrong, without tokens, secrets or contents of files; what
+the server's threads do; how much it logs.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
+import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import IO
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -15,13 +23,21 @@ from python_pachyderm.proto.v2.debug import debug_pb2 as debug_proto
 from python_pachyderm.service import pps_proto
 
 from localpach import VERSION
-from localpach.errors import NotFound
+from localpach.errors import NotFound, Refused
 from localpach.pfs import Pfs
 from localpach.pfs.fsck import check
 from localpach.pps import Pps
 from localpach.storage.store import CallContext
 
 CHUNK_BYTES = 1 << 20
+PROFILE_SECONDS, SAMPLE_SECONDS = 60.0, 0.01
+SOURCE = Path(__file__).parents[1]
+LEVELS = {
+    debug_proto.SetLogLevelRequest.DEBUG: logging.DEBUG,
+    debug_proto.SetLogLevelRequest.INFO: logging.INFO,
+    debug_proto.SetLogLevelRequest.ERROR: logging.ERROR,
+    debug_proto.SetLogLevelRequest.OFF: logging.CRITICAL + 1,
+}
 
 
 class DebugServicer:
@@ -60,6 +76,38 @@ class DebugServicer:
         for chunk in self._archive(system, system, pipelines, request.limit):
             yield BytesValue(value=chunk)
 
+    def Profile(self, request: debug_proto.ProfileRequest, context: CallContext) -> Iterator[BytesValue]:
+        """What the threads do: now (`goroutine`), or sampled for a time (`cpu`), as stacks with how often each was seen."""
+        name = request.profile.name
+        if name not in ("cpu", "goroutine"):
+            raise Refused(f'unable to find profile "{name}"')
+        seconds = request.profile.duration.ToNanoseconds() / 1e9 or PROFILE_SECONDS if name == "cpu" else 0.0
+        ends = time.monotonic() + seconds
+        stacks = Counter(_stacks())
+        while time.monotonic() < ends and context.is_active():
+            time.sleep(SAMPLE_SECONDS)
+            stacks.update(_stacks())
+        lines = [f"{stack} {count}" for stack, count in stacks.most_common()]
+        yield from _packed(lambda archive: _add(archive, f"pachd/{name}", lines))
+
+    def Binary(self, request: debug_proto.BinaryRequest, context: CallContext) -> Iterator[BytesValue]:
+        """The server's program: the source of localpach."""
+        yield from _packed(lambda archive: archive.add(SOURCE, "pachd/localpach", filter=_source_only))
+
+    def SetLogLevel(
+        self, request: debug_proto.SetLogLevelRequest, context: CallContext
+    ) -> debug_proto.SetLogLevelResponse:
+        """For a time; there is one log, so the level for gRPC is for gRPC's own messages in it."""
+        chosen = request.WhichOneof("level")
+        if chosen is None or not getattr(request, chosen):
+            raise Refused("no log level set")
+        log = logging.getLogger("localpach" if chosen == "pachyderm" else "grpc")
+        log.setLevel(LEVELS[getattr(request, chosen)])
+        timer = threading.Timer(request.duration.ToNanoseconds() / 1e9, log.setLevel, [logging.NOTSET])
+        timer.daemon = True
+        timer.start()
+        return debug_proto.SetLogLevelResponse(affected_pods=["pachd"])
+
     def _pipeline(self, name: debug_proto.Pipeline) -> pps_proto.PipelineInfo:
         pipeline = pps_proto.Pipeline(name=name.name)
         pipeline.project.name = name.project
@@ -68,16 +116,15 @@ class DebugServicer:
     def _archive(
         self, version: bool, database: bool, pipelines: Iterable[pps_proto.PipelineInfo], limit: int
     ) -> Iterator[bytes]:
-        with tempfile.TemporaryFile() as file:
-            with tarfile.open(fileobj=file, mode="w:gz") as archive:
-                if version:
-                    _add(archive, "pachd/version.txt", [".".join(map(str, VERSION))])
-                if database:
-                    self._add_database(archive)
-                for info in pipelines:
-                    self._add_pipeline(archive, info, limit)
-            file.seek(0)
-            yield from _chunks(file)
+        def fill(archive: tarfile.TarFile) -> None:
+            if version:
+                _add(archive, "pachd/version.txt", [".".join(map(str, VERSION))])
+            if database:
+                self._add_database(archive)
+            for info in pipelines:
+                self._add_pipeline(archive, info, limit)
+
+        return (chunk.value for chunk in _packed(fill))
 
     def _add_database(self, archive: tarfile.TarFile) -> None:
         _add(archive, "source-repos/repos.json", map(MessageToJson, self._pfs.repo_infos("", [])))
@@ -108,6 +155,23 @@ def _add(archive: tarfile.TarFile, name: str, texts: Iterable[str]) -> None:
     archive.addfile(member, io.BytesIO(data))
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
+def _packed(fill: Callable[[tarfile.TarFile], None]) -> Iterator[BytesValue]:
+    """A gzipped tar archive, in pieces."""
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w:gz") as archive:
+            fill(archive)
+        file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            yield BytesValue(value=chunk)
+
+
+def _stacks() -> Iterator[str]:
+    """What each thread is doing, outermost call first."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for id, frame in sys._current_frames().items():
+        calls = [f"{Path(call.filename).stem}.{call.name}:{call.lineno}" for call in traceback.extract_stack(frame)]
+        yield ";".join([names.get(id, "unknown"), *calls])
+
+
+def _source_only(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if "__pycache__" in member.name else member

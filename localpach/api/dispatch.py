@@ -1,7 +1,8 @@
 """How calls reach servicers: the token, transactions, and errors as gRPC statuses.
 
 A servicer is a plain class with a method per RPC, `method(request, context)`, returning a message or an iterator of
-messages, either of which may be encoded already. Its `parsers` decode requests of RPCs otherwise than as usual. RPCs that it lacks answer UNIMPLEMENTED with a sentence.
+messages, either of which may be encoded already. Its `parsers` decode requests of RPCs otherwise than as usual. RPCs
+that it lacks answer UNIMPLEMENTED with a sentence, which its `refusals` may give.
 """
 
 from __future__ import annotations
@@ -65,8 +66,10 @@ def register(
     service.CopyToProto(shape)
     handlers = {}
     parsers: dict[str, Callable[[bytes], Any]] = getattr(servicer, "parsers", {})
+    refusals: dict[str, str] = getattr(servicer, "refusals", {})
     for method, streams in zip(service.methods, shape.method, strict=True):
-        function = getattr(servicer, method.name, None) or _missing(missing.format(method=method.name))
+        sentence = refusals.get(method.name, missing.format(method=method.name))
+        function = getattr(servicer, method.name, None) or _missing(sentence)
         wrapped = _guard(function, gate, method.name, staging, streams.server_streaming)
         kind = ("stream" if streams.client_streaming else "unary", "stream" if streams.server_streaming else "unary")
         make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")

@@ -33,6 +33,10 @@ class FilesServicer(PfsServicer):
     """Adds the calls on files."""
 
     parsers: ClassVar = {"ModifyFile": parse_modify, "CreateFileSet": parse_modify}
+    refusals: ClassVar = {
+        "Egress": "writing a commit to an object store or a database needs a Pachyderm cluster; read its files with"
+        " GetFileTAR and send them yourself"
+    }
 
     def ModifyFile(self, stream: Iterator[Message], context: CallContext) -> Empty:
         """All changes of the stream are made at once, or none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import _jsonnet
 import jq
@@ -23,6 +23,12 @@ from localpach.storage.store import CallContext
 
 class PpsServicer:
     """Translates requests into calls of `Pps`."""
+
+    refusals: ClassVar = {
+        "UpdateJobState": "jobs change their state themselves here, there are no workers to tell it; StopJob ends one",
+        "GetKubeEvents": "there is no Kubernetes here that could have events; GetLogs has what jobs say",
+        "QueryLoki": "there is no Loki here; GetLogs has the logs of pipelines, jobs and datums",
+    }
 
     def __init__(self, pps: Pps) -> None:
         self._pps = pps
@@ -89,10 +95,12 @@ class PpsServicer:
         yield from self._pps.jobs_of_set(request.job_set.id, request.details, request.wait, context)
 
     def ListJob(self, request: pps_proto.ListJobRequest, context: CallContext) -> Iterator[pps_proto.JobInfo]:
+        _check_number(request.number)
         yield from filter(_jq(request.jqFilter), self._pps.list_jobs(request))
 
     def ListJobSet(self, request: pps_proto.ListJobSetRequest, context: CallContext) -> Iterator[pps_proto.JobSetInfo]:
-        yield from self._pps.list_job_sets(request)
+        _check_number(request.number)
+        yield from self._pps.list_job_sets(request, _jq(request.jqFilter))
 
     def SubscribeJob(self, request: pps_proto.SubscribeJobRequest, context: CallContext) -> Iterator[pps_proto.JobInfo]:
         yield from self._pps.subscribe_jobs(request.pipeline, request.details, context)
@@ -106,6 +114,7 @@ class PpsServicer:
         return Empty()
 
     def ListDatum(self, request: pps_proto.ListDatumRequest, context: CallContext) -> Iterator[pps_proto.DatumInfo]:
+        _check_number(request.number)
         yield from self._pps.list_datums(request)
 
     def InspectDatum(self, request: pps_proto.InspectDatumRequest, context: CallContext) -> pps_proto.DatumInfo:
@@ -194,6 +203,11 @@ class PpsServicer:
             name = full_name(request.pipeline)
             raise NotFound(f"could not get pipeline information for {name}: {error.message}") from error
         return num, "", lambda: False
+
+
+def _check_number(number: int) -> None:
+    if number < 0:
+        raise Refused("number must be non-negative")
 
 
 def _no_imports(folder: str, name: str) -> NoReturn:

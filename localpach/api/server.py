@@ -24,7 +24,7 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 from python_pachyderm.proto.v2.transaction import transaction_pb2
 from python_pachyderm.proto.v2.version.versionpb import version_pb2
 
-from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthServicer, VersionServicer
+from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthServicer, LicenseServicer, VersionServicer
 from localpach.api.debug import DebugServicer
 from localpach.api.dispatch import Gate, register
 from localpach.api.files import FilesServicer
@@ -80,11 +80,12 @@ class Server:
             (_service(version_pb2), VersionServicer()),
             (_service(health_pb2), HealthServicer()),
             (_service(enterprise_pb2), EnterpriseServicer()),
+            (_service(license_pb2), LicenseServicer()),
             (_service(debug_pb2), DebugServicer(self._pfs, self._pps)),
         ):
             staging = transactions.stage if servicer in (pfs, pps) else None
             register(self._grpc, service, servicer, gate, staging)
-        for module in (auth_pb2, identity_pb2, license_pb2):
+        for module in (auth_pb2, identity_pb2):
             register(self._grpc, _service(module), object(), gate, missing=AUTH_IS_OFF)
 
     def start(self) -> None:

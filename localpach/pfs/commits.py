@@ -167,10 +167,13 @@ class Commits(Branches):
             yield record
 
     def wait_for_commit(self, commit: Commit, state: int, context: CallContext | None) -> CommitRecord:
-        """Blocks until a commit has reached a `CommitState`; NotFound when it is deleted meanwhile."""
+        """Blocks until a commit has reached a `CommitState`; Refused when it is deleted meanwhile."""
 
         def reached() -> CommitRecord | None:
-            record = self.commit_info(commit)
+            try:
+                record = self.commit_info(commit)
+            except NotFound as error:
+                raise Refused(f"commit {commit} was deleted") from error
             return record if self.has_reached(record, state) else None
 
         record = self.store.wait_for(reached, context)

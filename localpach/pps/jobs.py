@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from python_pachyderm.service import pfs_proto, pps_proto
 
@@ -58,7 +58,10 @@ class Jobs(Crons):
         """A job, with `wait` when it is over."""
         row = self._job_row(job)
         if wait:
-            row = self.store.wait_for(self._when_told(lambda: self._when_over(job)), context) or row
+            try:
+                row = self.store.wait_for(self._when_told(lambda: self._when_over(job)), context) or row
+            except NotFound as error:
+                raise Refused(f"job {job.id} was deleted") from error
         return self._job_info(row, details)
 
     def _when_over(self, job: pps_proto.Job) -> sqlite3.Row | None:
@@ -121,27 +124,37 @@ class Jobs(Crons):
         with self.store.read() as connection:
             return [row["num"] for row in connection.execute(query, values)]
 
-    def list_job_sets(self, request: pps_proto.ListJobSetRequest) -> Iterator[pps_proto.JobSetInfo]:
-        """Job sets, newest first (or oldest)."""
+    def list_job_sets(
+        self, request: pps_proto.ListJobSetRequest, wanted: Callable[[pps_proto.JobInfo], bool]
+    ) -> Iterator[pps_proto.JobSetInfo]:
+        """Job sets, newest first (or oldest), of the wanted jobs of the request's projects."""
+        order = "min(num)" if request.reverse else "-max(num)"
         with self.store.read() as connection:
+            # The number of the job that a set stands in the order by.
             rows = connection.execute(
-                "SELECT id, max(num) AS newest FROM jobs GROUP BY id ORDER BY newest DESC"
+                f"SELECT id, abs({order}) AS num FROM jobs GROUP BY id ORDER BY {order}"
             ).fetchall()
-        ids = [row["id"] for row in rows]
         projects = {project.name for project in request.projects}
         given = 0
-        for id in reversed(ids) if request.reverse else ids:
+        for row in rows:
+            if request.number and given >= request.number:
+                return
             try:
-                jobs = list(self.jobs_of_set(id, request.details, False, None))
+                if request.HasField("paginationMarker"):
+                    first = pps_proto.JobInfo.FromString(self._job_by_num(row["num"])["info"])
+                    if not _is_past(first, request):
+                        continue
+                jobs = [
+                    job
+                    for job in self.jobs_of_set(row["id"], request.details, False, None)
+                    if (not projects or job.job.pipeline.project.name in projects) and wanted(job)
+                ]
             except NotFound:
                 # It was deleted since.
                 continue
-            if projects and not any(job.job.pipeline.project.name in projects for job in jobs):
-                continue
-            if request.number and given >= request.number:
-                return
-            given += 1
-            yield pps_proto.JobSetInfo(job_set=pps_proto.JobSet(id=id), jobs=jobs)
+            if jobs:
+                given += 1
+                yield pps_proto.JobSetInfo(job_set=pps_proto.JobSet(id=row["id"]), jobs=jobs)
 
     def subscribe_jobs(
         self, pipeline: pps_proto.Pipeline, details: bool, context: CallContext | None
@@ -254,7 +267,7 @@ class Jobs(Crons):
         raise Refused(f"datum {datum.id} not found in job {full_name(datum.job.pipeline)}@{datum.job.id}")
 
 
-def _is_past(info: pps_proto.JobInfo, request: pps_proto.ListJobRequest) -> bool:
+def _is_past(info: pps_proto.JobInfo, request: pps_proto.ListJobRequest | pps_proto.ListJobSetRequest) -> bool:
     created, marker = info.created.ToNanoseconds(), request.paginationMarker.ToNanoseconds()
     return created > marker if request.reverse else created < marker
 

@@ -15,6 +15,15 @@ from localpach.pps.jobs import Jobs
 class Secrets(Jobs):
     """Secrets in the form of Kubernetes: a name, and values by key."""
 
+    def create_pipeline(self, request: pps_proto.CreatePipelineRequest) -> None:
+        for mount in request.transform.secrets:
+            if mount.env_var and not mount.key:
+                raise Refused(f"secret {mount.name} has env_var set but is missing key")
+            values = self._secret_value(mount)
+            if mount.env_var and mount.key not in values:
+                raise Refused(f"Kubernetes secret {mount.name} missing key {mount.key}")
+        super().create_pipeline(request)
+
     def create_secret(self, file: bytes) -> None:
         """Keeps a Kubernetes secret manifest (JSON)."""
         try:
@@ -51,9 +60,7 @@ class Secrets(Jobs):
         with self.store.read() as connection:
             row = connection.execute("SELECT data FROM secrets WHERE name = ?", (mount.name,)).fetchone()
         if row is None:
-            raise NotFound(
-                f'transform.secrets names "{mount.name}", which does not exist; create it with create_secret'
-            )
+            raise Refused(f"missing Kubernetes secret {mount.name}")
         return json.loads(row["data"])
 
     def secret_environment(self, transform: pps_proto.Transform) -> dict[str, str]:

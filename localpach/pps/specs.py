@@ -70,7 +70,11 @@ def check(request: pps_proto.CreatePipelineRequest) -> None:
     if request.s3_out:
         raise Unimplemented("s3_out: localpach gives no S3 gateway; leave it out and write to /pfs/out")
     if request.reprocess_spec not in ("", "until_success", "every_job"):
-        raise Refused(f'reprocess_spec: "{request.reprocess_spec}" is not known; use "until_success" or "every_job"')
+        raise Refused("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'")
+    if request.transform.datum_batching:
+        raise Unimplemented(
+            "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums"
+        )
 
 
 def _check_name(name: str) -> None:

@@ -13,8 +13,19 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from python_pachyderm import Client
-from python_pachyderm.service import pfs_grpc, pfs_proto, pps_grpc, pps_proto
+from python_pachyderm.service import (
+    debug_grpc,
+    debug_proto,
+    enterprise_proto,
+    license_grpc,
+    license_proto,
+    pfs_grpc,
+    pfs_proto,
+    pps_grpc,
+    pps_proto,
+)
 
 from tests.localpach.conftest import Server
 
@@ -84,6 +95,42 @@ def test_what_is_off_says_so(client: Client) -> None:
             call()
     assert client.get_activation_code().activation_code == ""
     client.deactivate_enterprise()
+
+
+def test_profiles_and_the_program_can_be_had(client: Client) -> None:
+    packed = b"".join(client.profile_cpu(Duration(nanos=200_000_000)))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        lines = archive.extractfile("pachd/cpu").read().decode().splitlines()  # type: ignore[union-attr]
+    counts = {stack: int(count) for stack, _, count in (line.rpartition(" ") for line in lines)}
+    assert any(stack.startswith("controller;") for stack in counts)
+    assert max(counts.values()) > 1
+    assert b"".join(client.binary())
+    stub = debug_grpc.DebugStub(client._channel)
+    with pytest.raises(grpc.RpcError, match='unable to find profile "heap"'):
+        list(stub.Profile(debug_proto.ProfileRequest(profile=debug_proto.Profile(name="heap"))))
+
+
+def test_the_log_says_more_or_less_for_a_time(client: Client) -> None:
+    stub = debug_grpc.DebugStub(client._channel)
+    request = debug_proto.SetLogLevelRequest(pachyderm="OFF", duration=Duration(nanos=1_000_000))
+    assert stub.SetLogLevel(request).affected_pods == ["pachd"]
+    with pytest.raises(grpc.RpcError, match="no log level set"):
+        stub.SetLogLevel(debug_proto.SetLogLevelRequest())
+
+
+def test_there_is_no_licence(client: Client) -> None:
+    stub = license_grpc.APIStub(client._channel)
+    assert stub.GetActivationCode(license_proto.GetActivationCodeRequest()).state == enterprise_proto.NONE
+    assert not stub.ListClusters(license_proto.ListClustersRequest()).clusters
+    assert not stub.ListUserClusters(license_proto.ListUserClustersRequest()).clusters
+    stub.DeleteCluster(license_proto.DeleteClusterRequest(id="none"))
+    stub.DeleteAll(license_proto.DeleteAllRequest())
+    with pytest.raises(grpc.RpcError, match="no enterprise features"):
+        stub.Activate(license_proto.ActivateRequest(activation_code="code"))
+    with pytest.raises(grpc.RpcError, match="no enterprise features"):
+        client.activate_enterprise("server", "id", "secret")
+    with pytest.raises(grpc.RpcError, match="the auth service is not activated"):
+        client.list_idp_connectors()
 
 
 @pytest.fixture
