@@ -16,8 +16,9 @@ PERPLEXITY = re.compile(r"(Train|Valid|Test) Perplexity: ([\d.]+)")
 
 @dataclass(frozen=True)
 class Results:
-    """Perplexity by split, the script, and where both are kept."""
+    """Perplexity by split, the script, where both are kept, and the jobs that made them (pipeline → job id)."""
 
+    jobs: dict[str, str]
     perplexity: dict[str, float]
     script: str
     directory: Path
@@ -48,6 +49,7 @@ def fetch_results(jobs: dict[str, str]) -> Results:
             partial.replace(directory / name)
     found = PERPLEXITY.findall((directory / "model-results").read_text())
     return Results(
+        jobs=jobs,
         perplexity={split.lower(): float(value) for split, value in found},
         script=(directory / "new_script.txt").read_text(),
         directory=directory,

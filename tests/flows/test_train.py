@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from prefect import get_client
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
@@ -53,6 +54,19 @@ def test_a_run_ends_with_perplexity_and_script(embedded: Path, summary: str) -> 
     assert f"Test Perplexity: {metrics['perplexity']['test']:.3f}" in log
     assert metrics["perplexity"]["test"] < metrics["vocabulary"]
     assert len((results / "new_script.txt").read_text().split()) > 600
+
+
+def test_a_run_leaves_artifacts_and_a_report_page(embedded: Path, summary: str) -> None:
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: str(artifact.data) for artifact in client.read_artifacts()}
+    assert artifacts.keys() >= {"perplexity", "learning-curve", "new-script", "datums", "lineage"}
+    assert "```mermaid" in artifacts["learning-curve"]
+    assert "flowchart" in artifacts["lineage"]
+    assert "plays.tar.gz" in artifacts["lineage"]
+    assert artifacts["datums"].count('"success"') == 2
+    page = (output_of(embedded) / "report.html").read_text()
+    assert "plays.tar.gz" in page
+    assert "GoT_generate, version 1" in page
 
 
 def test_what_the_pipelines_leave_in_pfs(summary: str) -> None:

