@@ -35,6 +35,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from localpach.runtime import bundles
+    from localpach.runtime.choice import MISSING_IMAGE
 
     parser = argparse.ArgumentParser(
         prog="localpach", description="Pachyderm's API on one machine, without Kubernetes."
@@ -48,9 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--missing-image",
-        choices=("refuse", "host"),
-        default="refuse",
-        help="what to do with a pipeline whose image is not there: refuse it, or use this machine's programs",
+        choices=MISSING_IMAGE,
+        default="docker",
+        help="what to do with an image that no bundle was built for: have Docker run it (the default), refuse it, or"
+        " use this machine's programs",
     )
     _command(commands, "status", _status, "say whether a server runs, and where")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")

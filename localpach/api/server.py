@@ -45,7 +45,7 @@ STOP_SECONDS = 2.0
 class Server:
     """A running localpach on a data directory, which it holds the lock of."""
 
-    def __init__(self, root: Path, port: int = 0, auth: bool = True, missing_image: str = "refuse") -> None:
+    def __init__(self, root: Path, port: int = 0, auth: bool = True, missing_image: str = "docker") -> None:
         """Raises Precondition where another server has the directory or the port."""
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._root = root

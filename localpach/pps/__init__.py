@@ -19,7 +19,7 @@ from localpach.pps.datum import remove_tree
 from localpach.pps.logs import Logs
 from localpach.pps.secrets import Secrets
 from localpach.pps.worker import Worker
-from localpach.runtime.process import ProcessRuntime
+from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
 
 log = logging.getLogger("localpach")
@@ -37,7 +37,7 @@ class Pps(Secrets):
         for file in root.glob("metadata.sqlite*"):
             file.chmod(0o600)
         self.logs = Logs(root)
-        self.runtime = ProcessRuntime(root, missing_image)
+        self.runtimes = Runtimes(root, missing_image)
         self.slots = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._workers: dict[int, Worker] = {}
         self._threads: set[threading.Thread] = set()
@@ -55,6 +55,7 @@ class Pps(Secrets):
 
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
+        self.runtimes.remove_leftovers()
         remove_tree(self.root / "work")
         with self.store.read() as connection:
             self.logs.keep({row["num"] for row in connection.execute("SELECT num FROM pipelines")})
@@ -141,7 +142,7 @@ class Pps(Secrets):
             self._wanted.wait(wait)
             self._wanted.clear()
             try:
-                crashing = self.settle_states(lambda info: self.runtime.crash_reason(info.details.transform.image))
+                crashing = self.settle_states(self._crash_reason)
                 wait = self.tick_due()
                 if crashing:
                     wait = min(wait or LOOK_AGAIN_SECONDS, LOOK_AGAIN_SECONDS)
@@ -151,6 +152,10 @@ class Pps(Secrets):
                     return
                 log.exception("unexpected error in the controller; it goes on")
                 wait = 1.0
+
+    def _crash_reason(self, info: pps_proto.PipelineInfo) -> str:
+        image, gpus = info.details.transform.image, info.details.resource_limits.gpu.number
+        return self.runtimes.of(image).crash_reason(image, gpus)
 
     def _start_jobs(self) -> None:
         """Starts the oldest job of each pipeline whose inputs are finished, unless one is being done."""

@@ -16,7 +16,7 @@ from python_pachyderm.service import pps_proto
 from localpach.pps.base import moment
 from localpach.pps.inputs import Datum
 from localpach.pps.specs import worker_id
-from localpach.runtime.process import Ended, Process, ProcessSpec
+from localpach.runtime.interface import TIMED_OUT, Ended, Pod, Resources, Run, RunSpec, Runtime
 
 if TYPE_CHECKING:
     from localpach.pps import Pps
@@ -26,13 +26,15 @@ Log = Callable[[pps_proto.LogMessage], None]
 
 @dataclass
 class Outcome:
-    """How a datum ended; `output` is the folder of what it wrote, until `discard`."""
+    """How a datum ended; `output` is the folder of what it wrote, until `discard`; `problem` is what ended its command, if
+    neither that itself nor its timeout did."""
 
     datum: Datum
     state: int
     stats: pps_proto.ProcessStats = field(default_factory=pps_proto.ProcessStats)
     output: Path | None = None
     scratch: Path | None = None
+    problem: str = ""
 
     def discard(self) -> None:
         """Deletes what is left of the run."""
@@ -43,13 +45,23 @@ class Outcome:
 class DatumRun:
     """One datum: its tries, then its `err_cmd`."""
 
-    def __init__(self, pps: Pps, job: pps_proto.JobInfo, spec: pps_proto.PipelineInfo, datum: Datum, log: Log) -> None:
+    def __init__(
+        self,
+        pps: Pps,
+        runtime: Runtime,
+        job: pps_proto.JobInfo,
+        spec: pps_proto.PipelineInfo,
+        datum: Datum,
+        log: Log,
+    ) -> None:
         self._pps = pps
+        self._runtime = runtime
         self._job = job
         self._spec = spec
         self._datum = datum
         self._log = log
-        self._process: Process | None = None
+        self._process: Run | None = None
+        self._problem = ""
         self._killed = False
         self._restarts = 0
         self._started = moment()
@@ -106,6 +118,7 @@ class DatumRun:
                     outcome.state = pps_proto.DatumState.RECOVERED
             outcome.stats.process_time.CopyFrom(since(start))
             outcome.output = view / "out"
+            outcome.problem = self._problem
             return outcome
         except BaseException:
             outcome.discard()
@@ -121,7 +134,7 @@ class DatumRun:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.touch()
             elif not target.exists():
-                link = self._pps.runtime.is_sandboxed
+                link = self._runtime.is_sandboxed
                 size += self._pps.pfs.export(each.record.commit, each.entry.path, target, link)
         return size
 
@@ -133,25 +146,28 @@ class DatumRun:
         if not cmd:
             self._say("errored running user code after 0s: invalid pipeline transform, no command specified")
             return False
-        transform = self._spec.details.transform
-        limit = self._spec.details.datum_timeout.ToNanoseconds() / 1e9
-        spec = ProcessSpec(
+        details = self._spec.details
+        transform = details.transform
+        limit = details.datum_timeout.ToNanoseconds() / 1e9
+        spec = RunSpec(
             cmd=cmd,
             stdin="".join(f"{line}\n" for line in stdin),
             env=self._environment(),
             view=view,
-            bundle=self._pps.runtime.bundle_of(transform.image),
+            image=transform.image,
             working_dir=transform.working_dir,
             user=transform.user,
             files=self._pps.secret_files(transform),
             timeout=limit if limit > 0 else None,
-            memory=_bytes(self._spec.details.resource_limits.memory),
+            resources=_resources(details),
+            pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
         )
         start = time.monotonic()
-        self._process = self._pps.runtime.start(spec, lambda line: self._say(line, user=True))
+        self._process = self._runtime.start(spec, lambda line: self._say(line, user=True))
         if self._killed:
             self._process.kill()
         ended = self._process.wait()
+        self._problem = "" if ended.problem == TIMED_OUT else ended.problem
         took = f"{(time.monotonic() - start) * 1000:.6f}ms"
         if ended.code is not None and (ended.code == 0 or ended.code in transform.accept_return_code):
             self._say(f"finished running user code after {took}")
@@ -208,6 +224,17 @@ def since(start: float) -> Duration:
     taken = Duration()
     taken.FromNanoseconds(int((time.monotonic() - start) * 1e9))
     return taken
+
+
+def _resources(details: pps_proto.PipelineInfo.Details) -> Resources:
+    limits, requests = details.resource_limits, details.resource_requests
+    return Resources(
+        memory=_bytes(limits.memory),
+        cpu=limits.cpu or None,
+        requested_memory=_bytes(requests.memory),
+        requested_cpu=requests.cpu or None,
+        gpus=limits.gpu.number,
+    )
 
 
 def _bytes(quantity: str) -> int | None:

@@ -11,6 +11,9 @@ from localpach.errors import NotFound, Refused
 from localpach.pfs.base import now, timestamp
 from localpach.pps.jobs import Jobs
 
+# The key that Kubernetes keeps a Docker configuration under.
+DOCKER_CONFIG = ".dockerconfigjson"
+
 
 class Secrets(Jobs):
     """Secrets in the form of Kubernetes: a name, and values by key."""
@@ -19,7 +22,7 @@ class Secrets(Jobs):
         for mount in request.transform.secrets:
             if mount.env_var and not mount.key:
                 raise Refused(f"secret {mount.name} has env_var set but is missing key")
-            values = self._secret_value(mount)
+            values = self._secret_value(mount.name)
             if mount.env_var and mount.key not in values:
                 raise Refused(f"Kubernetes secret {mount.name} missing key {mount.key}")
         super().create_pipeline(request)
@@ -56,19 +59,33 @@ class Secrets(Jobs):
             if not connection.execute("DELETE FROM secrets WHERE name = ?", (name,)).rowcount:
                 raise NotFound(f'failed to delete secret: secrets "{name}" not found')
 
-    def _secret_value(self, mount: pps_proto.SecretMount) -> dict[str, str]:
+    def _secret_value(self, name: str) -> dict[str, str]:
         with self.store.read() as connection:
-            row = connection.execute("SELECT data FROM secrets WHERE name = ?", (mount.name,)).fetchone()
+            row = connection.execute("SELECT data FROM secrets WHERE name = ?", (name,)).fetchone()
         if row is None:
-            raise Refused(f"missing Kubernetes secret {mount.name}")
+            raise Refused(f"missing Kubernetes secret {name}")
         return json.loads(row["data"])
+
+    def pull_credentials(self, transform: pps_proto.Transform) -> str:
+        """The logins of a transform's image pull secrets as one Docker configuration in JSON; empty without any."""
+        logins: dict[str, object] = {}
+        for name in transform.image_pull_secrets:
+            value = self._secret_value(name)
+            try:
+                logins |= json.loads(value[DOCKER_CONFIG])["auths"]
+            except (KeyError, TypeError, ValueError) as error:
+                raise Refused(
+                    f'secret "{name}" is no image pull secret: its key {DOCKER_CONFIG} must be a Docker configuration'
+                    " with `auths`"
+                ) from error
+        return json.dumps({"auths": logins}) if logins else ""
 
     def secret_environment(self, transform: pps_proto.Transform) -> dict[str, str]:
         """The environment variables that a transform asks for."""
         env = {}
         for mount in transform.secrets:
             if mount.env_var:
-                values = self._secret_value(mount)
+                values = self._secret_value(mount.name)
                 if mount.key not in values:
                     raise NotFound(f'secret "{mount.name}" has no key "{mount.key}"')
                 env[mount.env_var] = values[mount.key]
@@ -80,5 +97,5 @@ class Secrets(Jobs):
             f"/{mount.mount_path.strip('/')}/{key}": value
             for mount in transform.secrets
             if mount.mount_path
-            for key, value in self._secret_value(mount).items()
+            for key, value in self._secret_value(mount.name).items()
         }

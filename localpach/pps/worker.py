@@ -129,6 +129,10 @@ class Worker:
         return next((record for record in of_repo if record.branch == branch.name), of_repo[0] if of_repo else None)
 
     def _process(self) -> None:
+        transform = self._spec.details.transform
+        self._runtime = self.pps.runtimes.of(transform.image)
+        credentials = self.pps.pull_credentials(transform)
+        self._runtime.prepare(transform.image, credentials, self._master_log, self.stop.is_set)
         all_datums = datums(self.pps.pfs, self._spec.details.input, self._head)
         new, changed = self._begin(all_datums)
         self._master_log("started processing job running")
@@ -136,7 +140,7 @@ class Worker:
         for phase in (new, changed):
             self._run_all(phase, failed)
             if failed:
-                self._end(pps_proto.JOB_FAILURE, f"datum {failed[0]} failed")
+                self._end(pps_proto.JOB_FAILURE, failed[0])
                 return
         with self.pps.store.write():
             self._check_alive()
@@ -227,12 +231,12 @@ class Worker:
                     self._write_down(outcomes)
                 except _Stopped:
                     self.kill()
-                failed += [each.datum.id for each in outcomes if each.state == pps_proto.DatumState.FAILED]
+                failed += [_failure(each) for each in outcomes if each.state == pps_proto.DatumState.FAILED]
         if self.stop.is_set():
             raise _Stopped
 
     def _run_one(self, datum: Datum, done: queue.Queue[Outcome]) -> None:
-        run = DatumRun(self.pps, self._info, self._spec, datum, self._log)
+        run = DatumRun(self.pps, self._runtime, self._info, self._spec, datum, self._log)
         with self._lock:
             self._runs.add(run)
         try:
@@ -246,7 +250,8 @@ class Worker:
             done.put(outcome)
         except Exception as error:
             self._log(pps_proto.LogMessage(message=f"could not run datum {datum.id}: {error}", datum_id=datum.id))
-            done.put(Outcome(datum, pps_proto.DatumState.FAILED))
+            problem = error.message if isinstance(error, LocalpachError) else ""
+            done.put(Outcome(datum, pps_proto.DatumState.FAILED, problem=problem))
             if not isinstance(error, (LocalpachError, OSError)):
                 log.exception("unexpected error with datum %s", datum.id)
         finally:
@@ -298,3 +303,8 @@ class Worker:
 
     def _master_log(self, text: str) -> None:
         self._log(pps_proto.LogMessage(message=text, master=True))
+
+
+def _failure(outcome: Outcome) -> str:
+    """Pachyderm's sentence, and what it leaves to the logs where the command is not to blame."""
+    return f"datum {outcome.datum.id} failed" + (f": {outcome.problem}" if outcome.problem else "")

@@ -11,54 +11,29 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from localpach.errors import Refused
-from localpach.runtime.bundles import Bundle, Bundles
+from localpach.runtime.bundles import Bundles
+from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, RunSpec
 from localpach.runtime.launcher import Launcher
 from localpach.runtime.machine import ids_of, memory_below
 
 POLL_SECONDS = 0.1
 LINE_BYTES = 1 << 20
+GPU = Path("/dev/nvidiactl")
 # How long to read on, without a namespace, where something the command left behind holds its output open.
 DRAIN_SECONDS = 5.0
 
 log = logging.getLogger("localpach")
 
 
-@dataclass(frozen=True)
-class ProcessSpec:
-    """What to run. `view` is the folder that appears as `/pfs`: all of it read-only but `out`; `files` are small
-    ones to be found at absolute paths. Memory is in bytes."""
-
-    cmd: list[str]
-    stdin: str
-    env: dict[str, str]
-    view: Path
-    bundle: Bundle | None
-    working_dir: str = ""
-    timeout: float | None = None
-    memory: int | None = None
-    user: str = ""
-    files: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended: by `code`, by `signal`, or by us, with the `problem` that made us end it."""
-
-    code: int | None = None
-    signal: str | None = None
-    problem: str = ""
-
-
 class ProcessRuntime:
     """Runs commands on this machine."""
 
-    def __init__(self, root: Path, missing_image: str) -> None:
+    def __init__(self, root: Path, may_use_host: bool) -> None:
         self._bundles = Bundles(root)
-        self._may_use_host = missing_image == "host"
+        self._may_use_host = may_use_host
         self._launcher = Launcher()
         self._new_root = root / "new-root"
         self._new_root.mkdir(exist_ok=True)
@@ -74,24 +49,26 @@ class ProcessRuntime:
             (view / "out").mkdir()
             cmd = ["sh", "-c", "! touch /pfs/in/x 2>/dev/null && touch /pfs/out/x"]
             self.is_sandboxed = True
-            spec = ProcessSpec(cmd, "", {"PATH": os.defpath}, view, None)
+            spec = RunSpec(cmd, "", {"PATH": os.defpath}, view, "")
             ended = self.start(spec, lambda line: None).wait()
             return ended.code == 0 and (view / "out" / "x").exists()
 
-    def bundle_of(self, image: str) -> Bundle | None:
-        """The bundle that an image name stands for; None runs on the host's files alone."""
-        return self._bundles.find(image)
+    def has(self, image: str) -> bool:
+        """Whether a bundle of that name was built."""
+        return self._bundles.find(image) is not None
 
-    def crash_reason(self, image: str) -> str:
-        """Why an image can't be run here; empty when it can."""
-        if self._may_use_host or self._bundles.find(image):
+    def crash_reason(self, image: str, gpus: int) -> str:
+        """Why a pipeline can't run here; empty when it can."""
+        if gpus and not GPU.exists():
+            return f"resource_limits.gpu asks for {gpus}, and this machine has no GPU"
+        if self._may_use_host or self.has(image):
             return ""
         return (
             f'image "{image}" is not here: build it with `localpach image build --tag {image} FOLDER`,'
             " or serve with `--missing-image host` to use this machine's programs"
         )
 
-    def _lay_files(self, spec: ProcessSpec) -> dict[str, str]:
+    def _lay_files(self, spec: RunSpec) -> dict[str, str]:
         """Writes a spec's small files; gives where their top-level folders are."""
         folder = spec.view.with_name("files")
         places = {}
@@ -106,15 +83,19 @@ class ProcessRuntime:
             places[_top(path)] = str(folder / _top(path).strip("/"))
         return places
 
-    def start(self, spec: ProcessSpec, on_line: Callable[[str], None]) -> Process:
+    def prepare(self, image: str, credentials: str, say: OnLine, is_stopped: Callable[[], bool]) -> None:
+        """A bundle is here, and the host is."""
+
+    def start(self, spec: RunSpec, on_line: OnLine) -> Process:
         """Starts a command; each line of its output goes to `on_line`, from another thread."""
+        bundle = self._bundles.find(spec.image) if spec.image else None
         env = {"PATH": _path(), "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
-        env.update(spec.bundle.env if spec.bundle else {})
+        env.update(bundle.env if bundle else {})
         env.update(spec.env)
-        cwd = spec.working_dir or (spec.bundle.working_dir if spec.bundle else "/")
+        cwd = spec.working_dir or (bundle.working_dir if bundle else "/")
         places = {"/pfs": str(spec.view)}
-        if spec.bundle:
-            places.update({f"/{name}": str(spec.bundle.root / name) for name in spec.bundle.top_level})
+        if bundle:
+            places.update({f"/{name}": str(bundle.root / name) for name in bundle.top_level})
         places.update(self._lay_files(spec))
         user = self._user(spec)
         request: dict[str, object] = {
@@ -139,9 +120,9 @@ class ProcessRuntime:
                 "cwd": _replace(cwd, places),
             }
             stdin = _replace(stdin, places)
-        return Process(self._launcher, request, stdin, on_line, spec.timeout, spec.memory)
+        return Process(self._launcher, request, stdin, on_line, spec.timeout, spec.resources.memory)
 
-    def _user(self, spec: ProcessSpec) -> list[int] | None:
+    def _user(self, spec: RunSpec) -> list[int] | None:
         """Who the command runs as, who may then write to `/pfs/out`; None is whoever we are."""
         if not spec.user:
             return None
@@ -178,7 +159,7 @@ class Process:
         launcher: Launcher,
         request: dict[str, object],
         stdin: str,
-        on_line: Callable[[str], None],
+        on_line: OnLine,
         timeout: float | None,
         memory: int | None,
     ) -> None:
@@ -213,7 +194,7 @@ class Process:
         while True:
             left = None if self._timeout is None else self._timeout - (time.monotonic() - start)
             if left is not None and left <= 0:
-                self._end("context deadline exceeded")
+                self._end(TIMED_OUT)
                 continue
             if self._sandbox.wait(POLL_SECONDS if self._memory else left):
                 break

@@ -143,7 +143,7 @@ def test_a_job_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
 
 
 def test_an_image_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
-    server = Server(tmp_path, ())
+    server = Server(tmp_path, ("--missing-image", "refuse"))
     server.start()
     try:
         client = server.client

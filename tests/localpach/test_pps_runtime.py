@@ -15,7 +15,8 @@ from python_pachyderm.service import pps_proto
 
 from localpach.errors import Refused
 from localpach.runtime.bundles import Bundles
-from localpach.runtime.process import Ended, ProcessRuntime, ProcessSpec
+from localpach.runtime.interface import Ended, RunSpec
+from localpach.runtime.process import ProcessRuntime
 from tests.localpach.conftest import Server
 from tests.localpach.test_pfs import put
 from tests.localpach.test_pps import content, last_job, pfs, pipeline
@@ -37,7 +38,7 @@ class Bench:
     """A runtime with a view to run commands on."""
 
     def __init__(self, root: Path, sandboxed: bool) -> None:
-        self.runtime = ProcessRuntime(root, "host")
+        self.runtime = ProcessRuntime(root, may_use_host=True)
         self.runtime.is_sandboxed = sandboxed
         self.view = root / "work" / "pfs"
         (self.view / "in").mkdir(parents=True)
@@ -46,14 +47,14 @@ class Bench:
         self.said: list[str] = []
 
     def run(self, *cmd: str, stdin: str = "", timeout: float | None = None, user: str = "", **env: str) -> Ended:
-        spec = ProcessSpec(list(cmd), stdin, env, self.view, None, timeout=timeout, user=user)
+        spec = RunSpec(list(cmd), stdin, env, self.view, "", timeout=timeout, user=user)
         return self.runtime.start(spec, self.said.append).wait()
 
 
 @pytest.fixture(params=["sandbox", "plain"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path, True)
-    if request.param == "sandbox" and not ProcessRuntime(tmp_path, "host").is_sandboxed:
+    if request.param == "sandbox" and not ProcessRuntime(tmp_path, may_use_host=True).is_sandboxed:
         pytest.skip("this kernel gives no namespaces")
     bench.runtime.is_sandboxed = request.param == "sandbox"
     yield bench
@@ -115,7 +116,7 @@ def test_a_killed_launcher_takes_its_commands_along_and_is_replaced(tmp_path: Pa
 
 def test_a_command_runs_as_the_user_it_names(tmp_path: Path) -> None:
     bench = Bench(tmp_path, True)
-    if not ProcessRuntime(tmp_path, "host").is_sandboxed:
+    if not ProcessRuntime(tmp_path, may_use_host=True).is_sandboxed:
         pytest.skip("this kernel gives no namespaces")
     ended = bench.run("sh", "-c", "id -u; id -g; cat /pfs/in/a > /pfs/out/b", user="4321:1234")
     assert (ended, bench.said) == (Ended(code=0), ["4321", "1234"])
@@ -147,7 +148,7 @@ def test_a_pipeline_gets_going_once_its_image_is_built(tmp_path: Path) -> None:
         "FROM python:3.11\nARG WHO=world\nENV GREETING=hi PYTHONPATH=/app-of-test\n"
         "WORKDIR /app-of-test\nRUN pip install nothing\nCOPY tool /app-of-test/tool\n"
     )
-    server = Server(tmp_path / "root", ())
+    server = Server(tmp_path / "root", ("--missing-image", "refuse"))
     server.start()
     try:
         client = server.client

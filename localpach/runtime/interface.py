@@ -1,0 +1,95 @@
+"""What a runtime is given and what it gives back; `process` and `docker` are the two there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+# The words that Pachyderm has for a datum past its timeout.
+TIMED_OUT = "context deadline exceeded"
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a command may take (limits) and is given before others (requests). Memory in bytes, CPU in cores."""
+
+    memory: int | None = None
+    cpu: float | None = None
+    requested_memory: int | None = None
+    requested_cpu: float | None = None
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What a spec says of the pod that its command would have on a cluster, as it stands there; only containers heed it."""
+
+    spec: str = ""
+    patch: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What to run. `view` is the folder that appears as `/pfs`: all of it read-only but `out`; `files` are small
+    ones to be found at absolute paths."""
+
+    cmd: list[str]
+    stdin: str
+    env: dict[str, str]
+    view: Path
+    image: str
+    working_dir: str = ""
+    timeout: float | None = None
+    resources: Resources = Resources()
+    user: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    pod: Pod = Pod()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: by `code`, by `signal`, or otherwise, with the `problem` that made it end."""
+
+    code: int | None = None
+    signal: str | None = None
+    problem: str = ""
+
+
+class Run(Protocol):
+    """One running command."""
+
+    def kill(self) -> None:
+        """Ends the command and all that it started."""
+
+    def wait(self) -> Ended:
+        """Waits for the end; a command past its time or memory is ended."""
+
+
+class Runtime(Protocol):
+    """Runs commands."""
+
+    @property
+    def is_sandboxed(self) -> bool:
+        """Whether commands can't write to their inputs, which may thus be links to what is stored."""
+
+    def crash_reason(self, image: str, gpus: int) -> str:
+        """Why a pipeline with this image, and that many GPUs, can't run here; empty when it can."""
+
+    def prepare(self, image: str, credentials: str, say: OnLine, is_stopped: Callable[[], bool]) -> None:
+        """Has the image here. `credentials` are the JSON of a Docker configuration, or empty.
+
+        Raises:
+            LocalpachError: the image can't be had.
+        """
+
+    def start(self, spec: RunSpec, on_line: OnLine) -> Run:
+        """Starts a command; each line of its output goes to `on_line`, from another thread.
+
+        Raises:
+            LocalpachError: it can't be started here.
+        """

@@ -1,0 +1,54 @@
+"""What a spec's `pod_spec`, `pod_patch` and annotations say about a container's surroundings.
+
+Pachyderm merges `pod_spec` into the pod of a pipeline's worker and then applies `pod_patch`, a JSON Patch (RFC 6902);
+the user's container is the pod's first. Of what they can say a container here heeds `readOnlyRootFilesystem` and mounts
+of `emptyDir` volumes. The annotation names the Docker network to join: a pod always has one, a container only then.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import jsonpatch
+
+from localpach.errors import Refused
+from localpach.runtime.interface import Pod
+
+NETWORK = "localpach/network"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The Docker network to join, whether the root filesystem is read-only, and where empty folders in memory are."""
+
+    network: str
+    read_only: bool
+    scratch: tuple[str, ...]
+
+
+def surroundings(asked: Pod) -> Surroundings:
+    """What a pipeline's pod would have around the user's container.
+
+    Raises:
+        Refused: the patch does not fit the pod, or mounts what is not an `emptyDir`.
+    """
+    user: dict[str, Any] = {"name": "user", "volumeMounts": [], "securityContext": {}}
+    pod: dict[str, Any] = {"containers": [user, {"name": "storage", "volumeMounts": []}], "volumes": []}
+    pod.update(json.loads(asked.spec or "{}"))
+    try:
+        pod = jsonpatch.apply_patch(pod, json.loads(asked.patch or "[]"))
+        container = pod["containers"][0]
+        empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+        mounts = [(mount["name"], mount["mountPath"]) for mount in container.get("volumeMounts", [])]
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, LookupError, TypeError) as error:
+        raise Refused(f"pod_patch does not fit the pod of a pipeline: {error}") from error
+    for name, path in mounts:
+        if name not in empty:
+            raise Refused(f'pod_patch mounts the volume "{name}" at {path}: only volumes of kind emptyDir exist here')
+    return Surroundings(
+        network=asked.annotations.get(NETWORK, "none"),
+        read_only=(container.get("securityContext") or {}).get("readOnlyRootFilesystem", True),
+        scratch=tuple(path for _, path in mounts),
+    )
