@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.configs import Config
-from model.scripts import EOS, UNKNOWN, Line, Scene, flatten, read_script
+from model.scripts import EOS, UNKNOWN, Line, Scene, capitals, flatten, read_script
 
 SPLITS = ("train", "valid", "test")
 HELD_OUT = 0.05  # share of the tokens in each of valid and test
@@ -25,12 +26,23 @@ class CorpusError(Exception):
 
 
 class Corpus(NamedTuple):
-    """Word ids of each split, and the word of each id."""
+    """Word ids of each split, the word of each id, and what the new script needs to know of the scripts."""
 
     train: Ids
     valid: Ids
     test: Ids
     words: list[str]
+    sources: Sequence[tuple[str, int]] = ()  # the files that train is put together from, and the tokens of each
+    capitals: Mapping[str, str] = MappingProxyType({})  # how words that are read in lower case are written
+
+
+class Splits(NamedTuple):
+    """Train, valid and test lines; how often train must have a word for it to be known; and what Corpus says of both."""
+
+    parts: list[list[Line]]
+    seldom: int
+    sources: Sequence[tuple[str, int]]
+    capitals: Mapping[str, str]
 
 
 def read_corpus(folder: Path, seed: int) -> Corpus:
@@ -39,14 +51,13 @@ def read_corpus(folder: Path, seed: int) -> Corpus:
     Raises:
         CorpusError: there is no text.
     """
-    parts, seldom = read_splits(folder, seed)
-    return _number([list(flatten(part)) for part in parts], seldom)
+    splits = read_splits(folder, seed)
+    corpus = _number([list(flatten(part)) for part in splits.parts], splits.seldom)
+    return corpus._replace(sources=splits.sources, capitals=splits.capitals)
 
 
-def read_splits(folder: Path, seed: int) -> tuple[list[list[Line]], int]:
-    """Train, valid and test lines, and how often a word must be seen in training to be known.
-
-    Reads `ptb.{train,valid,test}.txt` as they stand, or else splits the scripts in `folder` by whole scenes.
+def read_splits(folder: Path, seed: int) -> Splits:
+    """Reads `ptb.{train,valid,test}.txt` as they stand, or else splits the scripts in `folder` by whole scenes.
 
     Raises:
         CorpusError: there is no text.
@@ -54,11 +65,21 @@ def read_splits(folder: Path, seed: int) -> tuple[list[list[Line]], int]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     classic = {path.name: path for path in files if path.name.startswith("ptb.")}
     if all(f"ptb.{split}.txt" in classic for split in SPLITS):
-        return [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS], 1
-    scenes = [scene for path in files for scene in read_script(path.read_text(encoding="utf-8-sig"))]
-    if not scenes:
+        parts = [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS]
+        return Splits(parts, 1, [("ptb.train.txt", _size(parts[0]))], {})
+    texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8-sig") for path in files}
+    owned = [(name, scene) for name, text in texts.items() for scene in read_script(text)]
+    if not owned:
         raise CorpusError(f"{folder} holds no text to train on: commit scripts to it first")
-    return split_scenes(scenes, seed), SELDOM
+    scenes = [scene for _, scene in owned]
+    sources = Counter[str]()
+    for number in draw_scenes(scenes, seed)[0]:
+        sources[owned[number][0]] += _size(scenes[number])
+    return Splits(split_scenes(scenes, seed), SELDOM, list(sources.items()), capitals(texts.values()))
+
+
+def _size(lines: list[Line]) -> int:
+    return sum(1 for _ in flatten(lines))
 
 
 def _read_tokens(path: Path) -> list[Line]:
@@ -73,6 +94,17 @@ def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:
     A line that stands in train is left out of valid and test, and one that stands in valid out of test, so that no
     line of them has been seen before; a speaker's name goes on with what is left of the speech.
     """
+    parts = [[line for number in numbers for line in scenes[number]] for numbers in draw_scenes(scenes, seed)]
+    seen: set[tuple[str, ...]] = set()
+    for place, part in enumerate(parts):
+        if place:
+            parts[place] = _unseen(part, seen)
+        seen.update(line.tokens for line in part)
+    return parts
+
+
+def draw_scenes(scenes: list[Scene], seed: int) -> list[list[int]]:
+    """The numbers of the scenes in train, valid and test."""
     order = list(range(len(scenes)))
     random.Random(seed).shuffle(order)
     sizes = [sum(len(line.tokens) for line in scene) for scene in scenes]
@@ -86,13 +118,7 @@ def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:
         else:
             filled[held] += sizes[number]
             chosen[held + 1].append(number)
-    parts = [[line for number in sorted(numbers) for line in scenes[number]] for numbers in chosen]
-    seen: set[tuple[str, ...]] = set()
-    for place, part in enumerate(parts):
-        if place:
-            parts[place] = _unseen(part, seen)
-        seen.update(line.tokens for line in part)
-    return parts
+    return [sorted(numbers) for numbers in chosen]
 
 
 def _unseen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:

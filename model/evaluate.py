@@ -75,7 +75,7 @@ def compare(candidate: tuple[Path, Path], released: tuple[Path, Path]) -> dict[s
         read_splits(data, json.loads((model / "metrics.json").read_text())["seed"])
         for model, data in (candidate, released)
     ]
-    text = held_out(splits[0][0], splits[1][0])
+    text = held_out(splits[0].parts, splits[1].parts)
     models = [load(model) for model, _ in (candidate, released)]
     words = set(text).union(*(model.words for model in models))
     found = [perplexity(model, text, words) if text else None for model in models]

@@ -3,40 +3,177 @@
 from __future__ import annotations
 
 import argparse
-import itertools
+import json
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from model import reference
 from model.checkpoints import Trained, load
+from model.prompt import Prompt, read_prompt
+from model.reference import Reference, longest_copy
 from model.sampling import Choice, draw_words
-from model.scripts import BONAME, EOS, write_script
+from model.scripts import BONAME, CLOSE_EXP, ENDS, EONAME, EOS, OPEN_EXP
+from model.typeset import read_scenes, sentences, write_fountain, write_json, write_text
+
+FACTS = "script_facts.json"
+TITLE = "A New Script"
+LEAD_IN = 50  # tokens of the training text's end, after which a new script begins
+LONGEST_ENDING = 100  # tokens to the end of the sentence, where `--tokens` falls inside of one
+LONGEST = 50_000  # tokens of a script whose lines or scenes never come to an end
+FORMATS = ("text", "fountain", "json")
 
 
-def sample(model: Trained, tokens: int, seed: int, temperature: float = 1.0) -> list[str]:
-    """`tokens` words drawn one after the other from the model's distribution, `<unk>` never among them."""
-    first = next(word for word in (BONAME, EOS, model.words[0]) if word in model.words)
-    begin = [first] if first == BONAME else []
-    drawn = draw_words(model.weights, model.words, [model.words.index(first)], seed, Choice(temperature))
-    return begin + list(itertools.islice(drawn, tokens - len(begin)))
+class Length(NamedTuple):
+    """How long a script gets: one of the three."""
+
+    tokens: int | None = None
+    lines: int | None = None
+    scenes: int | None = None
+
+
+def draw_script(
+    model: Trained, known: Reference | None, prompt: Prompt, length: Length, seed: int, choice: Choice, unknown: bool
+) -> list[str]:
+    """The tokens of a script that follow its prompt; `<unk>` is among them only if `unknown` is set."""
+    ids = {word: number for number, word in enumerate(model.words)}
+    before = [ids.get(EOS, 0)] if known is None else known.ids[-LEAD_IN:].tolist()
+    read = [*before, *(ids[word] for word in prompt.read)]
+    drawn = draw_words(model.weights, model.words, read, seed, choice, unknown)
+    return _cut(drawn, prompt.shown, length, named=BONAME in ids)
+
+
+def _cut(drawn: Iterator[str], begun: list[str], length: Length, named: bool) -> list[str]:
+    """What is drawn up to a length, in which what was begun counts; it ends with a whole sentence, line or scene.
+
+    A line is what someone says in turn; where no speakers are `named`, it is a sentence.
+    """
+    tokens = list(begun)
+    lines = sum(token == EONAME if named else token in ENDS for token in tokens)
+    scene = scenes = 0  # where the last scene begins, and how many are over
+    while len(tokens) < LONGEST:
+        token = next(drawn)
+        if lines == length.lines and (token == BONAME or not named):
+            break
+        tokens.append(token)
+        lines += token == EONAME if named else token in ENDS
+        ends = token in ENDS or token == CLOSE_EXP
+        if length.tokens and len(tokens) >= length.tokens + (0 if ends else LONGEST_ENDING):
+            break
+        if length.scenes and token == CLOSE_EXP and len(read_scenes(tokens[scene:])) > 1:
+            scenes, scene = scenes + 1, len(tokens) - 1 - tokens[::-1].index(OPEN_EXP)
+            if scenes == length.scenes:
+                del tokens[scene:]
+                break
+    return tokens[len(begun) :]
+
+
+def typeset(tokens: list[str], known: Reference | None, form: str) -> str:
+    """The script in one of the formats."""
+    scenes = read_scenes(tokens, known.capitals if known else {})
+    while len(scenes) > 1 and not scenes[-1].elements:
+        scenes.pop()  # a place where nothing happens any more
+    if form == "fountain":
+        return write_fountain(scenes, TITLE)
+    return write_json(scenes) if form == "json" else write_text(scenes)
+
+
+def copied(drawn: list[str], words: list[str], known: Reference) -> dict[str, Any]:
+    """The longest run of drawn tokens that stands in the training text, and the file that it stands in."""
+    ids = {word: number for number, word in enumerate(words)}
+    copy = longest_copy(np.array([ids.get(word, -1) for word in drawn], np.int32), known.ids)
+    run = sentences(drawn[copy.here : copy.here + copy.length], known.capitals)
+    return {"tokens": copy.length, "text": run, "source": known.source(copy.there)}
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Writes a script with a trained model.")
-    parser.add_argument("--save-path", type=Path, required=True, help="folder that model.train wrote")
-    parser.add_argument("--out", type=Path, required=True, help="file for the script")
-    parser.add_argument("--tokens", type=int, default=1500, help="length of the script (default 1500)")
-    parser.add_argument("--seed", type=int, default=1, help="of the draws (default 1)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 plays safe (default 1)")
-    options = parser.parse_args()
+    options = _options()
     try:
         model = load(options.save_path)
     except FileNotFoundError as error:
         sys.exit(f"Error: {options.save_path} holds no trained model ({error}): run model.train first")
-    script = write_script(sample(model, options.tokens, options.seed, options.temperature))
+    known = reference.load(options.save_path)
+    prompt = read_prompt(options.prompt, model.words)
+    for note in prompt.notes:
+        print(note)
+    length = Length(options.tokens, options.lines, options.scenes)
+    choice = Choice(options.temperature, options.top_k, options.top_p)
+    start = time.perf_counter()
+    drawn = draw_script(model, known, prompt, length, options.seed, choice, options.keep_unknown)
+    speed = len(drawn) / (time.perf_counter() - start)
+    tokens = prompt.shown + drawn
+    facts = {
+        "tokens": len(tokens),
+        "lines": tokens.count(EONAME),
+        "seed": options.seed,
+        **choice._asdict(),
+        "prompt": options.prompt,
+        "tokens_per_second": round(speed),
+        "longest_copied_run": copied(drawn, model.words, known) if known and drawn else None,
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(script)
-    print(f"Wrote {options.tokens} tokens to {options.out}.")
+    options.out.write_text(typeset(tokens, known, options.format), encoding="utf-8")
+    options.out.with_name(FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    print(f"Wrote {len(tokens)} tokens to {options.out}, {speed:.0f} tokens/s.")
+    if len(tokens) >= LONGEST:
+        asked = f"{length.lines} lines" if length.lines else f"{length.scenes} scenes"
+        print(f"No script gets longer: this one had not come to its {asked}.")
+    if run := facts["longest_copied_run"]:
+        print(f"Longest run copied from the scripts: {run['tokens']} tokens of {run['source']}: {run['text']}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Writes a script with a trained model.")
+    add = parser.add_argument
+    add("--save-path", type=Path, required=True, help="folder that model.train wrote")
+    add("--out", type=Path, required=True, help=f"file for the script; what is known of it goes to {FACTS} beside it")
+    add("--format", choices=FORMATS, default="text", help="text (default), fountain or json")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--tokens", type=_number(int, 1, LONGEST), help="length in words and marks (default 1500)")
+    size.add_argument("--lines", type=_number(int, 1, LONGEST), help="length in lines, each what someone says in turn")
+    size.add_argument("--scenes", type=_number(int, 1, LONGEST), help="length in scenes")
+    add("--prompt", default="", help="how it begins: 'SPEAKER: first line', or only one of them ('SPEAKER:')")
+    add("--seed", type=_number(int, 0, 2**63), default=1, help="of the draws (default 1)")
+    add(
+        "--temperature",
+        type=_number(float, 0, 100),
+        default=1.0,
+        help="below 1 plays safe, 0 takes the likeliest word (default 1)",
+    )
+    add("--top-k", type=_number(int, 0, 2**31), default=0, help="draw from the k likeliest words (default 0: all)")
+    add(
+        "--top-p",
+        type=_number(float, 0.001, 1),
+        default=1.0,
+        help="draw from the fewest words that hold this share (default 1: all)",
+    )
+    add("--keep-unknown", action="store_true", help="let the model write <unk>, too")
+    options = parser.parse_args()
+    if options.lines is None and options.scenes is None:
+        options.tokens = options.tokens or 1500
+    return options
+
+
+def _number(kind: type, least: float, most: float) -> Callable[[str], Any]:
+    """An argparse type for numbers from `least` to `most`."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {'a number' if kind is float else 'a whole number'} from {least:g} to {most:g}"
+            )
+        return value
+
+    return read
 
 
 if __name__ == "__main__":

@@ -91,6 +91,11 @@ def baseline(corpus: Corpus) -> dict[str, float]:
     return {split: perplexity(model.probabilities(getattr(corpus, split))) for split in ("valid", "test")}
 
 
+def told(found: dict[str, float]) -> str:
+    """The baseline as a line of the training log."""
+    return f"N-gram (Kneser-Ney, order {ORDER}): valid {found['valid']:.3f} test {found['test']:.3f}"
+
+
 def perplexity(chances: Floats) -> float:
     """exp of the mean of -log p."""
     return float(np.exp(-np.log(chances).mean()))

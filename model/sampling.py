@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.network import Weights
-from model.scripts import BONAME, EOS, UNKNOWN, write_script
+from model.scripts import BONAME, EOS, UNKNOWN
+from model.typeset import read_scenes, write_text
 
 Array = NDArray[np.float32]
 _BLOCK = 128
@@ -125,4 +126,4 @@ def sample_text(weights: Weights, words: Sequence[str], tokens: int = 60, seed: 
     """A few lines written with these weights, to be looked at while they are trained."""
     first = next(word for word in (BONAME, EOS, words[0]) if word in words)
     drawn = draw_words(weights, words, [words.index(first)], seed, Choice())
-    return write_script([first, *itertools.islice(drawn, tokens)])
+    return write_text(read_scenes([first, *itertools.islice(drawn, tokens)]))

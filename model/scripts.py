@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 BONAME, EONAME = "<boname>", "<eoname>"
@@ -26,6 +27,8 @@ _ALONE = re.compile(r" {0,4}([A-Z][\w .,'’&()-]{0,38}?)[.:]?\s*$")
 _INLINE_UPPER = re.compile(r" {0,4}([A-Z][A-Z0-9 '’&-]{1,30})[.:]\s+(?=\S)")
 _INLINE = re.compile(r" {0,4}([A-Z][\w '’&-]{0,30}):\s+(?=\S)")
 _DIRECTION = re.compile(r"\[([^\[\]]*)\]|^\s*\(([^()]*)\)\s*$", re.MULTILINE)
+_SMALL = re.compile(r"\b[a-z][^\W_]*(?:['-][^\W_]+)*'?")
+_GREAT = re.compile(r"(?<=[a-z,;] )[A-Z][^\W_]*(?:['-][^\W_]+)*'?")
 _LICENCE = re.compile(r"\*\*\* ?(START|END) OF (?:THE|THIS) PROJECT GUTENBERG.*", re.IGNORECASE)
 
 
@@ -112,8 +115,13 @@ def _speaker(row: str, fresh: bool, goes_on: bool) -> tuple[str, str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    for match in _TOKEN.finditer(text.replace("_", " ").replace("…", "...")):
-        word = match[0].lower().replace("’", "'")
+    return spoken(text.replace("_", " ").lower())
+
+
+def spoken(text: str) -> Iterator[str]:
+    """The words and marks of a text as tokens, each in the case that it has."""
+    for match in _TOKEN.finditer(text.replace("…", "...")):
+        word = match[0].replace("’", "'")
         yield ELLIPSIS if word.startswith("..") else "--" if word.startswith("--") else _MARKS.get(word, word)
 
 
@@ -125,59 +133,15 @@ def flatten(lines: list[Line]) -> Iterator[str]:
         yield from line.tokens
 
 
-_CLOSING = frozenset(",.;:!?)]}")
-_OPENING = frozenset("([{")
-
-
-def write_script(tokens: list[str]) -> str:
-    """A readable script: speakers on a line of their own, stage directions in brackets, sentences with a capital."""
-    blocks: list[str] = []
-    here: list[str] = []
-    mode = ""
-
-    def close() -> None:
-        nonlocal here
-        text = _sentences(here)
-        if mode == BONAME and text:
-            blocks.append(f"\n{text.upper()}")
-        elif mode == OPEN_EXP and text:
-            blocks.append(f"\n[{text}]\n")
-        elif text:
-            blocks.append(text)
-        here = []
-
-    for token in tokens:
-        if token in (BONAME, EONAME, OPEN_EXP, CLOSE_EXP):
-            close()
-            mode = token if token in (BONAME, OPEN_EXP) else ""
-        elif token != UNKNOWN:
-            here.append(ENDS.get(token, token))
-    close()
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(blocks)).strip() + "\n"
-
-
-def _sentences(words: list[str]) -> str:
-    text = ""
-    begin = True
-    glue = True
-    for word in words:
-        closing = word in _CLOSING or word == "..."
-        if text and not glue and not closing:
-            text += " "
-        capital = (begin and word[:1].isalpha()) or word in ("i", "i'll", "i'm", "i've", "i'd")
-        text += word[0].upper() + word[1:] if capital else word
-        begin = word in (".", "?", "!", "...") or (begin and not word[:1].isalpha())
-        glue = word in _OPENING
-    return "\n".join(_wrap(text))
-
-
-def _wrap(text: str, width: int = 72) -> Iterator[str]:
-    line = ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > width:
-            yield line
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    if line:
-        yield line
+def capitals(texts: Iterable[str]) -> dict[str, str]:
+    """How words are written that stand with a capital inside of sentences more often than they stand without one."""
+    small, great = Counter[str](), Counter[str]()
+    for text in texts:
+        plain = _strip_editorial(text).replace("’", "'")
+        small.update(_SMALL.findall(plain))
+        great.update(word.capitalize() if word.isupper() else word for word in _GREAT.findall(plain))
+    found: dict[str, str] = {}
+    for word, count in great.most_common():
+        if count > small[word.lower()]:
+            found.setdefault(word.lower(), word)
+    return dict(sorted(found.items()))

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 import tensorflow as tf
 
-from model import checkpoints
+from model import checkpoints, ngram, reference
 from model.configs import CONFIGS, Config
 from model.corpus import Corpus, CorpusError, Ids, check_size, evaluation_batches, read_corpus, training_batches
 from model.network import State, Weights, clipped_step, evaluate_segment, initial_weights, zero_state
@@ -116,7 +116,10 @@ def train(data: Path, save: Path, config: Config, seed: int) -> dict[str, Any]:
             epochs.append({"epoch": epoch, "train": perplexity, "valid": valid, "words_per_second": round(speed)})
         test = trainer.perplexity(corpus.test)
         trainer.say(f"Test Perplexity: {test:.3f}")
+        counted = ngram.baseline(corpus)
+        trainer.say(ngram.told(counted))
     checkpoints.save(save, trainer.weights, corpus.words)
+    reference.save(save, corpus)
     metrics = {
         "model": config.name,
         "seed": seed,
@@ -124,6 +127,7 @@ def train(data: Path, save: Path, config: Config, seed: int) -> dict[str, Any]:
         "tokens": {"train": len(corpus.train), "valid": len(corpus.valid), "test": len(corpus.test)},
         "epochs": epochs,
         "perplexity": {"train": epochs[-1]["train"], "valid": epochs[-1]["valid"], "test": test},
+        "ngram": {"order": ngram.ORDER, **counted},
     }
     (save / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics

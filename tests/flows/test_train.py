@@ -73,7 +73,10 @@ def test_what_the_pipelines_leave_in_pfs(summary: str) -> None:
     client = connect()
     trained = {info.file.path for info in client.list_file(("GoT_train", "master"), "/")}
     assert trained >= {"/model-results", "/metrics.json", "/word_to_id.json", "/id_to_word.json", "/checkpoint"}
-    assert [info.file.path for info in client.list_file(("GoT_generate", "master"), "/")] == ["/new_script.txt"]
+    assert [info.file.path for info in client.list_file(("GoT_generate", "master"), "/")] == [
+        "/new_script.txt",
+        "/script_facts.json",
+    ]
     head = next(iter(client.inspect_commit(("GoT_scripts", "master"))))
     assert "plays.tar.gz sha256:" in head.description
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import checkpoints
 from model.configs import CONFIGS, Config
 from model.corpus import read_corpus
-from model.generate import sample
 from model.network import Weights, clipped_step, global_norm, gradients, initial_weights, zero_state
 from model.train import Trainer, train
 from tests import corpora
@@ -147,18 +144,11 @@ def test_the_same_inputs_give_the_same_bytes(trained: tuple[Path, Path]) -> None
     assert metrics[0] == metrics[1]
 
 
-def test_a_script_is_a_function_of_model_and_seed(trained: tuple[Path, Path]) -> None:
-    model = checkpoints.load(trained[0])
-    words = sample(model, 300, seed=1)
-    assert len(words) == 300
-    assert "<unk>" not in words
-    assert sample(model, 300, seed=1) == words
-    assert sample(model, 300, seed=2) != words
-
-
-def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "model.generate", "--save-path", str(tmp_path), "--out", str(tmp_path / "x.txt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: ")
-    assert "Traceback" not in done.stderr
+def test_the_ngram_model_is_told_on_a_line_of_its_own(trained: tuple[Path, Path]) -> None:
+    log, metrics = ((trained[0] / name).read_text() for name in ("model-results", "metrics.json"))
+    counted = json.loads(metrics)["ngram"]
+    last = log.splitlines()[-1]
+    assert last == f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f} test {counted['test']:.3f}"
+    assert not re.search(r"(Train|Valid|Test) Perplexity", last)
+    assert 1 < counted["valid"] < 1000
+    assert (trained[0] / "training_text.npz").is_file()

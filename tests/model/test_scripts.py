@@ -8,7 +8,7 @@ import pytest
 
 from model.configs import CONFIGS
 from model.corpus import CorpusError, check_size, evaluation_batches, read_corpus, split_scenes, training_batches
-from model.scripts import flatten, read_script, write_script
+from model.scripts import capitals, flatten, read_script
 from tests import corpora
 
 PLAY = """THE BAKERS
@@ -120,40 +120,9 @@ def test_prose_is_one_scene() -> None:
     ]
 
 
-def test_tokens_become_a_readable_script() -> None:
-    shown = write_script(
-        [
-            "<open-exp>",
-            "enter",
-            "anna",
-            "<eos>",
-            "<close-exp>",
-            "<boname>",
-            "anna",
-            "<eoname>",
-            "o",
-            "bread",
-            "<exclamation>",
-            "who's",
-            "there",
-            ",",
-            "i",
-            "ask",
-            "<question>",
-            "<boname>",
-            "boris",
-            "<eoname>",
-            "<unk>",
-            "i",
-            "<ellipsis>",
-            "(",
-            "softly",
-            ")",
-            "go",
-            "<eos>",
-        ]
-    )
-    assert shown == "[Enter anna.]\n\nANNA\nO bread! Who's there, I ask?\n\nBORIS\nI... (Softly) go.\n"
+def test_names_get_their_capitals_back() -> None:
+    text = "ANNA.\nWhere is Boris, my lord? The lord of Rome knows Boris's house.\nLord, he\n[Enter BORIS, a Roman lord.]\n"
+    assert capitals([text]) == {"boris": "Boris", "boris's": "Boris's", "roman": "Roman", "rome": "Rome"}
 
 
 def test_no_line_of_test_stands_in_train() -> None:
@@ -165,6 +134,19 @@ def test_no_line_of_test_stands_in_train() -> None:
     assert not (seen | {line.tokens for line in valid}) & {line.tokens for line in test}
     assert split_scenes(scenes, seed=3) == [train, valid, test]
     assert split_scenes(scenes, seed=4) != [train, valid, test]
+
+
+def test_the_training_text_knows_its_files(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text(corpora.play(number))
+    corpus = read_corpus(tmp_path, seed=1)
+    assert [name for name, _ in corpus.sources] == ["0.txt", "1.txt", "2.txt", "3.txt"]
+    assert sum(size for _, size in corpus.sources) == len(corpus.train)
+    begin = 0
+    for name, size in corpus.sources:
+        here = {corpus.words[id] for id in corpus.train[begin : begin + size]} - {"<unk>"}
+        assert here <= set(tokens((tmp_path / name).read_text()))
+        begin += size
 
 
 def test_every_token_is_evaluated_once(tmp_path: Path) -> None:
