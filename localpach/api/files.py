@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 from urllib.parse import urlparse
 
 import requests
@@ -113,17 +113,17 @@ class FilesServicer(PfsServicer):
         return pfs_proto.CreateFileSetResponse(file_set_id=self._pfs.compose_file_sets(request.file_set_ids))
 
     def InspectFile(self, request: pfs_proto.InspectFileRequest, context: CallContext) -> pfs_proto.FileInfo:
-        record = self._readable(request.file.commit)
+        record = self._readable(_commit(request, "file"))
         return file_info(record, self._pfs.entry(record, request.file.path))
 
     def ListFile(self, request: pfs_proto.ListFileRequest, context: CallContext) -> Iterator[bytes]:
-        record = self._readable(request.file.commit)
+        record = self._readable(_commit(request, "file"))
         after = request.paginationMarker.path
         entries = self._pfs.children(record, request.file.path, after, request.reverse)
         yield from encode_infos(record, _limit(entries, request.number))
 
     def WalkFile(self, request: pfs_proto.WalkFileRequest, context: CallContext) -> Iterator[bytes]:
-        record = self._readable(request.file.commit)
+        record = self._readable(_commit(request, "file"))
         entries: Iterable[Entry] = self._pfs.walk(record, request.file.path)
         marker = request.paginationMarker.path
         if request.reverse:
@@ -133,14 +133,14 @@ class FilesServicer(PfsServicer):
         yield from encode_infos(record, _limit(iter(entries), request.number))
 
     def GlobFile(self, request: pfs_proto.GlobFileRequest, context: CallContext) -> Iterator[bytes]:
-        record = self._readable(request.commit)
+        record = self._readable(_commit(request))
         entries = self._pfs.glob_tree(record.root, request.pattern)
         yield from encode_infos(record, _in_range(entries, request.path_range))
 
     def DiffFile(
         self, request: pfs_proto.DiffFileRequest, context: CallContext
     ) -> Iterator[pfs_proto.DiffFileResponse]:
-        new = self._readable(request.new_file.commit)
+        new = self._readable(_commit(request, "new_file"))
         old = None
         if request.HasField("old_file") and request.old_file.HasField("commit"):
             old = self._readable(request.old_file.commit), request.old_file.path
@@ -156,7 +156,7 @@ class FilesServicer(PfsServicer):
             raise Unimplemented(
                 "writing files to a URL needs a Pachyderm cluster; read them here and send them yourself"
             )
-        record = self._readable(request.file.commit)
+        record = self._readable(_commit(request, "file"))
         matches = [each for _, each in zip(range(2), self._matches(record, request), strict=False)]
         if len(matches) > 1:
             raise Refused("matched multiple files. Use GetFileTAR instead")
@@ -164,7 +164,7 @@ class FilesServicer(PfsServicer):
             yield BytesValue(value=chunk)
 
     def GetFileTAR(self, request: pfs_proto.GetFileRequest, context: CallContext) -> Iterator[BytesValue]:
-        record = self._readable(request.file.commit)
+        record = self._readable(_commit(request, "file"))
         skip = request.offset
         pending = bytearray()
         for chunk in self._tar(record, self._matches(record, request)):
@@ -294,6 +294,16 @@ def _fetch(url: str) -> Iterator[bytes]:
         raise Refused(f'Get "{url}": dial tcp {where.hostname}:{port}: connect: connection refused') from error
     except requests.RequestException as error:
         raise Refused(f'Get "{url}": {error}') from error
+
+
+def _commit(request: Any, field: str = "") -> pfs_proto.Commit:
+    """The commit that a request names, itself or of the file in `field`."""
+    if field and not request.HasField(field):
+        raise Refused("file cannot be nil")
+    holder = getattr(request, field) if field else request
+    if not holder.HasField("commit"):
+        raise Refused("file commit cannot be nil" if field else "commit cannot be nil")
+    return holder.commit
 
 
 def _limit(entries: Iterator[Entry], number: int) -> Iterator[Entry]:

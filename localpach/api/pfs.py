@@ -13,7 +13,7 @@ from python_pachyderm.service import pfs_proto
 
 from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unavailable, Unimplemented
 from localpach.names import Branch, Repo
-from localpach.pfs import Page, Pfs
+from localpach.pfs import CommitRecord, Page, Pfs
 from localpach.pfs.branches import commit_proto
 from localpach.pfs.fsck import check, check_contents
 from localpach.storage.store import CallContext
@@ -57,7 +57,7 @@ class PfsServicer:
 
     def DeleteRepo(self, request: pfs_proto.DeleteRepoRequest, context: CallContext) -> Empty:
         if not request.HasField("repo"):
-            raise Refused("repo cannot be nil")
+            raise Refused("must specify repo")
         self._pfs.delete_repo(Repo.of(request.repo), request.force)
         return Empty()
 
@@ -73,6 +73,8 @@ class PfsServicer:
         branch = _branch(request)
         head = None
         if request.HasField("head") and (request.head.id or request.head.branch.name):
+            if repo_of(request.head) != branch.repo:
+                raise Refused("branch and head commit must belong to the same repo")
             try:
                 head = self._pfs.resolve(request.head).commit
             except (NotFound, Refused) as error:
@@ -104,23 +106,29 @@ class PfsServicer:
         return commit.to_proto(branch.name)
 
     def FinishCommit(self, request: pfs_proto.FinishCommitRequest, context: CallContext) -> Empty:
-        record = self._pfs.resolve(request.commit)
+        record = self._resolve(request)
         if record.finishing is None and not request.force and self._pfs.is_of_pipeline(record):
             raise Refused("cannot finish a pipeline output or meta commit, use 'stop job' instead")
         self._pfs.finish_commit(record.commit, request.error, request.description)
         return Empty()
 
     def ClearCommit(self, request: pfs_proto.ClearCommitRequest, context: CallContext) -> Empty:
-        self._pfs.clear_commit(self._pfs.resolve(request.commit).commit)
+        self._pfs.clear_commit(self._resolve(request).commit)
         return Empty()
 
     def InspectCommit(self, request: pfs_proto.InspectCommitRequest, context: CallContext) -> pfs_proto.CommitInfo:
-        if not request.HasField("commit"):
-            raise Refused("commit cannot be nil")
-        record = self._pfs.resolve(request.commit)
+        record = self._resolve(request)
         if not self._pfs.has_reached(record, request.wait):
             record = self._pfs.wait_for_commit(record.commit, request.wait, context)
         return self._pfs.info_proto(record)
+
+    def _resolve(
+        self, request: pfs_proto.FinishCommitRequest | pfs_proto.ClearCommitRequest | pfs_proto.InspectCommitRequest
+    ) -> CommitRecord:
+        """The commit that a request names."""
+        if not request.HasField("commit"):
+            raise Refused("commit cannot be nil")
+        return self._pfs.resolve(request.commit)
 
     def ListCommit(self, request: pfs_proto.ListCommitRequest, context: CallContext) -> Iterator[pfs_proto.CommitInfo]:
         pfs = self._pfs
@@ -144,7 +152,7 @@ class PfsServicer:
         since = getattr(request, "from")
         start = pfs.resolve(since).num if since.id or since.branch.name else 0
         repo = Repo.of(request.repo)
-        if start and Repo.of(since.repo if since.HasField("repo") else since.branch.repo) != repo:
+        if start and repo_of(since) != repo:
             raise Refused(f"the `from` commit needs to be from repo {repo}")
         origin = 0 if request.all else request.origin_kind
         for record in pfs.subscribe(repo, request.branch, start, origin, context):
@@ -153,7 +161,7 @@ class PfsServicer:
     def InspectCommitSet(
         self, request: pfs_proto.InspectCommitSetRequest, context: CallContext
     ) -> Iterator[pfs_proto.CommitInfo]:
-        id = request.commit_set.id
+        id = _set_id(request)
         records = self._pfs.wait_for_set(id, context) if request.wait else self._pfs.set_with_provenance(id)
         for record in records:
             yield self._pfs.info_proto(record)
@@ -166,11 +174,11 @@ class PfsServicer:
             yield pfs_proto.CommitSetInfo(commit_set=pfs_proto.CommitSet(id=id), commits=infos)
 
     def SquashCommitSet(self, request: pfs_proto.SquashCommitSetRequest, context: CallContext) -> Empty:
-        self._pfs.squash_commit_set(request.commit_set.id)
+        self._pfs.squash_commit_set(_set_id(request))
         return Empty()
 
     def DropCommitSet(self, request: pfs_proto.DropCommitSetRequest, context: CallContext) -> Empty:
-        self._pfs.drop_commit_set(request.commit_set.id)
+        self._pfs.drop_commit_set(_set_id(request))
         return Empty()
 
     def FindCommits(
@@ -221,6 +229,19 @@ class PfsServicer:
         return Empty()
 
 
+def repo_of(commit: pfs_proto.Commit) -> Repo:
+    """The repo of a commit, which clients name at one place or the other."""
+    return Repo.of(commit.repo if commit.HasField("repo") else commit.branch.repo)
+
+
+def _set_id(
+    request: pfs_proto.InspectCommitSetRequest | pfs_proto.SquashCommitSetRequest | pfs_proto.DropCommitSetRequest,
+) -> str:
+    if not request.HasField("commit_set"):
+        raise Refused("commitset cannot be nil")
+    return request.commit_set.id
+
+
 def _branch(
     request: pfs_proto.CreateBranchRequest | pfs_proto.InspectBranchRequest | pfs_proto.DeleteBranchRequest,
 ) -> Branch:
@@ -238,7 +259,7 @@ def _list_repo(request: pfs_proto.ListCommitRequest) -> Repo:
     repo = Repo.of(request.repo)
     since, until = getattr(request, "from"), request.to
     for each in (since, until):
-        if (each.id or each.branch.name) and Repo.of(each.repo if each.HasField("repo") else each.branch.repo) != repo:
+        if (each.id or each.branch.name) and repo_of(each) != repo:
             raise Refused(f"`from` and `to` commits need to be from repo {repo}")
     if since.ByteSize() and not until.ByteSize():
         raise Refused("cannot use `from` commit without `to` commit")

@@ -154,7 +154,10 @@ class Branches(Repos):
                 ).fetchone()
                 if repo:
                     name = self._repo_of(repo[0])
-                    raise Refused(f'multiple branches from the same repo, "{name}", cannot participate in a DAG')
+                    raise Refused(
+                        "validate DAG at end of transaction:"
+                        f' multiple branches from the same repo, "{name}", cannot participate in a DAG'
+                    )
 
     def _propagate(self, transaction: Transaction) -> None:
         """Gives every branch downstream of what was touched a commit on the new heads, in one commit set."""

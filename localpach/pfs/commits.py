@@ -110,6 +110,8 @@ class Commits(Branches):
 
     def resolve(self, proto: pfs_proto.Commit) -> CommitRecord:
         """The commit that a client means: by id, by branch, or by ancestry of either (`master^2`, `master.1`)."""
+        if not proto.HasField("repo") and not proto.branch.HasField("repo"):
+            raise Refused("cannot resolve commit with no repo")
         repo = Repo.of(proto.repo if proto.HasField("repo") else proto.branch.repo)
         branch = proto.branch.name
         if not proto.id and not branch:

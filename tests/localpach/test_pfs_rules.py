@@ -75,7 +75,7 @@ def test_two_branches_of_a_repo_cannot_meet(client: Client) -> None:
         client.create_repo(repo)
     client.create_branch("b", "master", provenance=[branch("a")])
     client.create_branch("c", "master", provenance=[branch("a", "dev")])
-    sentence = 'multiple branches from the same repo, "default/a", cannot participate in a DAG'
+    sentence = 'validate DAG at end of transaction: multiple branches from the same repo, "default/a", cannot participate in a DAG'
     for provenance in ([branch("a"), branch("a", "dev")], [branch("b"), branch("c")]):
         assert refused(lambda it=provenance: client.create_branch("d", "master", provenance=it)) == (
             "UNKNOWN",
@@ -138,6 +138,24 @@ def test_what_a_request_lacks_is_named(client: Client, stub: pfs_grpc.APIStub) -
             "cannot resolve commit with no ID or branch",
         ),
         (lambda: stub.ModifyFile(iter([delete])), "first message must be a commit"),
+        (lambda: stub.FinishCommit(pfs_proto.FinishCommitRequest()), "commit cannot be nil"),
+        (lambda: stub.ClearCommit(pfs_proto.ClearCommitRequest()), "commit cannot be nil"),
+        (lambda: stub.InspectCommit(pfs_proto.InspectCommitRequest()), "commit cannot be nil"),
+        (
+            lambda: stub.InspectCommit(pfs_proto.InspectCommitRequest(commit=pfs_proto.Commit(id=ID))),
+            "cannot resolve commit with no repo",
+        ),
+        (lambda: stub.InspectCommitSet(pfs_proto.InspectCommitSetRequest()), "commitset cannot be nil"),
+        (lambda: stub.SquashCommitSet(pfs_proto.SquashCommitSetRequest()), "commitset cannot be nil"),
+        (lambda: stub.DeleteRepo(pfs_proto.DeleteRepoRequest()), "must specify repo"),
+        (lambda: stub.GlobFile(pfs_proto.GlobFileRequest(pattern="/")), "commit cannot be nil"),
+        (lambda: stub.ListFile(pfs_proto.ListFileRequest()), "file cannot be nil"),
+        (lambda: stub.GetFile(pfs_proto.GetFileRequest(file=pfs_proto.File(path="/f"))), "file commit cannot be nil"),
+        (lambda: stub.DiffFile(pfs_proto.DiffFileRequest()), "file cannot be nil"),
+        (
+            lambda: client.create_branch("b", "x", head_commit=("a", "master")),
+            "branch and head commit must belong to the same repo",
+        ),
         (lambda: stub.ModifyFile(iter([start, start])), "cannot set commit"),
     ]
     for call, sentence in calls:

@@ -81,7 +81,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     (
         inputs(cross=[{"pfs": IN}, {"pfs": {**IN, "name": "b", "branch": "dev"}}]),
         "UNKNOWN",
-        'multiple branches from the same repo, "default/in", cannot participate in a DAG',
+        'validate DAG at end of transaction: multiple branches from the same repo, "default/in", cannot participate in a DAG',
     ),
     (inputs(cron={"spec": "@daily"}), "UNKNOWN", "input must specify a name"),
     (
