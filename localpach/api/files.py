@@ -12,10 +12,10 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.service import pfs_proto
 
-from localpach.api.pfs import PfsServicer
+from localpach.api.pfs import PfsServicer, repo_of
 from localpach.api.wire import RawAdd, RawDelete, encode_infos, parse_modify
 from localpach.errors import NotFound, Refused, Unimplemented
-from localpach.names import Branch
+from localpach.names import Branch, is_id
 from localpach.pfs import Add, Change, CommitRecord, Copy, Delete, Entry, Pfs, paths
 from localpach.pfs.file_sets import FILE_SETS_REPO
 from localpach.pfs.infos import file_info
@@ -47,7 +47,7 @@ class FilesServicer(PfsServicer):
                 if isinstance(message, pfs_proto.ModifyFileRequest) and message.WhichOneof("body") == "set_commit":
                     if target is not None:
                         raise Refused("cannot set commit")
-                    target = message.set_commit
+                    target = _target(message.set_commit)
                     self._check_target(target)
                 elif target is None:
                     raise Refused("first message must be a commit")
@@ -294,6 +294,13 @@ def _fetch(url: str) -> Iterator[bytes]:
         raise Refused(f'Get "{url}": dial tcp {where.hostname}:{port}: connect: connection refused') from error
     except requests.RequestException as error:
         raise Refused(f'Get "{url}": {error}') from error
+
+
+def _target(commit: pfs_proto.Commit) -> pfs_proto.Commit:
+    """A commit to write to; what has no form of an id there names a branch, whose head may be finished already."""
+    if commit.id and commit.HasField("branch") and not commit.branch.name and not is_id(commit.id):
+        return pfs_proto.Commit(branch=Branch(repo_of(commit), commit.id).to_proto())
+    return commit
 
 
 def _commit(request: Any, field: str = "") -> pfs_proto.Commit:

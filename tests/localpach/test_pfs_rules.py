@@ -202,3 +202,16 @@ def test_cached_values_are_kept_until_their_tag_is_cleared(stub: pfs_grpc.APIStu
     stub.GetCache(pfs_proto.GetCacheRequest(key="k"))
     stub.ClearCache(pfs_proto.ClearCacheRequest(tag_prefix="mi"))
     assert refused(lambda: stub.GetCache(pfs_proto.GetCacheRequest(key="k")))[0] == "NOT_FOUND"
+
+
+def test_a_branch_named_in_place_of_an_id_is_written_to(client: Client, stub: pfs_grpc.APIStub) -> None:
+    client.create_repo("a")
+    put(client, "a", {"/f": b"1"})
+    for name in ("master", "fresh"):
+        commit = pfs_proto.Commit(branch=pfs_proto.Branch(repo=branch("a").repo), id=name)
+        add = pfs_proto.AddFile(path="/g")
+        add.raw.value = b"2"
+        changes = [pfs_proto.ModifyFileRequest(set_commit=commit), pfs_proto.ModifyFileRequest(add_file=add)]
+        stub.ModifyFile(iter(changes))
+        assert client.get_file(("a", name), "/g").read() == b"2"
+    assert client.get_file(("a", "master"), "/f").read() == b"1"
