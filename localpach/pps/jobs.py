@@ -204,8 +204,8 @@ class Jobs(Crons):
         """Starts what a job is running once more: the datums that have an input of each path or hash in `filters`."""
         row = self._job_row(job)
         found = self.on_restart(row["num"], filters)
-        # A job that goes on may be between two datums.
-        if not found and (filters or row["over"]):
+        # A job that goes on may be between two datums, and Pachyderm's worker may not have let go of a killed one.
+        if not found and (filters or (row["over"] and row["state"] != pps_proto.JOB_KILLED)):
             shown = " ".join(filters)
             raise Refused(f"datum matching filter [{shown}] could not be found for job ID {job.id}")
 
