@@ -18,7 +18,7 @@ from model.prompt import Prompt, read_prompt
 from model.reference import Reference, longest_copy
 from model.sampling import Choice, draw_words
 from model.scripts import BONAME, CLOSE_EXP, ENDS, EONAME, EOS, OPEN_EXP
-from model.typeset import read_scenes, sentences, write_fountain, write_json, write_text
+from model.typeset import ends_with_a_new_scene, read_scenes, sentences, write_fountain, write_json, write_text
 
 FACTS = "script_facts.json"
 TITLE = "A New Script"
@@ -64,7 +64,8 @@ def _cut(drawn: Iterator[str], begun: list[str], length: Length, named: bool) ->
         ends = token in ENDS or token == CLOSE_EXP
         if length.tokens and len(tokens) >= length.tokens + (0 if ends else LONGEST_ENDING):
             break
-        if length.scenes and token == CLOSE_EXP and len(read_scenes(tokens[scene:])) > 1:
+        new = length.scenes and token == CLOSE_EXP and ends_with_a_new_scene(tokens)
+        if new and len(read_scenes(tokens[scene:])) > 1:  # a place may be named in two directions
             scenes, scene = scenes + 1, len(tokens) - 1 - tokens[::-1].index(OPEN_EXP)
             if scenes == length.scenes:
                 del tokens[scene:]

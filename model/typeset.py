@@ -18,6 +18,7 @@ from model.scripts import BONAME, CLOSE_EXP, ENDS, EONAME, EOS, OPEN_EXP
 WIDTH = 72
 LONGEST_NAME = 6  # words
 LONGEST_ASIDE = 6  # words of a direction that stands inside a speech
+LONGEST_DIRECTION = 200  # tokens, with what comes before it
 _MARK = re.compile(r"(<[a-z-]+>)")
 _BRACKETS = {"<open-brack>": OPEN_EXP, "<close-brack>": CLOSE_EXP}
 _QUOTES = {"<boquote>": "“", "<eoquote>": "”"}
@@ -127,6 +128,12 @@ def read_scenes(tokens: Iterable[str], spelling: Mapping[str, str] | None = None
     return [scene for scene in scenes if scene.heading or scene.elements]
 
 
+def ends_with_a_new_scene(tokens: Sequence[str]) -> bool:
+    """Whether the last of these tokens, a direction, say where a scene plays that comes after another one."""
+    *_, before, last = [None, None, *_blocks(tokens[-LONGEST_DIRECTION:])]
+    return before is not None and last is not None and last.kind == OPEN_EXP and _begins_scene(last, before)
+
+
 def _blocks(tokens: Iterable[str]) -> Iterator[_Block]:
     """Names, directions, and the words between them."""
     kind, words = "", list[str]()
@@ -187,8 +194,8 @@ def sentences(tokens: Sequence[str], spelling: Mapping[str, str]) -> str:
         thousands = text.endswith(",") and text[-2:-1].isdigit() and len(word) == 3 and word.isdigit()
         if not (glue or closing or thousands):
             text += " "
-        if begin and word[:1].isalpha():
-            shown = shown[0].upper() + shown[1:]
+        if begin:
+            shown = re.sub(r"^(\W*)(\w)", lambda first: first[1] + first[2].upper(), shown)
         text += shown
         quoted ^= word.count('"') % 2 == 1
         begin = word in (".", "?", "!") or (begin and not any(map(str.isalnum, word)))

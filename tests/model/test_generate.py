@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,7 +111,8 @@ def test_length_by_scenes(run: Generate, tmp_path: Path, plays_on: None, count: 
 
 def test_a_length_that_never_comes(run: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "LONGEST", 40)
-    monkeypatch.setattr(generate, "draw_words", lambda *_: itertools.repeat("bread"))
+    noise = ["<close-exp>", "<open-exp>", "<close-exp>", "bread", "<open-exp>"]
+    monkeypatch.setattr(generate, "draw_words", lambda *_: itertools.cycle(noise))
     assert "had not come to its 3 scenes" in run("--scenes", "3")
 
 
@@ -211,3 +213,16 @@ def test_the_training_text_is_kept(corpus: Corpus, model: Path, tmp_path: Path) 
     assert kept == Reference(kept.ids, list(corpus.sources), dict(corpus.capitals))
     reference.save(tmp_path, corpus)
     assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in model.glob("training_text.*"))
+
+
+def test_every_command_of_the_page_on_writing(run: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "LONGEST", 2000)
+    page = (Path(__file__).parents[2] / "docs" / "writing.md").read_text()
+    commands = [line for line in page.splitlines() if line.startswith(".venv/bin/python -m model.generate ")]
+    assert len(commands) == 7
+    for command in commands:
+        options = shlex.split(command)[3:]
+        out = options.pop(options.index("--out") + 1)
+        model = options.index("--save-path")
+        run(*options[:model], *(option for option in options[model + 2 :] if option != "--out"), out=out)
+        assert (tmp_path / out).stat().st_size > 100

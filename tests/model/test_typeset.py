@@ -11,14 +11,14 @@ from model.typeset import read_scenes, write_fountain, write_json, write_text
 
 PLAY = """<open-exp> a room in the castle <eos> <close-exp> <open-exp> enter anna and boris <eos> <close-exp>
 <boname> anna <eoname> o bread <exclamation> who's there , i ask <question> i' the <ellipsis> dark
-<boname> first lord <eoname> <open-exp> aside <eos> <close-exp> sir , -- a thief <eos> i'll go <eos> <open-exp> exit boris ,
+<boname> first lord <eoname> <open-exp> aside <eos> <close-exp> sir , -- a thief <eos> 'tis so <eos> i'll go <eos> <open-exp> exit boris ,
 singing <eos> <close-exp> no ! <open-exp> exeunt <eos> <close-exp> <open-exp> another room <eos> <close-exp>
 <boname> anna <eoname> " come , " he said <eos>"""
 
 CAMERA = """<open-exp> EXT <eos> HARDHOME - SHORE <close-exp> <eos> <open-exp> The ships dock at Hardhome <eos> Jon
 gets out <eos> <close-exp> <eos> <boname> EDDARD_STARK <eoname> <open-brack> laughs <close-brack> That 's the kings ' gold : 40 , 000
 <eos> <eos> <boname> KARSI <eoname> If<ellipsis> <question> <eos> <boname> JORAH <eoname> I don 't <eos> <eos> <eos>
-(she sits) And "Go , " I say <exclamation> <eos> <boname> SAM <eoname> But-- <eos> <open-exp> - - - - - <close-exp>
+(She sits) And "Go , " I say <exclamation> <eos> <boname> SAM <eoname> But-- <eos> <open-exp> - - - - - <close-exp>
 <eos> <open-exp> Her <boquote>wound<eoquote> <eos> <close-exp> <eos> <boname> OLD_NAN <eoname> Crows <eos> <eos>"""
 
 
@@ -26,7 +26,7 @@ def test_a_play_is_typed_as_a_play() -> None:
     assert write_text(read_scenes(PLAY.split(), {"anna": "Anna", "boris": "Boris"})) == (
         "SCENE 1. A room in the castle.\n\n[Enter Anna and Boris.]\n\n"
         "ANNA\nO bread! Who's there, I ask? I' the... dark\n\n"
-        "FIRST LORD\n[Aside] Sir,--a thief. I'll go.\n\n[Exit Boris, singing.]\n\nNo!\n\n[Exeunt.]\n\n"
+        "FIRST LORD\n[Aside] Sir,--a thief. 'Tis so. I'll go.\n\n[Exit Boris, singing.]\n\nNo!\n\n[Exeunt.]\n\n"
         'SCENE 2. Another room.\n\nANNA\n"Come," he said.\n'
     )
 
@@ -35,7 +35,7 @@ def test_the_classic_tokens_keep_their_case() -> None:
     assert write_text(read_scenes(CAMERA.split())) == (
         "EXT. HARDHOME - SHORE\n\n[The ships dock at Hardhome. Jon gets out.]\n\n"
         "EDDARD STARK\n[Laughs] That's the kings' gold: 40,000.\n\nKARSI\nIf...?\n\n"
-        'JORAH\nI don\'t... (she sits) And "Go," I say!\n\nSAM\nBut--\n\n* * *\n\n'
+        'JORAH\nI don\'t... (She sits) And "Go," I say!\n\nSAM\nBut--\n\n* * *\n\n'
         "[Her “wound”.]\n\nOLD NAN\nCrows.\n"
     )
 
@@ -83,7 +83,7 @@ def test_fountain_reads_every_element_as_what_it_is() -> None:
         ("dialogue", "O bread! Who's there, I ask? I' the... dark"),
         ("character", "FIRST LORD"),
         ("parenthetical", "(Aside)"),
-        ("dialogue", "Sir,--a thief. I'll go."),
+        ("dialogue", "Sir,--a thief. 'Tis so. I'll go."),
         ("action", "Exit boris, singing."),
         ("character", "FIRST LORD (CONT'D)"),
         ("dialogue", "No!"),
@@ -115,7 +115,7 @@ def test_json_holds_the_same() -> None:
         {
             "speaker": "FIRST LORD",
             "continued": False,
-            "parts": [{"direction": "Aside"}, {"text": "Sir,--a thief. I'll go."}],
+            "parts": [{"direction": "Aside"}, {"text": "Sir,--a thief. 'Tis so. I'll go."}],
         },
         {"direction": "Exit boris, singing."},
         {"speaker": "FIRST LORD", "continued": True, "parts": [{"text": "No!"}]},
