@@ -41,9 +41,17 @@ docker-build: $(VENV)/.installed ## build the image that the pipelines run
 status: $(VENV)/.installed ## list repos, commits and jobs
 	@python -m tasks.status
 
+up: export LOCALPACH_ROOT := $(or $(LOCALPACH_ROOT),$(CURDIR)/.localpach)
+up: export SCRIPTWRIGHT_OUTPUT := $(or $(SCRIPTWRIGHT_OUTPUT),$(CURDIR)/output)
+up: export PREFECT_SERVER_API_PORT ?= 4200
+up: export REPORTS_PORT ?= 4201
+up: export PREFECT_API_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/api
+# Of Prefect's two UIs this is the one that draws the artifacts' diagrams.
+up: export PREFECT_UI_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/v2
+up: export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT ?= false
+up: export SCRIPTWRIGHT_REPORTS_URL = http://127.0.0.1:$(REPORTS_PORT)
 up: $(VENV)/.installed ## Prefect server, worker and localpach in the foreground
-	@LOCALPACH_ROOT=$${LOCALPACH_ROOT:-$(CURDIR)/.localpach} \
-	 PREFECT_API_URL=http://127.0.0.1:$${PREFECT_SERVER_API_PORT:-4200}/api honcho start
+	@honcho start
 
 down: $(VENV)/.installed ## stop the embedded Pachyderm
 	@python -m localpach stop --root $${LOCALPACH_ROOT:-.localpach}

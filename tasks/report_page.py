@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,12 @@ PUBLISHED = (
 )
 
 
+HEADING = re.compile(r"SCENE \d+\. |\* \* \*$|(?:INT|EXT|INT/EXT)\. ")
+
+
 @dataclass(frozen=True)
 class Passage:
-    """A stage direction, or what somebody says; `cue` is who, empty where they go on."""
+    """A scene's heading, a stage direction, or what somebody says; `cue` is who, empty where they go on."""
 
     kind: str
     cue: str
@@ -104,7 +106,12 @@ class Plot:
 
 
 def write_report(
-    directory: Path, metrics: Mapping[str, Any], script: str, curve: Curve | None, lineage: Lineage
+    directory: Path,
+    metrics: Mapping[str, Any],
+    script: str,
+    facts: Mapping[str, Any],
+    curve: Curve | None,
+    lineage: Lineage,
 ) -> Path:
     """Writes `report.html` into the run's directory; the runs beside it are those it is compared with."""
     environment = Environment(
@@ -120,6 +127,7 @@ def write_report(
     page = environment.get_template(TEMPLATE).render(
         metrics=metrics,
         passages=list(screenplay(script)),
+        copied=facts.get("longest_copied_run"),
         plot=Plot(curve) if curve else None,
         lineage=lineage,
         figures=figures,
@@ -133,19 +141,26 @@ def write_report(
 
 
 def screenplay(script: str) -> Iterator[Passage]:
-    """The passages of a script as `model.generate` writes it: blocks with an empty line between them."""
+    """The passages of a script as `model.generate` types it: blocks with an empty line between them."""
     for block in re.split(r"\n\s*\n", script.strip()):
-        if block.startswith("[") and block.endswith("]"):
+        first, _, rest = block.partition("\n")
+        if HEADING.match(block):
+            yield Passage("scene", "", " ".join(block.split()))
+        elif block.startswith("[") and block.endswith("]") and block.count("[") == 1:
             yield Passage("direction", "", " ".join(block[1:-1].split()))
+        elif first.isupper() and rest:
+            yield Passage("speech", first, " ".join(rest.split()))
         elif block:
-            lines = block.splitlines()
-            cue = list(takewhile(str.isupper, lines))
-            yield Passage("speech", " ".join(cue), " ".join(" ".join(lines[len(cue) :]).split()))
+            yield Passage("speech", "", " ".join(block.split()))
 
 
 def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
     if "test" in metrics.get("perplexity", {}):
         yield _figure("this run", "this", metrics, "")
+    ngram = metrics.get("ngram", {})
+    if "test" in ngram:
+        name = f"n-gram model of order {ngram.get('order', '?')}"
+        yield Figure(name, "baseline", "Kneser-Ney smoothing", ngram.get("valid"), float(ngram["test"]))
     for file in _earlier(directory):
         try:
             earlier = json.loads(file.read_text())

@@ -23,13 +23,14 @@ ARTIFACT_LINES = 60
 COLUMNS = 66
 
 
-@task(name="report")
+@task(name="report", task_run_name="report")
 def report(model: str, results: Results) -> str:
     """Publishes the run's artifacts, writes the report page, and returns the summary to print."""
     lineage = trace(connect(), results.jobs)
     metrics = json.loads((results.directory / "metrics.json").read_text())
     curve = read_curve(metrics, (results.directory / "model-results").read_text())
-    page = write_report(results.directory, metrics, results.script, curve, lineage)
+    facts = json.loads((results.directory / "script_facts.json").read_text())
+    page = write_report(results.directory, metrics, results.script, facts, curve, lineage)
     get_run_logger().info("Wrote %s", page)
     _publish(model, metrics, results, curve, lineage)
     return summary(model, results)
@@ -38,7 +39,7 @@ def report(model: str, results: Results) -> str:
 def _publish(model: str, metrics: dict[str, Any], results: Results, curve: Curve | None, lineage: Lineage) -> None:
     create_table_artifact(
         key="perplexity",
-        table=[{"split": split, "perplexity": f"{value:.3f}"} for split, value in results.perplexity.items()],
+        table=_perplexities(metrics, results),
         description=f"Perplexity of the {model} model",
     )
     if curve:
@@ -67,6 +68,15 @@ def _publish(model: str, metrics: dict[str, Any], results: Results, curve: Curve
         create_link_artifact(
             key="report", link=link, link_text="The report page", description="The whole run on a page"
         )
+
+
+def _perplexities(metrics: dict[str, Any], results: Results) -> list[dict[str, str]]:
+    """Rows of the model's perplexity and, on held-out text, that of an n-gram model to hold against it."""
+    counted = {split: f"{value:.3f}" for split, value in metrics.get("ngram", {}).items() if split != "order"}
+    return [
+        {"split": split, "perplexity": f"{value:.3f}", "n-gram model": counted.get(split, "")}
+        for split, value in results.perplexity.items()
+    ]
 
 
 def _epochs(metrics: dict[str, Any]) -> str:

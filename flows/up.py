@@ -1,0 +1,90 @@
+"""The last process of `make up`: waits until all the others answer, makes the deployments, and says what to try."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from httpx import HTTPError
+from prefect import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+
+from tasks.errors import ScriptwrightError
+from tasks.pachyderm import embedded_root
+from tasks.pipelines import PachydermPipeline
+
+POOL = "scriptwright"
+WAIT_SECONDS = 300.0
+READY = """
+Everything answers.
+  Prefect's UI   {ui}
+  reports        {reports}
+In a second terminal, after  export PREFECT_API_URL={api}  try:
+  .venv/bin/prefect deployment run train/default --param model=test --watch
+  .venv/bin/prefect deployment run rerun/default --param model=small
+  make status
+Ctrl-C here ends all.
+"""
+
+
+def main() -> None:
+    """Waits, prints, and goes on until it is ended: when one process ends, honcho ends the others."""
+    started = datetime.now(timezone.utc)
+    try:
+        _until("Prefect's server", _server_answers)
+        _until("Prefect's worker", lambda: _worker_has_answered(started))
+        _until("localpach", _localpach_answers)
+        PachydermPipeline.register_type_and_schema()
+        _deploy()
+    except ScriptwrightError as error:
+        sys.exit(f"Error: {error}")
+    api = os.environ["PREFECT_API_URL"]
+    print(
+        READY.format(ui=api.removesuffix("/api"), reports=os.environ["SCRIPTWRIGHT_REPORTS_URL"], api=api), flush=True
+    )
+    signal.pause()
+
+
+def _until(who: str, answers: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not answers():
+        if time.monotonic() > deadline:
+            raise ScriptwrightError(f"{who} has not answered for {WAIT_SECONDS:.0f} s; its own lines above say why.")
+        time.sleep(0.5)
+
+
+def _server_answers() -> bool:
+    with get_client(sync_client=True) as client:
+        return client.api_healthcheck() is None
+
+
+def _worker_has_answered(since: datetime) -> bool:
+    """Whether a worker has been heard of; those of an earlier `make up` are still in the list."""
+    with get_client(sync_client=True) as client:
+        try:
+            workers = client.read_workers_for_work_pool(POOL)
+        except (PrefectHTTPStatusError, HTTPError):
+            return False
+    return any(worker.last_heartbeat_time and worker.last_heartbeat_time > since for worker in workers)
+
+
+def _localpach_answers() -> bool:
+    status = [sys.executable, "-m", "localpach", "status", "--root", str(embedded_root())]
+    return subprocess.run(status, capture_output=True, check=False).returncode == 0
+
+
+def _deploy() -> None:
+    """Makes the deployments of `prefect.yaml`."""
+    command = ["prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ScriptwrightError(f"`{' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+if __name__ == "__main__":
+    main()
