@@ -1,4 +1,4 @@
-"""What a network is compared with: an n-gram model, and what both know together.
+"""What a network is compared with: a model that only counts words.
 
 Interpolated modified Kneser-Ney (Chen and Goodman 1998), the strongest of the models that only count, over the same
 closed vocabulary as the network's. For a context c, which without its first word is c',
@@ -13,7 +13,7 @@ key is the place of its first n-1 words among those of that length, times V, plu
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,15 +85,22 @@ def _discounts(counts: NDArray[np.int64]) -> tuple[float, float, float]:
     return found if all(0 < d < k for k, d in enumerate(found, 1)) else FALLBACK
 
 
-def baseline(corpus: Corpus) -> dict[str, float]:
-    """The perplexity of valid and test under the model of train."""
-    model = KneserNey(corpus.train, len(corpus.words))
-    return {split: perplexity(model.probabilities(getattr(corpus, split))) for split in ("valid", "test")}
+def baseline(corpus: Corpus) -> dict[str, Any]:
+    """The perplexity of valid and test under the model of train, and with a cache whose weight is fitted on valid."""
+    size = len(corpus.words)
+    model = KneserNey(corpus.train, size)
+    texts = {"valid": corpus.valid, "test": corpus.test}
+    parts = {name: [model.probabilities(ids), cache_probabilities(ids, size)] for name, ids in texts.items()}
+    weights = mixture_weights(parts["valid"])
+    cached = {name: perplexity(weights @ np.stack(both)) for name, both in parts.items()}
+    plain = {name: perplexity(both[0]) for name, both in parts.items()}
+    return {**plain, "cache": {"words": CACHE, "weight": float(weights[1]), **cached}}
 
 
-def told(found: dict[str, float]) -> str:
+def told(found: dict[str, Any]) -> str:
     """The baseline as a line of the training log."""
-    return f"N-gram (Kneser-Ney, order {ORDER}): valid {found['valid']:.3f} test {found['test']:.3f}"
+    plain, cached = (f"valid {of['valid']:.3f} test {of['test']:.3f}" for of in (found, found["cache"]))
+    return f"N-gram (Kneser-Ney, order {ORDER}): {plain}; with a cache of {CACHE} words: {cached}"
 
 
 def perplexity(chances: Floats) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model.corpus import Corpus
-from model.ngram import FALLBACK, KneserNey, baseline, cache_probabilities, mixture_weights, perplexity
+from model.ngram import FALLBACK, KneserNey, baseline, cache_probabilities, mixture_weights, perplexity, told
 
 VOCABULARY = 30
 
@@ -91,12 +91,25 @@ def test_perplexity_comes_near_the_chain_s_and_never_below() -> None:
     corpus = Corpus(train, test, test, [str(number) for number in range(VOCABULARY)])
     longer = baseline(corpus)
     assert floor < longer["test"] == longer["valid"] < 1.4 * floor
+    # A chain forgets what it said: there is nothing for the cache.
+    assert longer["cache"]["weight"] < 0.01
+    assert longer["cache"]["test"] == pytest.approx(longer["test"], rel=0.01)
 
 
 def test_the_cache_counts_the_words_before() -> None:
     text = np.array([3, 3, 1, 3, 2, 1, 3], np.int32)
     expected = [1 / VOCABULARY, 1, 0, 2 / 3, 0, 1 / 3, 1 / 3]
     np.testing.assert_allclose(cache_probabilities(text, VOCABULARY, window=3), expected)
+
+
+def test_a_text_that_repeats_itself_gains_by_the_cache() -> None:
+    random = np.random.default_rng(1)
+    train = random.integers(0, VOCABULARY, 2000).astype(np.int32)
+    lately = np.concatenate([random.choice(random.integers(0, VOCABULARY, 3), 500) for _ in range(4)]).astype(np.int32)
+    found = baseline(Corpus(train, lately, lately, [str(number) for number in range(VOCABULARY)]))
+    assert found["cache"]["weight"] > 0.5
+    assert found["cache"]["test"] < 0.5 * found["test"]
+    assert told(found).startswith(f"N-gram (Kneser-Ney, order 5): valid {found['valid']:.3f}")
 
 
 def test_mixture_weights_are_the_best_ones() -> None:
