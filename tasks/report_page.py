@@ -157,10 +157,15 @@ def screenplay(script: str) -> Iterator[Passage]:
 def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
     if "test" in metrics.get("perplexity", {}):
         yield _figure("this run", "this", metrics, "")
-    ngram = metrics.get("ngram", {})
-    if "test" in ngram:
-        name = f"n-gram model of order {ngram.get('order', '?')}"
-        yield Figure(name, "baseline", "Kneser-Ney smoothing", ngram.get("valid"), float(ngram["test"]))
+    plain = metrics.get("ngram", {})
+    cached = plain.get("cache", {})
+    for found, note in (
+        (plain, "Kneser-Ney smoothing"),
+        (cached, f"and a cache of the last {cached.get('words')} words"),
+    ):
+        if "test" in found:
+            name = f"n-gram model of order {plain.get('order')}"
+            yield Figure(name, "baseline", note, found.get("valid"), float(found["test"]))
     for file in _earlier(directory):
         try:
             earlier = json.loads(file.read_text())

@@ -72,9 +72,14 @@ def _publish(model: str, metrics: dict[str, Any], results: Results, curve: Curve
 
 def _perplexities(metrics: dict[str, Any], results: Results) -> list[dict[str, str]]:
     """Rows of the model's perplexity and, on held-out text, that of an n-gram model to hold against it."""
-    counted = {split: f"{value:.3f}" for split, value in metrics.get("ngram", {}).items() if split != "order"}
+    plain = metrics.get("ngram", {})
+    columns = {"n-gram model": plain, "n-gram with cache": plain.get("cache", {})}
     return [
-        {"split": split, "perplexity": f"{value:.3f}", "n-gram model": counted.get(split, "")}
+        {
+            "split": split,
+            "perplexity": f"{value:.3f}",
+            **{name: f"{found[split]:.3f}" if split in found else "" for name, found in columns.items()},
+        }
         for split, value in results.perplexity.items()
     ]
 
