@@ -16,6 +16,7 @@ from typing import TypeVar
 import grpc
 import python_pachyderm
 from prefect.blocks.abstract import JobRun
+from prefect.exceptions import TerminationSignal
 from python_pachyderm.service import pps_grpc, pps_proto
 
 from tasks.errors import ScriptwrightError
@@ -59,6 +60,14 @@ class PachydermJob(JobRun[JobResult]):
     """One job of one pipeline, which may run, have run, or have been started by anyone.
 
     Each method has an asynchronous twin whose name begins with `a`.
+
+    Args:
+        pipeline: Whose job.
+        job_id: The job's commit set.
+        credentials: The Pachyderm that runs it; by default the one that the environment names.
+        timeout_seconds: How long a wait may take.
+        ours: Whether a wait that is interrupted, by Ctrl-C or by a cancelled flow run, stops the job.
+        on_line: Called with each line that the job says.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class PachydermJob(JobRun[JobResult]):
         job_id: str,
         credentials: PachydermCredentials | None = None,
         timeout_seconds: float | None = None,
+        ours: bool = True,
         on_line: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.pipeline = pipeline
@@ -75,6 +85,7 @@ class PachydermJob(JobRun[JobResult]):
         # Without an address they find the embedded server anew when it has come back on another port.
         self._credentials = credentials or PachydermCredentials()
         self._timeout_seconds = timeout_seconds
+        self._ours = ours
         self._on_line = on_line
         self._told: int | None = None
         self._job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
@@ -101,6 +112,10 @@ class PachydermJob(JobRun[JobResult]):
             lines = follower.finish()
         except JobTimedOut:
             self.stop("it took longer than it was given")
+            raise
+        except (KeyboardInterrupt, TerminationSignal):
+            if self._ours:
+                self.stop("the flow run was cancelled")
             raise
         finally:
             follower.stop()

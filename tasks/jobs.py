@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import re
-import time
-from typing import Any
+import threading
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow, State, runtime, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import TerminationSignal
 from prefect.logging.loggers import flow_run_logger
 
 from tasks import events
@@ -22,12 +23,13 @@ from tasks.repos import input_commits
 __all__ = ["JobFailed", "stop_jobs", "wait_for_job"]
 
 LABEL = "pachyderm.job."
-EPOCH = re.compile(r"Epoch: (\d+)(?: of (\d+))? Learning rate")
+EPOCHS = re.compile(r"Model: .* Epochs: (\d+)")
+EPOCH = re.compile(r"Epoch: (\d+) Learning rate")
 STEP = re.compile(r"(0\.\d+|1\.0+) perplexity: (\S+)")
 PROGRESS_SECONDS = 1.0
 
 
-@task(name="wait for job", task_run_name="wait for {pipeline}@{job_id:.7}")
+@task(name="wait for job", task_run_name="wait for {pipeline}@{job_id:.7}", cache_policy=NO_CACHE)
 def wait_for_job(pipeline: str, job_id: str, timeout_minutes: int | None = None, ours: bool = True) -> None:
     """Blocks until the job is over; shows its log and its progress, and emits an event about its end.
 
@@ -41,47 +43,64 @@ def wait_for_job(pipeline: str, job_id: str, timeout_minutes: int | None = None,
         JobFailed: with the job's reason and the last lines of its log.
     """
     seconds = timeout_minutes * 60 if timeout_minutes else None
-    job = PachydermJob(pipeline, job_id, timeout_seconds=seconds, on_line=Progress(pipeline, job_id).read)
+    progress = Progress(pipeline, job_id)
+    job = PachydermJob(pipeline, job_id, timeout_seconds=seconds, ours=ours, on_line=progress.read)
     if ours:
         _remember(pipeline, job_id)
     try:
         job.wait_for_completion()
-    except (KeyboardInterrupt, TerminationSignal):
-        if ours:
-            job.stop("the flow run was cancelled")
-        raise
     finally:
+        progress.close()
         if job.info is not None:
             events.job_over(job.info, input_commits(connect(), pipeline, job_id))
 
 
 class Progress:
-    """A progress artifact made of what a training job says, updated at most once a second."""
+    """A progress artifact made of what a training job says, updated at most once a second.
+
+    Prefect is told from a thread of its own, so that a slow answer does not hold up the log.
+    """
 
     def __init__(self, pipeline: str, job_id: str) -> None:
         self._key = f"progress-{pipeline}".lower().replace("_", "-")
         self._what = f"{pipeline}@{job_id[:7]}"
-        self._artifact: UUID | None = None
         self._epoch, self._epochs = 1, 1
-        self._shown_at = 0.0
+        self._newest: tuple[float, str] | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._publish,), daemon=True)
+        self._thread.start()
 
     def read(self, line: str) -> None:
         """Takes a line of the log."""
-        if match := EPOCH.match(line):
-            self._epoch, self._epochs = int(match[1]), max(int(match[2] or 1), int(match[1]))
+        if match := EPOCHS.match(line):
+            self._epochs = int(match[1])
+        elif match := EPOCH.match(line):
+            self._epoch = int(match[1])
+            self._epochs = max(self._epochs, self._epoch)
         elif match := STEP.match(line):
-            self._show(100 * (self._epoch - 1 + float(match[1])) / self._epochs, match[2])
+            percent = 100 * (self._epoch - 1 + float(match[1])) / self._epochs
+            told = f"{self._what}: epoch {self._epoch} of {self._epochs}, perplexity {match[2]}"
+            self._newest = percent, told
 
-    def _show(self, percent: float, perplexity: str) -> None:
-        now = time.monotonic()
-        if percent < 100 and now - self._shown_at < PROGRESS_SECONDS:
-            return
-        self._shown_at = now
-        told = f"{self._what}: epoch {self._epoch} of {self._epochs}, perplexity {perplexity}"
-        if self._artifact is None:
-            self._artifact = create_progress_artifact(percent, key=self._key, description=told)  # type: ignore[assignment]
-        else:
-            update_progress_artifact(self._artifact, percent, description=told)
+    def close(self) -> None:
+        """Publishes what is newest and ends."""
+        self._over.set()
+        self._thread.join()
+
+    def _publish(self) -> None:
+        artifact: UUID | None = None
+        shown = None
+        while True:
+            last = self._over.wait(PROGRESS_SECONDS)
+            newest = self._newest
+            if newest is not None and newest != shown:
+                percent, told = shown = newest
+                if artifact is None:
+                    artifact = cast(UUID, create_progress_artifact(percent, key=self._key, description=told))
+                else:
+                    update_progress_artifact(artifact, percent, description=told)
+            if last:
+                return
 
 
 def _remember(pipeline: str, job_id: str) -> None:

@@ -46,7 +46,7 @@ def turn(arguments: Arguments) -> Iterator[None]:
         for pipeline, job_id in others:
             logger.info("Another run's job %s@%s is on: waiting for its end", pipeline, job_id)
             with suppress(JobFailed):
-                PachydermJob(pipeline, job_id).wait_for_completion()
+                PachydermJob(pipeline, job_id, ours=False).wait_for_completion()
 
 
 @contextmanager

@@ -1,0 +1,52 @@
+"""The progress artifact, made of what a training says."""
+
+from __future__ import annotations
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from tasks import jobs
+from tasks.jobs import Progress
+
+LINES = [
+    "Model: small Parameters: 9 Vocabulary: 9 Epochs: 2",
+    "Epoch: 1 Learning rate: 1.000",
+    "0.500 perplexity: 300.000 speed: 9 wps",
+    "1.000 perplexity: 200.000 speed: 9 wps",
+    "Epoch: 1 Train Perplexity: 200.000",
+    "Epoch: 2 Learning rate: 1.000",
+    "0.500 perplexity: 150.000 speed: 9 wps",
+]
+
+
+def artifacts(key: str) -> list[tuple[float, str]]:
+    with get_client(sync_client=True) as client:
+        found = client._client.post("/artifacts/filter", json={"sort": "CREATED_DESC"}).json()
+    return [(each["data"], each["description"]) for each in found if each["key"] == key]
+
+
+def test_it_shows_how_far_all_epochs_are(prefect: None) -> None:
+    @flow
+    def read() -> None:
+        progress = Progress("GoT_train", "1a2b3c4d")
+        for line in LINES:
+            progress.read(line)
+        progress.close()
+
+    read()
+    ((percent, told),) = artifacts("progress-got-train")
+    assert percent == 75
+    assert told == "GoT_train@1a2b3c4: epoch 2 of 2, perplexity 150.000"
+
+
+def test_updates_that_come_too_fast_are_left_out(prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[float] = []
+    monkeypatch.setattr(jobs, "create_progress_artifact", lambda percent, **_: sent.append(percent))
+    progress = Progress("GoT_train", "1a2b3c4d")
+    for step in range(1, 1000):
+        progress.read(f"0.{step:03} perplexity: 9.0 speed: 9 wps")
+    progress.read("1.000 perplexity: 9.0 speed: 9 wps")
+    progress.close()
+    assert len(sent) <= 3
+    assert sent[-1] == 100
