@@ -11,7 +11,7 @@ from flows.train import train
 from tasks.jobs import stop_jobs
 
 
-@flow(name="rerun", flow_run_name="rerun {model}", on_cancellation=[stop_jobs])
+@flow(name="rerun", flow_run_name="rerun {model}", persist_result=True, on_cancellation=[stop_jobs])
 @takes(RerunParameters)
 def rerun(run: RerunParameters) -> str:
     """Deletes this project's pipelines and repos, then trains anew; returns the summary of `train`."""

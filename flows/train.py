@@ -18,7 +18,7 @@ from tasks.results import fetch_results
 from tasks.turns import turn
 
 
-@flow(name="train", flow_run_name="train {model}", log_prints=True, on_cancellation=[stop_jobs])
+@flow(name="train", flow_run_name="train {model}", log_prints=True, persist_result=True, on_cancellation=[stop_jobs])
 @takes(TrainParameters)
 def train(run: TrainParameters) -> str:
     """Commits the scripts, trains the model on them, has it write a script, and returns a summary of both."""

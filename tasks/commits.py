@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.variables import Variable
 from python_pachyderm.service import pfs_proto, pps_grpc, pps_proto
 
@@ -41,10 +42,11 @@ def _subscribe() -> Iterator[pfs_proto.CommitInfo]:
         head = head_of(client, SCRIPTS_REPO, BRANCH)
         last = head.commit.id if head else None
     start = (SCRIPTS_REPO, last) if last else None
+    get_run_logger().info("Following %s@%s since %s", SCRIPTS_REPO, BRANCH, last or "its beginning")
     yield from client.subscribe_commit(SCRIPTS_REPO, BRANCH, from_commit=start, state=pfs_proto.CommitState.FINISHED)
 
 
-@task(name="report commit", task_run_name="report GoT_scripts@{commit_id:.7}")
+@task(name="report commit", task_run_name="report GoT_scripts@{commit_id:.7}", cache_policy=NO_CACHE)
 def report_commit(commit_id: str) -> dict[str, str]:
     """Emits the event of a finished commit and follows the jobs that it has started; returns how each has ended."""
     client = connect()

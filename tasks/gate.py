@@ -16,7 +16,7 @@ from prefect import get_run_logger, task
 
 from tasks import events
 from tasks.errors import ScriptwrightError
-from tasks.pachyderm import RETRIES, connect, readable
+from tasks.pachyderm import LIVE, connect, readable
 from tasks.pipelines import EVALUATE, Arguments, are_up_to_date
 from tasks.repos import BRANCH, SCRIPTS_REPO, has_just, head_of, input_commits
 
@@ -34,7 +34,7 @@ class Verdict:
     before: str | None
 
 
-@task(name="look whether anything has changed", **RETRIES)
+@task(name="look whether anything has changed", **LIVE)
 def nothing_to_do(scripts: Mapping[str, Path], arguments: Arguments, tolerance: float) -> str | None:
     """Why there is nothing to do: the scripts, image and parameters are as they were, and the gate has decided."""
     client = connect()
@@ -54,14 +54,14 @@ def nothing_to_do(scripts: Mapping[str, Path], arguments: Arguments, tolerance: 
         return f"{unchanged}. {verdict.reason}"
 
 
-@task(name="released model", **RETRIES)
+@task(name="released model", **LIVE)
 def has_released() -> bool:
     """Whether there is a released model."""
     with readable("Looking for the released model"):
         return _heads(connect())[1] is not None
 
 
-@task(name="decide on the new model", **RETRIES)
+@task(name="decide on the new model", **LIVE)
 def decide(tolerance: float) -> Verdict:
     """Releases the newest model if there is none yet, or if it is not worse than the released one; emits an event.
 

@@ -18,6 +18,7 @@ import grpc
 import python_pachyderm
 from prefect import State, Task, get_run_logger, task
 from prefect.blocks.abstract import CredentialsBlock
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from pydantic import Field, SecretStr
 from python_pachyderm.errors import AuthServiceNotActivated
@@ -158,14 +159,19 @@ def readable(doing: str) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        code = error.code()  # type: ignore[attr-defined]
-        details = error.details()  # type: ignore[attr-defined]
-        raise PachydermError(_sentence(doing, code, details), passing=code in PASSING) from error
-    except (ConnectionError, AuthServiceNotActivated) as error:
-        passing = isinstance(error, ConnectionError)
-        raise PachydermError(
-            f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})", passing
-        ) from error
+        raise _told(doing, error) from error
+    except ConnectionError as error:
+        # python-pachyderm raises this for every error at the start of a file's stream, too.
+        if isinstance(error.__cause__, grpc.RpcError):
+            raise _told(doing, error.__cause__) from error
+        raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})", True) from error
+    except AuthServiceNotActivated as error:
+        raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})") from error
+
+
+def _told(doing: str, error: grpc.RpcError) -> PachydermError:
+    code, details = error.code(), error.details()  # type: ignore[attr-defined]
+    return PachydermError(_sentence(doing, code, details), passing=code in PASSING)
 
 
 def _sentence(doing: str, code: grpc.StatusCode, details: str | None) -> str:
@@ -201,9 +207,11 @@ RETRIES: Final[dict[str, Any]] = {
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": _is_passing,
 }
+# For tasks whose answer is what Pachyderm has now, so that a run that is retried asks again.
+LIVE: Final[dict[str, Any]] = {**RETRIES, "cache_policy": NO_CACHE}
 
 
-@task(name="find Pachyderm", **RETRIES)
+@task(name="find Pachyderm", **LIVE)
 def find_pachyderm() -> None:
     """Sees Pachyderm answer, before anything is downloaded or built for it."""
     credentials = PachydermCredentials.from_environment()

@@ -17,7 +17,7 @@ from pydantic import Field
 from python_pachyderm.service import pps_grpc, pps_proto
 
 from tasks.job_runs import JobResult, PachydermJob
-from tasks.pachyderm import RETRIES, PachydermCredentials, PachydermError, connect, readable
+from tasks.pachyderm import LIVE, PachydermCredentials, PachydermError, connect, readable
 
 PIPELINES = ("GoT_train", "GoT_generate")
 EVALUATE = "GoT_evaluate"
@@ -93,7 +93,7 @@ class PachydermPipeline(JobBlock[JobResult]):
         return await asyncio.to_thread(self.trigger)
 
 
-@task(name="create pipelines", **RETRIES)
+@task(name="create pipelines", **LIVE)
 def create_pipelines(arguments: Arguments) -> dict[str, str]:
     """Makes each pipeline run its rendered spec on the newest input; returns pipeline → id of its newest job.
 

@@ -11,7 +11,7 @@ import python_pachyderm
 from prefect import get_run_logger, task
 from python_pachyderm.service import pfs_proto
 
-from tasks.pachyderm import RETRIES, PachydermError, connect, readable
+from tasks.pachyderm import LIVE, PachydermError, connect, readable
 
 SCRIPTS_REPO = "GoT_scripts"
 BRANCH = "master"
@@ -19,7 +19,7 @@ BRANCH = "master"
 DESCRIPTION = "{source} sha256:{sha256}"
 
 
-@task(name="commit scripts", **RETRIES)
+@task(name="commit scripts", **LIVE)
 def commit_scripts(scripts: Mapping[str, Path], source: str, sha256: str) -> str:
     """Makes `scripts` (path in the repo → file) the content of `GoT_scripts@master`; returns the commit's id.
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import task
+from prefect.context import TaskRunContext
 
-from tasks.pachyderm import connect, readable
+from tasks.pachyderm import RETRIES, connect, readable
 
+# Who writes what a run is judged by.
+FILES = {
+    "model-results": "GoT_train",
+    "metrics.json": "GoT_train",
+    "new_script.txt": "GoT_generate",
+    "script_facts.json": "GoT_generate",
+}
 PERPLEXITY = re.compile(r"(Train|Valid|Test) Perplexity: ([\d.]+)")
 
 
@@ -30,17 +40,22 @@ def output_root() -> Path:
     return Path(os.environ.get("SCRIPTWRIGHT_OUTPUT", "output"))
 
 
-@task(name="fetch results")
+def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
+    """What commits hold does not change: fetched once, as long as the files are there."""
+    jobs: dict[str, str] = parameters["jobs"]
+    directory = output_root() / jobs["GoT_generate"]
+    if not all((directory / name).exists() for name in FILES):
+        return None
+    # What was kept by a version of the project whose `Results` are others is of no use.
+    parts = (jobs["GoT_train"], jobs["GoT_generate"], str(directory.absolute()), *Results.__annotations__)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@task(name="fetch results", cache_key_fn=_key, persist_result=True, **RETRIES)
 def fetch_results(jobs: dict[str, str]) -> Results:
     """Fetches log, metrics and script of these jobs (pipeline → job id) into `output/<commit set of the script>/`."""
-    train, generate = jobs["GoT_train"], jobs["GoT_generate"]
-    wanted = {
-        "model-results": ("GoT_train", train),
-        "metrics.json": ("GoT_train", train),
-        "new_script.txt": ("GoT_generate", generate),
-        "script_facts.json": ("GoT_generate", generate),
-    }
-    directory = output_root() / generate
+    wanted = {name: (pipeline, jobs[pipeline]) for name, pipeline in FILES.items()}
+    directory = output_root() / jobs["GoT_generate"]
     directory.mkdir(parents=True, exist_ok=True)
     client = connect()
     with readable("Fetching the results"):
