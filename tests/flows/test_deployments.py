@@ -1,0 +1,252 @@
+"""The deployments on a real server and worker, as people use them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.states import Scheduled
+from python_pachyderm import Client
+from python_pachyderm.service import pps_proto
+
+from tests.flows import cheap
+from tests.flows.deployed import Deployed, deployed
+
+DEPLOYMENTS = ("train", "retrain", "rerun", "teardown", "follow")
+
+
+@pytest.fixture(scope="module")
+def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    with deployed(tmp_path_factory.mktemp("deployed")) as it:
+        yield it
+
+
+@pytest.fixture
+def source(it: Deployed) -> Path:
+    """An archive of scripts, at a place where another version of it may be put."""
+    return cheap.scripts(it.folder / "scripts.tar.gz", 1, 50.0)
+
+
+def jobs(client: Client, pipeline: str) -> list[pps_proto.JobInfo]:
+    return list(client.list_job(pipeline, history=-1))
+
+
+def told(it: Deployed, *events: str) -> set[str]:
+    """The resources of these events."""
+    return {each["resource"]["prefect.resource.id"] for each in it.events(*events)}
+
+
+def head(client: Client, repo: str, branch: str) -> str:
+    return str(client.inspect_branch(repo, branch).head.id)
+
+
+def test_each_is_made_with_a_form_and_a_limit(it: Deployed) -> None:
+    for name in DEPLOYMENTS:
+        found = it.api.read_deployment_by_name(f"{name}/default")
+        assert found.enforce_parameter_schema
+        assert found.global_concurrency_limit and found.global_concurrency_limit.limit == 1
+        for field in found.parameter_openapi_schema["properties"].values():
+            assert field["description"].endswith(".")
+    schema = it.api.read_deployment_by_name("train/default").parameter_openapi_schema["properties"]
+    assert schema["model"]["enum"] == ["test", "quick", "small", "medium", "best", "large"]
+    (schedule,) = it.api.read_deployment_by_name("retrain/default").schedules
+    assert not schedule.active
+
+
+@pytest.mark.parametrize(
+    ("parameter", "told"),
+    [
+        ("model=huge", "huge"),
+        ("tokens=5", "minimum"),
+        ("seed=-1", "minimum"),
+        ("source=ftp://x/y", "ftp"),
+        ("nonsense=1", "not found"),
+    ],
+)
+def test_nonsense_is_rejected_before_a_run_is_made(parameter: str, told: str, it: Deployed) -> None:
+    before = len(it.api.read_flow_runs())
+    printed = it.cli("deployment", "run", "train/default", "-p", parameter, check=False)
+    assert told in printed
+    assert len(it.api.read_flow_runs()) == before
+
+
+def test_train_from_the_command_line_to_its_end(it: Deployed, source: Path) -> None:
+    printed = it.cli(
+        "deployment",
+        "run",
+        "train/default",
+        "-p",
+        "model=small",
+        "-p",
+        f"source={source}",
+        "-p",
+        "tokens=200",
+        "--watch",
+    )
+    assert "Completed" in printed
+    scripts = head(it.pachyderm, "GoT_scripts", "master")
+    newest = max(it.api.read_flow_runs(), key=lambda run: run.created)
+    assert newest.name == f"train small on GoT_scripts@{scripts[:7]}"
+    it.until(
+        lambda: (
+            f"pachyderm.job.GoT_train@{head(it.pachyderm, 'GoT_train', 'master')}"
+            in told(it, "pachyderm.job.succeeded")
+        )
+    )
+    events = it.events("pachyderm.job.succeeded")
+    (event,) = [
+        each for each in events if each["resource"]["prefect.resource.id"].startswith("pachyderm.job.GoT_train@")
+    ]
+    related = {each["prefect.resource.role"]: each["prefect.resource.id"] for each in event["related"]}
+    assert related["input-commit"] == f"pachyderm.commit.GoT_scripts@{scripts}"
+    assert {"flow-run", "deployment", "pipeline", "output-commit"} <= related.keys()
+
+
+def test_a_cancelled_run_stops_its_job_and_leaves_no_process(it: Deployed, source: Path) -> None:
+    slow = cheap.specs(it.project / "pipeline_specs", seconds=100)
+    try:
+        run_id = it.start("train/default", source=str(source), seed=7)
+        it.until(lambda: any(job.state == pps_proto.JOB_RUNNING for job in jobs(it.pachyderm, "GoT_train")), 200)
+        it.until(lambda: "JOB_RUNNING" in it.log_of(run_id))
+        pid = it.pid_of(run_id)
+        it.cli("flow-run", "cancel", str(run_id))
+        asked = time.monotonic()
+        it.until(lambda: jobs(it.pachyderm, "GoT_train")[0].state == pps_proto.JOB_KILLED, 60)
+        assert time.monotonic() - asked < 10
+        assert it.wait(run_id).state_name == "Cancelled"
+        it.until(lambda: not Path(f"/proc/{pid}").exists(), 30)
+    finally:
+        cheap.specs(slow)
+    assert it.run("train/default", source=str(source), seed=7).state_name == "Completed"
+
+
+def test_a_commit_that_anybody_makes_is_followed(it: Deployed, source: Path) -> None:
+    assert it.run("train/default", source=str(source)).state_name == "Completed"
+    following = it.start("follow/default", commits=1)
+    it.until(lambda: it.wait(following, "Running").state_name == "Running")
+    it.until(lambda: "Following" in it.log_of(following))
+    client = it.pachyderm
+    with client.commit("GoT_scripts", "master") as commit:
+        client.put_file_bytes(commit, "/quality.txt", b"49.0\n", append=False)
+    assert it.wait(following).state_name == "Completed"
+    expected = {f"pachyderm.commit.GoT_scripts@{commit.id}"}
+    expected |= {f"pachyderm.job.{name}@{commit.id}" for name in ("GoT_train", "GoT_generate")}
+    it.until(lambda: expected <= told(it, "pachyderm.commit.finished", "pachyderm.job.succeeded"))
+
+
+def test_the_automations_load(it: Deployed) -> None:
+    it.cli("automation", "create", "--from-file", "automations.yaml")
+    found = it.api._client.post("/automations/filter", json={}).json()
+    assert len([each for each in found if each["enabled"]]) == 3
+    expected = {event for each in found for event in each["trigger"]["expect"]}
+    assert {"pachyderm.job.failed", "model.rejected"} <= expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_rerun_and_teardown_to_their_ends(it: Deployed, source: Path) -> None:
+    assert it.run("rerun/default", source=str(source)).state_name == "Completed"
+    assert it.run("teardown/default").state_name == "Completed"
+    assert not {"GoT_scripts", "GoT_train", "GoT_lock"} & {info.repo.name for info in it.pachyderm.list_repo()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_retraining_by_a_schedule(it: Deployed, source: Path) -> None:
+    """Every minute: the first model is released, an unchanged source skipped, a worse model rejected, a better released."""
+    it.run("teardown/default")
+    found = it.api.read_deployment_by_name("retrain/default")
+    it.api._client.patch(f"/deployments/{found.id}", json={"parameters": {"source": str(source)}}).raise_for_status()
+    (schedule,) = found.schedules
+    every = IntervalSchedule(interval=timedelta(minutes=1), anchor_date=datetime.now(timezone.utc))
+    it.api.update_deployment_schedule(found.id, schedule.id, active=True, schedule=every)
+    seen: list[str] = []
+
+    def next_outcome() -> str:
+        """The next outcome that is another one than Skipped, or Skipped twice in a row."""
+        it.until(lambda: len(outcomes(it)) > len(seen), 240)
+        seen[:] = outcomes(it)[: len(seen) + 1]
+        return seen[-1]
+
+    try:
+        assert next_outcome() == "Released"
+        first = head(it.pachyderm, "GoT_train", "released")
+        commits = len(list(it.pachyderm.list_commit("GoT_scripts")))
+        assert next_outcome() == "Skipped"
+        assert len(list(it.pachyderm.list_commit("GoT_scripts"))) == commits
+        for number, quality, outcome in ((2, 90.0, "Rejected"), (3, 40.0, "Released")):
+            cheap.scripts(source, number, quality)
+            while (found_outcome := next_outcome()) == "Skipped":
+                pass
+            assert found_outcome == outcome
+            newest, released = head(it.pachyderm, "GoT_train", "master"), head(it.pachyderm, "GoT_train", "released")
+            assert (newest == released) == (outcome == "Released")
+            assert (released == first) == (outcome == "Rejected")
+    finally:
+        it.api.update_deployment_schedule(found.id, schedule.id, active=False)
+    it.until(lambda: (len(it.events("model.rejected")), len(it.events("model.released"))) == (1, 2), 60)
+
+
+def outcomes(it: Deployed) -> list[str]:
+    """How the runs of `retrain` have ended, oldest first, without those that were cancelled because another was on."""
+    runs = [run for run in it.api.read_flow_runs() if run.deployment_id and run.name.startswith("retrain")]
+    over = sorted(
+        (run for run in runs if run.state and run.state.is_final()), key=lambda run: run.end_time or run.created
+    )
+    return [str(run.state_name) for run in over if run.state_name != "Cancelled"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_missed_firings_do_not_pile_up(it: Deployed, source: Path) -> None:
+    """Five runs that are late start at the same moment: one runs, the others are dropped."""
+    found = it.api.read_deployment_by_name("retrain/default")
+    late = [
+        it.api.create_flow_run_from_deployment(
+            found.id,
+            parameters={"source": str(source)},
+            state=Scheduled(scheduled_time=datetime.now(timezone.utc) - timedelta(minutes=minutes)),
+        ).id
+        for minutes in range(5, 0, -1)
+    ]
+    ended = [it.wait(run_id).state_name for run_id in late]
+    assert ended.count("Cancelled") >= 3
+    assert set(ended) <= {"Cancelled", "Released", "Rejected", "Skipped"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_flow_run_that_is_killed_is_gone_on_with_by_the_next(it: Deployed, source: Path) -> None:
+    slow = cheap.specs(it.project / "pipeline_specs", seconds=3)
+    try:
+        first = it.start("train/default", source=str(source), seed=11)
+        it.until(lambda: "JOB_RUNNING" in it.log_of(first), 200)
+        os.kill(it.pid_of(first), signal.SIGKILL)
+        assert it.wait(first).state_name == "Crashed"
+        before = [job.job.id for job in jobs(it.pachyderm, "GoT_train")]
+        assert it.run("train/default", source=str(source), seed=11).state_name == "Completed"
+        assert [job.job.id for job in jobs(it.pachyderm, "GoT_train")] == before
+    finally:
+        cheap.specs(slow)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_that_hangs_is_cancelled_and_its_job_stopped(it: Deployed, source: Path) -> None:
+    """Its process does not answer; once Prefect has killed it, the worker stops the job in its place."""
+    slow = cheap.specs(it.project / "pipeline_specs", seconds=200)
+    try:
+        run_id = it.start("train/default", source=str(source), seed=12)
+        it.until(lambda: "JOB_RUNNING" in it.log_of(run_id), 200)
+        os.kill(it.pid_of(run_id), signal.SIGSTOP)
+        it.cli("flow-run", "cancel", str(run_id))
+        it.until(lambda: jobs(it.pachyderm, "GoT_train")[0].state == pps_proto.JOB_KILLED, 120)
+        assert it.wait(run_id).state_name == "Cancelled"
+    finally:
+        cheap.specs(slow)
