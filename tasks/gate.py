@@ -1,7 +1,8 @@
 """The gate: a new model is released only if it is not worse than the released one on text that neither has seen.
 
-The released model is the head of the branch `released` of `GoT_train`; the scripts that it was trained on are the head of
-the same branch of `GoT_scripts`. The pipeline `GoT_evaluate` compares it with every new model; how, `model/evaluate.py` says.
+The released model is the head of the branch `released` of `GoT_train`. Pachyderm takes no two branches of a repo into one DAG,
+so the repo `GoT_released` has a copy of it, with the scripts that it was trained on (copies cost nothing in PFS). The
+pipeline `GoT_evaluate` compares that with every new model; how, `model/evaluate.py` says.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from tasks import events
 from tasks.errors import ScriptwrightError
 from tasks.pachyderm import LIVE, connect, readable
 from tasks.pipelines import EVALUATE, Arguments, are_up_to_date
-from tasks.repos import BRANCH, SCRIPTS_REPO, has_just, head_of, input_commits
+from tasks.repos import BRANCH, SCRIPTS_REPO, ensure_repo, has_just, head_of, input_commits
 
 MODEL_REPO = "GoT_train"
 RELEASED = "released"
+RELEASED_REPO = "GoT_released"
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,13 @@ def nothing_to_do(scripts: Mapping[str, Path], arguments: Arguments, tolerance: 
 
 @task(name="released model", **LIVE)
 def has_released() -> bool:
-    """Whether there is a released model."""
+    """Whether there is a released model; sees to it that `GoT_released` has it."""
+    client = connect()
     with readable("Looking for the released model"):
-        return _heads(connect())[1] is not None
+        before = _heads(client)[1]
+        if before is not None:
+            _copy(client, before)
+    return before is not None
 
 
 @task(name="decide on the new model", **LIVE)
@@ -86,9 +92,10 @@ def decide(tolerance: float) -> Verdict:
                 f"{MODEL_REPO}@{candidate} was not compared with the released model: another run has made it since; "
                 "run again."
             )
-        scripts = next(commit for repo, commit in input_commits(client, MODEL_REPO, candidate) if repo == SCRIPTS_REPO)
+        scripts = _scripts_of(client, candidate)
         if verdict.released:
-            _release(client, candidate, scripts)
+            client.create_branch(MODEL_REPO, RELEASED, head_commit=(MODEL_REPO, candidate))
+            _copy(client, candidate)
     get_run_logger().info("%s", verdict.reason)
     events.model_decided(verdict.released, candidate, verdict.before, scripts, {"reason": verdict.reason})
     return verdict
@@ -105,8 +112,11 @@ def _verdict(client: python_pachyderm.Client, candidate: str, before: str | None
     job = head_of(client, EVALUATE, BRANCH)
     if job is None or job.error or not job.finished.seconds:
         return None
-    models = {commit for repo, commit in input_commits(client, EVALUATE, job.commit.id) if repo == MODEL_REPO}
-    if models != {candidate, before}:
+    inputs = input_commits(client, EVALUATE, job.commit.id)
+    copy = head_of(client, RELEASED_REPO, BRANCH)
+    if copy is None or copy.description != _description(before):
+        return None
+    if (MODEL_REPO, candidate) not in inputs or (RELEASED_REPO, copy.commit.id) not in inputs:
         return None
     found = json.loads(client.get_file((EVALUATE, job.commit.id), "/evaluation.json").read())
     new, old, tokens = found["candidate"], found["released"], found["tokens"]
@@ -122,7 +132,27 @@ def _verdict(client: python_pachyderm.Client, candidate: str, before: str | None
     return Verdict(better, reason, candidate, before)
 
 
-def _release(client: python_pachyderm.Client, model: str, scripts: str) -> None:
-    with client.transaction():
-        client.create_branch(MODEL_REPO, RELEASED, head_commit=(MODEL_REPO, model))
-        client.create_branch(SCRIPTS_REPO, RELEASED, head_commit=(SCRIPTS_REPO, scripts))
+def _scripts_of(client: python_pachyderm.Client, model: str) -> str:
+    """The commit of scripts that a model was trained on."""
+    return next(commit for repo, commit in input_commits(client, MODEL_REPO, model) if repo == SCRIPTS_REPO)
+
+
+def _description(model: str | None) -> str:
+    return f"{MODEL_REPO}@{model}"
+
+
+def _copy(client: python_pachyderm.Client, model: str) -> None:
+    """Makes a model and its scripts the content of `GoT_released`, if it is another."""
+    ensure_repo(client, RELEASED_REPO, "The released model and the scripts that it was trained on.")
+    there = head_of(client, RELEASED_REPO, BRANCH)
+    if there is not None and there.finished.seconds and there.description == _description(model):
+        return
+    if there is not None and not there.finishing.seconds:
+        # A run that died has left it open.
+        client.drop_commit(there.commit.id)
+    commit = client.start_commit(RELEASED_REPO, BRANCH, description=_description(model))
+    client.delete_file(commit, "/")
+    client.copy_file((MODEL_REPO, model), "/", commit, "/model")
+    client.copy_file((SCRIPTS_REPO, _scripts_of(client, model)), "/", commit, "/scripts")
+    client.finish_commit(commit)
+    client.wait_commit((RELEASED_REPO, commit.id))

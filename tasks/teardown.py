@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
+from tasks.gate import RELEASED_REPO
 from tasks.pachyderm import connect, readable
 from tasks.pipelines import EVALUATE, PIPELINES
 from tasks.repos import SCRIPTS_REPO
@@ -19,7 +20,7 @@ def delete_project() -> None:
         for pipeline in (EVALUATE, *reversed(PIPELINES)):
             if pipeline in there:
                 client.delete_pipeline(pipeline, force=True)
-        for repo in (SCRIPTS_REPO, LOCK_REPO):
+        for repo in (SCRIPTS_REPO, RELEASED_REPO, LOCK_REPO):
             client.delete_repo(repo, force=True)
     get_run_logger().info("Deleted pipelines %s and repo %s", ", ".join(PIPELINES), SCRIPTS_REPO)
 
