@@ -45,14 +45,17 @@ class Splits(NamedTuple):
     capitals: Mapping[str, str]
 
 
-def read_corpus(folder: Path, seed: int) -> Corpus:
+def read_corpus(folder: Path, seed: int, size: int | None = None, known: Sequence[str] = ()) -> Corpus:
     """The splits of `read_splits` as word ids. Words that scripts have once are `<unk>`; those of `ptb.*.txt` are kept.
+
+    With a `size`, only so many words are known, the most frequent and `<unk>`. Words that are `known` already keep
+    their ids and others follow.
 
     Raises:
         CorpusError: there is no text.
     """
     splits = read_splits(folder, seed)
-    corpus = _number([list(flatten(part)) for part in splits.parts], splits.seldom)
+    corpus = _number([list(flatten(part)) for part in splits.parts], splits.seldom, size, known)
     return corpus._replace(sources=splits.sources, capitals=splits.capitals)
 
 
@@ -132,14 +135,18 @@ def _unseen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:
     return kept
 
 
-def _number(texts: list[list[str]], seldom: int) -> Corpus:
+def _number(texts: list[list[str]], seldom: int, size: int | None, known: Sequence[str]) -> Corpus:
     """Ids by falling frequency in training, then by name."""
     counts = Counter(texts[0])
-    known = [word for word, count in counts.items() if count >= seldom or word == UNKNOWN]
-    if UNKNOWN not in counts and any(word not in counts or counts[word] < seldom for text in texts for word in text):
-        counts[UNKNOWN] = sum(count for count in counts.values() if count < seldom)
-        known.append(UNKNOWN)
-    words = sorted(known, key=lambda word: (-counts[word], word))
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    kept = {word for word in ranked if counts[word] >= seldom or word == UNKNOWN}
+    if size is not None and len(kept) > size:
+        kept = set([word for word in ranked if word in kept - {UNKNOWN}][: max(0, size - 1)]) | {UNKNOWN}
+    kept.update(known)
+    if any(word not in kept for text in texts for word in text):
+        kept.add(UNKNOWN)
+        counts[UNKNOWN] += sum(count for word, count in counts.items() if word not in kept)
+    words = [*known, *sorted(kept.difference(known), key=lambda word: (-counts[word], word))]
     ids = {word: number for number, word in enumerate(words)}
     unknown = ids.get(UNKNOWN, 0)
     arrays = [np.array([ids.get(word, unknown) for word in text], np.int32) for text in texts]

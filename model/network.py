@@ -26,7 +26,7 @@ class Weights(NamedTuple):
     embedding: Tensor  # [V, H]
     kernels: tuple[Tensor, ...]  # [2H, 4H] each
     biases: tuple[Tensor, ...]  # [4H] each
-    softmax: Tensor  # [H + 1, V]: the last row is the bias
+    softmax: Tensor  # [H + 1, V]: the last row is the bias; [1, V] where the rest is the embedding
 
 
 class State(NamedTuple):
@@ -46,6 +46,13 @@ class Trace(NamedTuple):
     outputs: list[Tensor]  # likewise
 
 
+def full_softmax(weights: Weights) -> Weights:
+    """The same network with its softmax weights written out, where they are the embedding's (Press and Wolf 2017)."""
+    if weights.softmax.shape[0] > 1:
+        return weights
+    return weights._replace(softmax=tf.concat([tf.transpose(weights.embedding), weights.softmax], 0))
+
+
 def initial_weights(config: Config, vocabulary: int, seed: int) -> Weights:
     """Every parameter uniform in [-init, init], a function of the seed alone."""
 
@@ -57,7 +64,7 @@ def initial_weights(config: Config, vocabulary: int, seed: int) -> Weights:
         embedding=uniform(0, vocabulary, h),
         kernels=tuple(uniform(2 + 2 * n, 2 * h, 4 * h) for n in layers),
         biases=tuple(uniform(3 + 2 * n, 4 * h) for n in layers),
-        softmax=uniform(1, h + 1, vocabulary),
+        softmax=uniform(1, 1 if config.ours else h + 1, vocabulary),
     )
 
 
@@ -95,18 +102,25 @@ def layer_backward(trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor) -> tu
     """The gradients of one layer's input, kernel and bias, from the gradient of its [N, H] outputs."""
     steps, width = len(trace.gates), kernel.shape[0] // 2
     backward = tf.transpose(kernel[width:])
-    d_outs, d_zs = tf.split(d_out, steps), []
+    gates, candidates, squashed = (tf.concat(part, 0) for part in (trace.gates, trace.candidates, trace.squashed))
+    i, f, o = tf.split(gates, 3, axis=1)
+    # All that does not depend on the gradient from later steps is done for all steps at once.
+    passed = tf.split(gates * (1 - gates), 3, axis=1)
+    before = tf.concat(trace.cells[:-1], 0)
+    slopes = tf.concat(
+        [candidates * passed[0], before * passed[1], squashed * passed[2], i * (1 - candidates * candidates)], 1
+    )
+    d_outs, forgets, slopes, to_cell = (
+        tf.split(part, steps) for part in (d_out, f, slopes, o * (1 - squashed * squashed))
+    )
+    d_zs = []
     dh = dc = tf.zeros_like(trace.cells[0])
     for step in reversed(range(steps)):
-        i, f, o = tf.split(trace.gates[step], 3, axis=1)
-        candidate, squashed = trace.candidates[step], trace.squashed[step]
-        dh = dh + d_outs[step]
-        dc = dc + dh * o * (1 - squashed * squashed)
-        d_gates = tf.concat([dc * candidate, dc * trace.cells[step], dh * squashed], 1)
-        d_gates *= trace.gates[step] * (1 - trace.gates[step])
-        d_z = tf.concat([d_gates, dc * i * (1 - candidate * candidate)], 1)
+        dh += d_outs[step]
+        dc += dh * to_cell[step]
+        d_z = tf.concat([dc, dc, dh, dc], 1) * slopes[step]
         d_zs.append(d_z)
-        dc, dh = dc * f, d_z @ backward
+        dc, dh = dc * forgets[step], d_z @ backward
     d_z = tf.concat(d_zs[::-1], 0)
     inputs = tf.concat([x, tf.concat(trace.outputs[:-1], 0)], 1)
     return (
@@ -197,10 +211,14 @@ def clipped_step(
 
 
 def dropout_masks(config: Config, seed: tuple[int, Tensor]) -> Tensor:
-    """[layers + 1, N, H] factors: 1/keep for what dropout keeps, 0 for the rest."""
-    shape = [config.layers + 1, config.steps * config.batch, config.hidden]
+    """[layers + 1, N, H] factors: 1/keep for what dropout keeps, 0 for the rest.
+
+    Our own configurations drop the same units at all time steps of a batch (Gal and Ghahramani 2016).
+    """
+    steps = 1 if config.ours else config.steps
+    shape = [config.layers + 1, steps * config.batch, config.hidden]
     kept = tf.random.stateless_uniform(shape, tf.stack([seed[0], seed[1]])) < config.keep
-    return tf.cast(kept, tf.float32) / config.keep
+    return tf.tile(tf.cast(kept, tf.float32) / config.keep, [1, config.steps // steps, 1])
 
 
 def evaluate_segment(weights: Weights, state: State, x: Tensor, y: Tensor) -> tuple[State, Tensor]:

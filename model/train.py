@@ -4,132 +4,138 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
+import signal
 import sys
-import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from model import checkpoints, ngram, reference
+from model import checkpoints, machine, ngram, reference
 from model.configs import CONFIGS, Config
-from model.corpus import Corpus, CorpusError, Ids, check_size, evaluation_batches, read_corpus, training_batches
-from model.network import State, Weights, clipped_step, evaluate_segment, initial_weights, zero_state
-from model.scripts import EOS
+from model.corpus import CorpusError, check_size, read_corpus
+from model.curve import learning_curve
+from model.network import full_softmax
+from model.sampling import sample_text
+from model.trainer import Stopped, Trainer, TrainingError, extended, parameters
 
-LINES_AN_EPOCH = 10
-EVALUATION_BATCH, EVALUATION_STEPS = 20, 50
-# Narrow layers spend their time on starting operations; XLA compiles the whole loop instead.
-XLA_BELOW_HIDDEN = 100
+LOG = "model-results"
 
 
-class Trainer:
-    """A model in training."""
+class Log:
+    """The training log, on paper and on the terminal; on a terminal its last line moves."""
 
-    def __init__(self, config: Config, corpus: Corpus, seed: int, log: TextIO) -> None:
-        self._config = config
-        self._corpus = corpus
-        self._seed = seed
-        self._log = log
-        self._steps_done = 0
-        self.weights = initial_weights(config, len(corpus.words), seed)
-        xla = config.hidden < XLA_BELOW_HIDDEN
-        self._train_chunk = tf.function(self._train_loop, jit_compile=xla, reduce_retracing=True)
-        self._evaluate_all = tf.function(self._evaluate_loop, jit_compile=xla, reduce_retracing=True)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._moving = sys.stdout.isatty()
+
+    def cut(self, length: int) -> None:
+        """Takes back what was written after a point; a training that goes on from there writes it again."""
+        if self._path.exists() or length == 0:
+            with self._path.open("ab") as file:
+                file.truncate(length)
+
+    def length(self) -> int:
+        """Bytes written."""
+        return self._path.stat().st_size
 
     def say(self, line: str) -> None:
         """Writes a line to the log and to the terminal."""
-        for stream in (self._log, sys.stdout):
-            print(line, file=stream, flush=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            print(line, file=file)
+        print(("\r\x1b[K" if self._moving else "") + line, flush=True)
 
-    def _train_loop(
-        self, weights: Weights, state: State, x: Any, y: Any, rate: Any, first: Any
-    ) -> tuple[Weights, State, Any]:
-        """Trains on [segments, steps, batch] inputs and targets; gives the summed cross-entropy, too."""
-        batch = (self._config.steps, self._config.batch)
-        total = tf.constant(0.0)
-        for n in tf.range(tf.shape(x)[0]):
-            here, there = tf.ensure_shape(x[n], batch), tf.ensure_shape(y[n], batch)
-            weights, state, loss = clipped_step(
-                self._config, weights, state, here, there, rate, (self._seed, first + n)
-            )
-            total += loss
-        return weights, state, total
-
-    def _evaluate_loop(self, weights: Weights, state: State, x: Any, y: Any, weight: Any) -> Any:
-        shape = (EVALUATION_STEPS, EVALUATION_BATCH)
-        total = tf.constant(0.0, tf.float64)
-        for n in tf.range(tf.shape(x)[0]):
-            here = tf.ensure_shape(x[n], shape)
-            state, losses = evaluate_segment(weights, state, here, tf.ensure_shape(y[n], shape))
-            total += tf.cast(tf.reduce_sum(losses * tf.reshape(weight[n], [-1])), tf.float64)
-        return total
-
-    def run_epoch(self, epoch: int) -> tuple[float, float]:
-        """One pass over the training text; gives perplexity and words a second."""
-        x, y = training_batches(self._corpus.train, self._config)
-        chunk = max(1, len(x) // LINES_AN_EPOCH)
-        state = zero_state(self._config, self._config.batch)
-        rate = tf.constant(self._config.rate_in(epoch), tf.float32)
-        start, total, seen = time.monotonic(), 0.0, 0
-        for begin in range(0, len(x), chunk):
-            part = slice(begin, begin + chunk)
-            self.weights, state, loss = self._train_chunk(
-                self.weights, state, tf.constant(x[part]), tf.constant(y[part]), rate, tf.constant(self._steps_done)
-            )
-            total += float(loss)
-            seen += x[part].size
-            self._steps_done += len(x[part])
-            if not math.isfinite(total):
-                raise CorpusError(f"the loss is no longer finite in epoch {epoch}: try another seed")
-            speed = seen / (time.monotonic() - start)
-            self.say(
-                f"{min(1.0, (begin + chunk) / len(x)):.3f} perplexity: {math.exp(total / seen):.3f} speed: {speed:.0f} wps"
-            )
-        return math.exp(total / seen), seen / (time.monotonic() - start)
-
-    def perplexity(self, ids: Ids) -> float:
-        """exp of the mean cross-entropy a token, every token of `ids` counted once, over the full vocabulary."""
-        first = self._corpus.words.index(EOS) if EOS in self._corpus.words else 0
-        x, y, weight = evaluation_batches(ids, first, EVALUATION_BATCH, EVALUATION_STEPS)
-        state = zero_state(self._config, EVALUATION_BATCH)
-        total = self._evaluate_all(self.weights, state, tf.constant(x), tf.constant(y), tf.constant(weight))
-        return math.exp(float(total) / len(ids))
+    def show(self, text: str) -> None:
+        """On a terminal, shows how far things are until the next line comes."""
+        if self._moving:
+            columns = os.get_terminal_size().columns
+            print("\r\x1b[K" + text[: columns - 1], end="", flush=True)
 
 
-def train(data: Path, save: Path, config: Config, seed: int) -> dict[str, Any]:
-    """Trains on the scripts in `data` and writes model, log and metrics to `save`; gives the metrics."""
-    corpus = read_corpus(data, seed)
+def train(
+    data: Path,
+    save: Path,
+    config: Config,
+    seed: int,
+    vocabulary: int | None = None,
+    warm_start: Path | None = None,
+) -> dict[str, Any]:
+    """Trains on the scripts in `data` and writes model, log, curve and metrics to `save`; gives the metrics.
+
+    A training that was stopped in `save` goes on where it was, to the same result.
+
+    Args:
+        data: Folder of scripts.
+        save: Folder for the results.
+        config: The model and how it is trained.
+        seed: Of the split, the weights and all draws.
+        vocabulary: At most so many words, `<unk>` among them; all of the corpus by default.
+        warm_start: Folder of a model to start from, in place of random weights.
+
+    Raises:
+        CorpusError: the corpus can't be trained on.
+        TrainingError: the training diverged, or `save` or `warm_start` holds what can't be gone on with.
+        Stopped: a SIGTERM came; `save` holds what has been done.
+    """
+    earlier = checkpoints.load_as_trained(warm_start) if warm_start else None
+    corpus = read_corpus(data, seed, vocabulary, earlier.words if earlier else ())
     check_size(corpus, config)
+    weights = extended(config, earlier, len(corpus.words), seed) if earlier else None
     save.mkdir(parents=True, exist_ok=True)
-    epochs = []
-    with (save / "model-results").open("w") as log:
-        trainer = Trainer(config, corpus, seed, log)
-        for epoch in range(1, config.epochs + 1):
-            trainer.say(f"Epoch: {epoch} Learning rate: {config.rate_in(epoch):.3f}")
-            perplexity, speed = trainer.run_epoch(epoch)
-            trainer.say(f"Epoch: {epoch} Train Perplexity: {perplexity:.3f}")
-            valid = trainer.perplexity(corpus.valid)
-            trainer.say(f"Epoch: {epoch} Valid Perplexity: {valid:.3f}")
-            epochs.append({"epoch": epoch, "train": perplexity, "valid": valid, "words_per_second": round(speed)})
-        test = trainer.perplexity(corpus.test)
-        trainer.say(f"Test Perplexity: {test:.3f}")
-        counted = ngram.baseline(corpus)
-        trainer.say(ngram.told(counted))
+    log = Log(save / LOG)
+    trainer = Trainer(config, corpus, seed, log.say, log.show, weights)
+    resumed = trainer.take_up(save)
+    at = trainer.position
+    log.cut(at.log)
+    if resumed:
+        print(f"Going on in epoch {at.epoch} after {at.steps} steps.", flush=True)
+    else:
+        log.say(f"Model: {config.name} Parameters: {parameters(trainer.weights)} Vocabulary: {len(corpus.words)}")
+
+    def keep() -> None:
+        at.log = log.length()
+        trainer.keep(save)
+
+    def stop(*_: object) -> None:
+        trainer.stop = True
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        while at.epoch <= config.epochs:
+            trainer.run_epoch()
+            for line in sample_text(full_softmax(trainer.weights), corpus.words, seed=seed).splitlines():
+                log.say(f"  | {line}")
+            valid = [[entry["epoch"], entry["valid"]] for entry in at.epochs]
+            checkpoints.write_text(
+                save / "learning-curve.svg",
+                learning_curve(f"Perplexity of {config.name}", at.curve, valid, config.epochs),
+            )
+            keep()
+    except Stopped:
+        keep()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    test = trainer.perplexity(corpus.test)
+    log.say(f"Test Perplexity: {test:.3f}")
+    counted = ngram.baseline(corpus)
+    log.say(ngram.told(counted))
     checkpoints.save(save, trainer.weights, corpus.words)
     reference.save(save, corpus)
     metrics = {
         "model": config.name,
         "seed": seed,
+        "parameters": parameters(trainer.weights),
         "vocabulary": len(corpus.words),
         "tokens": {"train": len(corpus.train), "valid": len(corpus.valid), "test": len(corpus.test)},
-        "epochs": epochs,
-        "perplexity": {"train": epochs[-1]["train"], "valid": epochs[-1]["valid"], "test": test},
+        "seconds": round(at.seconds, 1),
+        "epochs": at.epochs,
+        "perplexity": {"train": at.epochs[-1]["train"], "valid": at.epochs[-1]["valid"], "test": test},
         "ngram": {"order": ngram.ORDER, **counted},
     }
-    (save / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    checkpoints.write_text(save / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    checkpoints.delete_training(save)
     return metrics
 
 
@@ -139,15 +145,22 @@ def main() -> None:
     parser.add_argument("--data-path", type=Path, required=True, help="folder of scripts, or of ptb.*.txt")
     parser.add_argument("--save-path", type=Path, required=True, help="folder for model, log and metrics")
     parser.add_argument("--model", choices=CONFIGS, default="test", help="configuration (default test)")
-    parser.add_argument("--seed", type=int, default=1, help="of the split, the weights and dropout (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="of the split, the weights and all draws (default 1)")
+    parser.add_argument("--vocab-size", type=int, help="at most so many words, the rest being <unk> (default all)")
+    parser.add_argument("--warm-start", type=Path, help="folder of a model of the same configuration to start from")
     options = parser.parse_args()
-    tf.keras.utils.set_random_seed(options.seed)
-    tf.config.experimental.enable_op_determinism()
+    machine.prepare(options.seed)
     np.seterr(all="raise", under="ignore")
+    config = CONFIGS[options.model]
     try:
-        train(options.data_path, options.save_path, CONFIGS[options.model], options.seed)
-    except CorpusError as error:
+        train(options.data_path, options.save_path, config, options.seed, options.vocab_size, options.warm_start)
+    except (CorpusError, TrainingError) as error:
         sys.exit(f"Error: {error}")
+    except FileNotFoundError as error:
+        sys.exit(f"Error: {options.warm_start} holds no trained model ({error}): give a folder that model.train wrote")
+    except Stopped:
+        print("Stopped: the same command goes on from here.", flush=True)
+        sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def test_a_run_ends_with_perplexity_and_script(embedded: Path, summary: str) -> 
     assert all(word in summary for word in ("train ", "valid ", "test ", "The new script begins", "GoT_generate@"))
     results = output_of(embedded)
     log = (results / "model-results").read_text()
-    assert log.startswith("Epoch: 1 Learning rate: 1.000\n")
+    assert "Epoch: 1 of 1 Learning rate: 1\n" in log
     assert "Epoch: 1 Train Perplexity: " in log
     assert "Epoch: 1 Valid Perplexity: " in log
     metrics = json.loads((results / "metrics.json").read_text())

@@ -1,0 +1,279 @@
+"""A model in training: epochs that can be left and taken up again at the same point, to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from model import checkpoints
+from model.configs import Config
+from model.corpus import Corpus, Ids, evaluation_batches, training_batches
+from model.network import (
+    State,
+    Tensor,
+    Weights,
+    clipped_step,
+    evaluate_segment,
+    full_softmax,
+    initial_weights,
+    zero_state,
+)
+from model.sampled_softmax import Moments, Samples, chances, draw, sampled_step, zero_moments
+from model.scripts import EOS
+
+LINES_AN_EPOCH = 10
+EVALUATION_BATCH, EVALUATION_STEPS = 20, 50
+# Narrow layers spend their time on starting operations: XLA compiles the whole loop instead, where shapes are fixed.
+XLA_BELOW_HIDDEN = 100
+# Other layers are trained this many tokens a call, so that a signal to stop is answered soon.
+TOKENS_A_CALL = 4096
+# Even guessing has the perplexity V; a training that is this many times worse goes nowhere.
+DIVERGED = 10
+NO_MOMENTS = Moments((), ())
+
+
+class TrainingError(Exception):
+    """A training that can't go on, or can't begin."""
+
+
+class Stopped(Exception):
+    """The training was asked to stop and has kept where it was."""
+
+
+class Learner(NamedTuple):
+    """What a training step changes."""
+
+    weights: Weights
+    moments: Moments
+    state: State
+
+
+@dataclass
+class Position:
+    """Where a training is; with a `Learner`, all that it needs to go on. Random numbers depend on seed and step."""
+
+    training: str  # what is trained on what: a hash
+    epoch: int = 1
+    segment: int = 0  # of the epoch, the next to be trained on
+    steps: int = 0
+    loss: float = 0.0  # of the epoch so far, in sum
+    seconds: float = 0.0  # of training, in all
+    epoch_seconds: float = 0.0
+    log: int = 0  # bytes of the log written
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    curve: list[list[float]] = field(default_factory=list)  # [epochs, training perplexity]
+
+
+class Trainer:
+    """Trains one model; `say` gets each line of the log, and `show` how far the epoch is, between them."""
+
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus,
+        seed: int,
+        say: Callable[[str], None],
+        show: Callable[[str], None] = lambda text: None,
+        weights: Weights | None = None,
+    ) -> None:
+        self._config, self._corpus, self._seed = config, corpus, seed
+        self._say, self._show = say, show
+        self._inputs, self._targets = training_batches(corpus.train, config)
+        first = initial_weights(config, len(corpus.words), seed) if weights is None else weights
+        self.learner = Learner(
+            first, zero_moments(first) if config.ours else NO_MOMENTS, zero_state(config, config.batch)
+        )
+        self.position = Position(_fingerprint(config, corpus, seed, weights))
+        self.stop = False  # set to true, ends the training at the next call
+        if config.ours:
+            self._chances = chances(np.bincount(corpus.train, minlength=len(corpus.words)), config.sampled)
+        xla = config.hidden < XLA_BELOW_HIDDEN and not config.ours
+        tenth = max(1, len(self._inputs) // LINES_AN_EPOCH)
+        self._call = tenth if xla else max(1, TOKENS_A_CALL // (config.steps * config.batch))
+        self._train = tf.function(self._train_loop, jit_compile=xla, reduce_retracing=True)
+        self._evaluate = tf.function(self._evaluate_loop, reduce_retracing=True)
+
+    @property
+    def weights(self) -> Weights:
+        """The weights as they are now."""
+        return self.learner.weights
+
+    def keep(self, folder: Path) -> None:
+        """Writes learner and position into `folder`."""
+        checkpoints.save_training(folder, self.learner, asdict(self.position))
+
+    def take_up(self, folder: Path) -> bool:
+        """Goes on where the training kept in `folder` was; false where there is none.
+
+        Raises:
+            TrainingError: the training kept there is another one.
+        """
+        kept = checkpoints.load_training(folder, self.learner)
+        if kept is None:
+            return False
+        if kept[1]["training"] != self.position.training:
+            raise TrainingError(
+                f"{folder} holds a training that is not over, of another model, corpus or seed: "
+                "give the same options to go on with it, or choose an empty folder"
+            )
+        self.learner, self.position = kept[0], Position(**kept[1])
+        return True
+
+    def _train_loop(self, learner: Learner, batches: Samples, rates: Tensor, first: Tensor) -> tuple[Learner, Tensor]:
+        """Trains on [segments, T, B] batches; gives the summed cross-entropy, too."""
+        config = self._config
+        shape = (config.steps, config.batch)
+        total = tf.constant(0.0)
+        for n in tf.range(tf.shape(batches.x)[0]):
+            x, y = tf.ensure_shape(batches.x[n], shape), tf.ensure_shape(batches.y[n], shape)
+            seed = (self._seed, first + n)
+            if config.ours:
+                part = slice(batches.ends[n], batches.ends[n + 1])
+                vocabulary = batches.words[part], batches.corrections[part]
+                weights, moments, state, loss = sampled_step(config, *learner, vocabulary, x, y, rates[n], seed)
+                learner = Learner(weights, moments, state)
+            else:
+                weights, state, loss = clipped_step(config, learner.weights, learner.state, x, y, rates[n], seed)
+                learner = Learner(weights, learner.moments, state)
+            total += loss
+        return learner, total
+
+    def _evaluate_loop(self, weights: Weights, state: State, x: Any, y: Any, weight: Any) -> Any:
+        shape = (EVALUATION_STEPS, EVALUATION_BATCH)
+        total = tf.constant(0.0, tf.float64)
+        weights = full_softmax(weights)
+        for n in tf.range(tf.shape(x)[0]):
+            here = tf.ensure_shape(x[n], shape)
+            state, losses = evaluate_segment(weights, state, here, tf.ensure_shape(y[n], shape))
+            total += tf.cast(tf.reduce_sum(losses * tf.reshape(weight[n], [-1])), tf.float64)
+        return total
+
+    def run_epoch(self) -> None:
+        """Trains to the end of the epoch and measures the valid split.
+
+        Raises:
+            Stopped: `stop` was set.
+            TrainingError: the training diverged.
+        """
+        at, config, segments = self.position, self._config, len(self._inputs)
+        if at.segment == 0:
+            self.learner = self.learner._replace(state=zero_state(config, config.batch))
+            at.loss = at.epoch_seconds = 0.0
+            self._say(f"Epoch: {at.epoch} of {config.epochs} Learning rate: {config.rate_in(at.epoch):.3g}")
+        tenth = max(1, segments // LINES_AN_EPOCH)
+        while at.segment < segments:
+            line = min(segments, (at.segment // tenth + 1) * tenth)
+            self._advance(min(line, at.segment + self._call))
+            perplexity, speed = self._so_far()
+            share = at.segment / segments
+            text = f"{share:.3f} perplexity: {perplexity:.3f} speed: {speed:.0f} wps"
+            if at.segment == line:
+                self._say(text)
+                at.curve.append([at.epoch - 1 + share, perplexity])
+            else:
+                self._show(f"epoch {at.epoch}/{config.epochs} {text}")
+            if self.stop:
+                raise Stopped
+        perplexity, speed = self._so_far()
+        self._say(f"Epoch: {at.epoch} Train Perplexity: {perplexity:.3f}")
+        valid = self.perplexity(self._corpus.valid)
+        self._say(f"Epoch: {at.epoch} Valid Perplexity: {valid:.3f}")
+        at.epochs.append(
+            {
+                "epoch": at.epoch,
+                "train": perplexity,
+                "valid": valid,
+                "words_per_second": round(speed),
+                "seconds": round(at.epoch_seconds, 1),
+            }
+        )
+        at.epoch, at.segment = at.epoch + 1, 0
+
+    def _advance(self, end: int) -> None:
+        """Trains on the segments of the epoch up to `end`."""
+        at = self.position
+        start = time.monotonic()
+        part, steps = slice(at.segment, end), range(at.segment, end)
+        rates = [self._config.rate_at(at.epoch - 1 + n / len(self._inputs)) for n in steps]
+        batches = Samples(
+            np.empty(0, np.int32),
+            np.empty(0, np.float32),
+            np.empty(0, np.int32),
+            self._inputs[part],
+            self._targets[part],
+        )
+        if self._config.ours:
+            batches = draw(self._chances, batches.x, batches.y, self._seed, at.steps)
+        given = tf.nest.map_structure(tf.constant, batches)
+        self.learner, loss = self._train(self.learner, given, tf.constant(rates, tf.float32), tf.constant(at.steps))
+        at.loss += float(loss)
+        at.segment, at.steps = end, at.steps + len(steps)
+        took = time.monotonic() - start
+        at.seconds += took
+        at.epoch_seconds += took
+
+    def _so_far(self) -> tuple[float, float]:
+        """Perplexity and tokens a second of this epoch."""
+        at, limit = self.position, DIVERGED * len(self._corpus.words)
+        seen = at.segment * self._config.steps * self._config.batch
+        mean = at.loss / seen
+        if not math.isfinite(mean) or mean > math.log(limit):
+            found = (
+                "no longer finite" if not math.isfinite(mean) else f"above {limit}, {DIVERGED} times that of guessing"
+            )
+            raise TrainingError(
+                f"training diverged: after {at.steps} steps, in epoch {at.epoch}, the perplexity is {found}; "
+                "try another seed or a smaller model"
+            )
+        return math.exp(mean), seen / at.epoch_seconds
+
+    def perplexity(self, ids: Ids) -> float:
+        """exp of the mean cross-entropy a token, every token of `ids` counted once, over the full vocabulary."""
+        first = self._corpus.words.index(EOS) if EOS in self._corpus.words else 0
+        x, y, weight = evaluation_batches(ids, first, EVALUATION_BATCH, EVALUATION_STEPS)
+        state = zero_state(self._config, EVALUATION_BATCH)
+        total = self._evaluate(self.weights, state, tf.constant(x), tf.constant(y), tf.constant(weight))
+        return math.exp(float(total) / len(ids))
+
+
+def parameters(weights: Weights) -> int:
+    """How many numbers a model consists of."""
+    return sum(math.prod(part.shape) for part in tf.nest.flatten(weights))
+
+
+def extended(config: Config, trained: checkpoints.Trained, vocabulary: int, seed: int) -> Weights:
+    """The weights of a trained model with rows for new words, whose ids follow those of the old ones.
+
+    Raises:
+        TrainingError: the trained model has not the shape of `config`.
+    """
+    new, old = initial_weights(config, vocabulary, seed), trained.weights
+    count = len(trained.words)
+    shapes = [[tuple(part.shape) for part in (*w.kernels, w.softmax[:, 0])] for w in (new, old)]
+    if shapes[0] != shapes[1]:
+        raise TrainingError(
+            f"the model to start from has {len(old.kernels)} layers of {old.embedding.shape[1]} units"
+            f"{' and tied weights' if old.softmax.shape[0] == 1 else ''}, which is not the shape of {config.name}: "
+            "start from a model of the same configuration"
+        )
+    return Weights(
+        tf.concat([old.embedding, new.embedding[count:]], 0),
+        tuple(tf.constant(kernel) for kernel in old.kernels),
+        tuple(tf.constant(bias) for bias in old.biases),
+        tf.concat([old.softmax, new.softmax[:, count:]], 1),
+    )
+
+
+def _fingerprint(config: Config, corpus: Corpus, seed: int, weights: Weights | None) -> str:
+    digest = hashlib.sha256(repr((config, seed, corpus.words)).encode())
+    for part in (*corpus[:3], *(tf.nest.flatten(weights) if weights is not None else ())):
+        digest.update(np.asarray(part).tobytes())
+    return digest.hexdigest()

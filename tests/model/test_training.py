@@ -1,0 +1,181 @@
+"""Training as people live with it: stopped and gone on with, started warm, ended early, on other vocabularies."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model import checkpoints, machine
+from model.configs import CONFIGS, Config
+from model.corpus import Corpus, read_corpus
+from model.train import train
+from model.trainer import Stopped, Trainer, TrainingError
+from tests import corpora
+
+# Wide enough to do without XLA, which takes seconds to compile.
+SMALL = Config("tiny", 2, 100, 5, 4, 2, 1, 0.8, 0.3, 0.5, 1.0)
+OURS = Config("ours", 2, 6, 5, 4, 2, 2, 0.8, 0.3, 1.0, 1.0, 1e-2, sampled=30)
+
+
+def silent(line: str) -> None:
+    """No log."""
+
+
+def corpus(tmp_path: Path, plays: int = 2) -> Corpus:
+    folder = tmp_path / "scripts"
+    folder.mkdir(exist_ok=True)
+    (folder / "a.txt").write_text("".join(corpora.play(number) for number in range(plays)))
+    return read_corpus(folder, seed=1)
+
+
+def same(one: object, two: object) -> bool:
+    pairs = zip(tf.nest.flatten(one), tf.nest.flatten(two), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+
+
+@pytest.mark.parametrize("config", [SMALL, OURS], ids=lambda config: config.name)
+def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, config: Config) -> None:
+    data = corpus(tmp_path)
+    whole = Trainer(config, data, 1, silent)
+    for _ in range(config.epochs):
+        whole.run_epoch()
+    (tmp_path / "kept").mkdir()
+    calls = 0
+    while True:
+        # A new trainer each time, as after a restart, that is stopped after its first call.
+        part = Trainer(config, data, 1, silent)
+        assert part.take_up(tmp_path / "kept") == (calls > 0)
+        part.stop = calls < 2
+        calls += 1
+        try:
+            while part.position.epoch <= config.epochs:
+                part.run_epoch()
+        except Stopped:
+            part.keep(tmp_path / "kept")
+            continue
+        break
+    assert calls == 3
+    assert same(part.learner, whole.learner)
+    for name in ("train", "valid"):
+        assert [e[name] for e in part.position.epochs] == [e[name] for e in whole.position.epochs]
+    assert part.position.curve == whole.position.curve
+
+
+def test_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
+    data = corpus(tmp_path)
+    Trainer(SMALL, data, 1, silent).keep(tmp_path)
+    with pytest.raises(TrainingError, match="another model, corpus or seed"):
+        Trainer(SMALL, data, 2, silent).take_up(tmp_path)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    corpus(tmp_path, plays=12)
+
+    def command(name: str) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "model.train",
+            "--data-path",
+            f"{tmp_path}/scripts",
+            "--save-path",
+            f"{tmp_path}/{name}",
+        ]
+
+    with subprocess.Popen(command("stopped"), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("0.1"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 128 + signal.SIGTERM, rest
+    assert rest.splitlines()[-1] == "Stopped: the same command goes on from here."
+    for name in ("stopped", "whole"):
+        subprocess.run(command(name), check=True, stdout=subprocess.DEVNULL)
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert names == {path.name for path in (tmp_path / "stopped").iterdir()}
+    assert "training.json" not in names
+    assert not [name for name in names if name.startswith("training-") or name.endswith(".new")]
+    weights = [(tmp_path / name / "model.ckpt.data-00000-of-00001").read_bytes() for name in ("stopped", "whole")]
+    assert weights[0] == weights[1]
+    logs = [(tmp_path / name / "model-results").read_text() for name in ("stopped", "whole")]
+    without_speed = [[line.split(" speed")[0] for line in log.splitlines()] for log in logs]
+    assert without_speed[0] == without_speed[1]
+
+
+def test_results_say_what_was_done(tmp_path: Path) -> None:
+    data = corpus(tmp_path)
+    metrics = train(tmp_path / "scripts", tmp_path / "out", OURS, seed=1)
+    assert metrics == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    words, hidden = len(data.words), OURS.hidden
+    assert metrics["parameters"] == words * (hidden + 1) + 2 * (2 * hidden + 1) * 4 * hidden
+    assert [set(entry) for entry in metrics["epochs"]] == [
+        {"epoch", "train", "valid", "words_per_second", "seconds"}
+    ] * 2
+    curve = ET.parse(tmp_path / "out" / "learning-curve.svg")
+    assert len(curve.findall("{http://www.w3.org/2000/svg}circle")) == 2
+    log = (tmp_path / "out" / "model-results").read_text()
+    assert "\x1b" not in log
+    assert log.count("  | ") >= 2
+    model = checkpoints.load(tmp_path / "out")
+    assert model.weights.softmax.shape == (hidden + 1, words)
+
+
+def test_a_training_that_diverges_ends_with_a_sentence(tmp_path: Path) -> None:
+    data = corpus(tmp_path)
+    wild = dataclasses.replace(SMALL, rate=1e4, max_norm=1e9)
+    with pytest.raises(TrainingError, match=r"training diverged: after .* try another seed"):
+        Trainer(wild, data, 1, silent).run_epoch()
+
+
+def test_a_warm_start_extends_the_vocabulary(tmp_path: Path) -> None:
+    corpus(tmp_path)
+    train(tmp_path / "scripts", tmp_path / "first", OURS, seed=1)
+    more = corpora.play(2).replace("river", "zeppelin")
+    (tmp_path / "scripts" / "b.txt").write_text(more)
+    old = checkpoints.load_as_trained(tmp_path / "first")
+    new = read_corpus(tmp_path / "scripts", 1, known=old.words)
+    assert new.words[: len(old.words)] == old.words
+    assert "zeppelin" in new.words[len(old.words) :]
+    still = dataclasses.replace(OURS, rate=0.0)
+    train(tmp_path / "scripts", tmp_path / "second", still, seed=1, warm_start=tmp_path / "first")
+    weights, words = checkpoints.load_as_trained(tmp_path / "second")
+    assert words == new.words
+    assert np.array_equal(weights.embedding[: len(old.words)], old.weights.embedding)
+    assert same(weights.kernels, old.weights.kernels)
+    with pytest.raises(TrainingError, match="tied weights, which is not the shape of tiny"):
+        train(tmp_path / "scripts", tmp_path / "third", SMALL, seed=1, warm_start=tmp_path / "first")
+
+
+def test_a_vocabulary_can_be_limited(tmp_path: Path) -> None:
+    whole = corpus(tmp_path)
+    part = read_corpus(tmp_path / "scripts", 1, size=20)
+    assert len(part.words) == 20
+    assert "<unk>" in part.words
+    assert set(part.words) <= {*whole.words, "<unk>"}
+    assert [len(split) for split in part[:3]] == [len(split) for split in whole[:3]]
+    assert max(split.max() for split in part[:3]) < 20
+
+
+def test_cores_are_those_of_the_job(tmp_path: Path) -> None:
+    everything = machine.cores(tmp_path)
+    assert everything >= 1
+    for text, expected in (("max 100000", everything), ("150000 100000", min(2, everything)), ("50000 100000", 1)):
+        (tmp_path / "cpu.max").write_text(text + "\n")
+        assert machine.cores(tmp_path) == expected
+
+
+def test_every_configuration_is_offered() -> None:
+    done = subprocess.run([sys.executable, "-m", "model.train", "--help"], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in CONFIGS)
