@@ -1,7 +1,8 @@
-"""The README's commands, run as they stand in a copy of the project with an empty home."""
+"""The commands of the README and of the pages in `docs`, run as they stand in a copy of the project with an empty home."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,9 +28,22 @@ REPLACED = {"MODEL=small make all": "MODEL=test make all", "make rerun": "MODEL=
 LEFT_OUT = ("make test",)
 
 
-def commands() -> list[str]:
-    """All lines of the README's shell blocks."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+# In the order in which a newcomer would read them; each goes on with what those before it have left.
+PAGES = (
+    "README.md",
+    "docs/first-run.md",
+    "docs/scheduled-retraining.md",
+    "docs/cluster.md",
+    "docs/own-corpus.md",
+    "docs/own-pipeline.md",
+)
+# A localpach that asks for a token stands in for the cluster of docs/cluster.md.
+CLUSTER, TOKEN = "pachd.example.com:30650", "YOUR-TOKEN"
+
+
+def commands(page: str) -> list[str]:
+    """All lines of a page's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line not in LEFT_OUT]
 
 
@@ -42,13 +57,19 @@ class Terminal:
         own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT")
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         self.env["HOME"] = str(folder / "home")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = str(probe.getsockname()[1])
-        self.env["PREFECT_SERVER_API_PORT"] = self.port
+        self.port, reports = _free_ports(2)
+        self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports}
+        self._others: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self, command: str) -> str:
-        """Runs a line of the README; fails the test when it fails."""
+        """Runs a line of a page; fails the test when it fails."""
+        if command.startswith("export PREFECT_API_URL"):
+            self._in_another("make up", "Ctrl-C here ends all.")
+        if CLUSTER in command or TOKEN in command:
+            self._in_another(".venv/bin/localpach serve --root stand-in --port 0", "localpach serves")
+            address = json.loads((self.folder / "stand-in" / "address").read_text())["address"]
+            command = command.replace(CLUSTER, address)
+            command = command.replace(TOKEN, (self.folder / "stand-in" / "token").read_text().strip())
         command = REPLACED.get(command, command).replace(":4200", f":{self.port}")
         exported = re.fullmatch(r"export (\w+)=(\S+)", command)
         if exported:
@@ -60,6 +81,37 @@ class Terminal:
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout + done.stderr
 
+    def _in_another(self, command: str, ready: str) -> None:
+        """Starts what a person starts in another terminal, unless it goes on from before, and waits until it is ready."""
+        if command in self._others:
+            return
+        log = self.folder / f"{len(self._others)}.log"
+        with log.open("w") as output:
+            self._others[command] = subprocess.Popen(
+                command.split(), cwd=self.folder, env=self.env, stdout=output, stderr=output, start_new_session=True
+            )
+        deadline = time.monotonic() + 300
+        while ready not in log.read_text():
+            assert time.monotonic() < deadline, f"{command} is not ready\n{log.read_text()[-3000:]}"
+            assert self._others[command].poll() is None, f"{command} ended\n{log.read_text()[-3000:]}"
+            time.sleep(0.5)
+
+    def close(self) -> None:
+        """Ctrl-C in the other terminals, then `make clean`."""
+        for process in self._others.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+                process.wait(60)
+        subprocess.run(["make", "clean"], cwd=self.folder, env=self.env, check=False, capture_output=True)
+
+
+def _free_ports(count: int) -> list[str]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [str(probe.getsockname()[1]) for probe in probes]
+
 
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
@@ -67,37 +119,40 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     (terminal.folder / "path/to").mkdir(parents=True)
     corpora.plays(terminal.folder / "path/to/scripts.tar.gz")
     yield terminal
-    subprocess.run(["make", "clean"], cwd=terminal.folder, env=terminal.env, check=False, capture_output=True)
+    terminal.close()
+
+
+# What the commands of a page must have printed.
+TOLD = {
+    "README.md": {
+        "make all": "Perplexity (test)",
+        "make status": "GoT_generate",
+        ".venv/bin/localpach fsck --root .localpach --read-data": "all is well",
+    },
+    # The same command twice: what the second has printed.
+    "docs/scheduled-retraining.md": {
+        ".venv/bin/prefect deployment run retrain/default --param model=test --watch": "Skipped",
+    },
+    "docs/cluster.md": {"make status": "GoT_scripts"},
+    "docs/own-pipeline.md": {".venv/bin/python docs/examples/count_words.py": "The new script has"},
+}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_every_command_of_the_readme(terminal: Terminal) -> None:
-    printed = {}
-    up = None
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page(page: str, terminal: Terminal) -> None:
+    before = dict(terminal.env)
     try:
-        for command in commands():
-            if command.startswith("export PREFECT_API_URL"):
-                up = subprocess.Popen(["make", "up"], cwd=terminal.folder, env=terminal.env, start_new_session=True)
-            printed[command] = terminal.run(command)
-            if command.startswith("export PREFECT_API_URL"):
-                wait_for_worker(terminal)
+        printed = {command: terminal.run(command) for command in commands(page)}
     finally:
-        if up is not None:
-            os.killpg(up.pid, signal.SIGINT)
-            up.wait(60)
-    assert "Perplexity (test)" in printed["make all"]
-    assert "GoT_generate" in printed["make status"]
-    assert "all is well" in printed[".venv/bin/localpach fsck --root .localpach --read-data"]
+        terminal.env = before
+    for command, told in TOLD.get(page, {}).items():
+        assert told in printed[command]
 
 
-def wait_for_worker(terminal: Terminal) -> None:
-    """Until the worker has made itself known to the server."""
-    deadline = time.monotonic() + 180
-    ask = [".venv/bin/prefect", "work-pool", "inspect", "scriptwright"]
-    while True:
-        done = subprocess.run(ask, cwd=terminal.folder, env=terminal.env, capture_output=True, text=True, check=False)
-        if done.returncode == 0 and "READY" in done.stdout:
-            return
-        assert time.monotonic() < deadline, done.stdout + done.stderr
-        time.sleep(2)
+def test_pages_name_what_is_there() -> None:
+    """Pictures and files that a page links to."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name} links to {link}"
