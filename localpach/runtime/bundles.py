@@ -12,14 +12,30 @@ import json
 import posixpath
 import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
 
 from localpach.errors import NotFound, Refused
 
+# What a bundle leaves out, and what takes its place.
+LEFT_OUT = {
+    "RUN": "what it installs is expected on this machine",
+    "USER": "commands run as the server's user, or as the spec's transform.user",
+    "ENTRYPOINT": "the spec gives the command",
+    "CMD": "the spec gives the command",
+    "SHELL": "the spec gives the command",
+    "VOLUME": "commands can write to /pfs/out",
+    "EXPOSE": "commands share this machine's network",
+    "HEALTHCHECK": "nobody asks",
+    "STOPSIGNAL": "commands are stopped by SIGKILL",
+    "ONBUILD": "nothing is built on a bundle",
+}
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))")
 
 
@@ -69,8 +85,16 @@ class Bundles:
         if bundle.digest not in self.list().values():
             shutil.rmtree(self._folder / bundle.digest)
 
-    def build(self, context: Path, tag: str, dockerfile: Path | None = None) -> str:
-        """Builds a bundle from a folder with a Dockerfile and gives it a tag; gives the digest.
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        dockerfile: Path | None = None,
+        arguments: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> str:
+        """Builds a bundle from a folder with a Dockerfile and gives it a tag; gives the digest. `say` is told of each
+        instruction that is left out; `arguments` are values of ARGs.
 
         Raises:
             Refused: the Dockerfile is missing, or asks for what a bundle can't be.
@@ -82,7 +106,7 @@ class Bundles:
         self._tags.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=self._folder))
         try:
-            builder = _Builder(context.resolve(), aside / "files")
+            builder = _Builder(context.resolve(), aside / "files", arguments or {}, say)
             builder.perform(dockerfile)
             (aside / "bundle.json").write_text(json.dumps({"env": builder.env, "working_dir": builder.working_dir}))
             digest = _digest(aside)
@@ -101,8 +125,10 @@ class Bundles:
 class _Builder:
     """Performs the instructions of a Dockerfile that bring files or settings."""
 
-    def __init__(self, context: Path, files: Path) -> None:
+    def __init__(self, context: Path, files: Path, given: Mapping[str, str], say: Callable[[str], None]) -> None:
         self._context = context
+        self._given = given
+        self._say = say
         self._files = files
         self._args: dict[str, str] = {}
         self._patterns = _read_dockerignore(context)
@@ -111,18 +137,25 @@ class _Builder:
         files.mkdir()
 
     def perform(self, dockerfile: Path) -> None:
-        parser = DockerfileParser(fileobj=dockerfile.open("rb"), env_replace=False)
-        for step in parser.structure:
-            kind, value = step["instruction"], step["value"]
+        with dockerfile.open("rb") as stream:
+            steps = DockerfileParser(fileobj=stream, env_replace=False).structure
+        if sum(step["instruction"] == "FROM" for step in steps) > 1:
+            raise Refused(f"{dockerfile} has more than one FROM: a bundle has one stage")
+        for step in steps:
+            kind, value, line = step["instruction"], step["value"], step["startline"] + 1
             if kind == "ARG":
                 name, _, default = value.partition("=")
-                self._args[name] = self._expand(default)
+                self._args[name] = self._given.get(name, self._expand(default))
             elif kind == "ENV":
                 self.env.update((key, self._expand(text)) for key, text in _pairs(value))
             elif kind == "WORKDIR":
                 self.working_dir = posixpath.normpath(posixpath.join(self.working_dir, self._expand(value)))
             elif kind in ("COPY", "ADD"):
                 self._copy(value, kind)
+            elif kind in LEFT_OUT:
+                self._say(f"line {line}: {kind} is left out: {LEFT_OUT[kind]}")
+            elif kind not in ("FROM", "LABEL", "MAINTAINER", "COMMENT"):
+                raise Refused(f"{dockerfile}, line {line}: {kind} is no instruction of a Dockerfile")
 
     def _expand(self, text: str) -> str:
         known = {**self._args, **self.env}
@@ -213,6 +246,7 @@ def add_cli(commands: argparse._SubParsersAction[argparse.ArgumentParser], root:
     build = verbs.add_parser("build", help="build an image from a folder with a Dockerfile")
     build.add_argument("--tag", required=True, help="the name that specs use")
     build.add_argument("--file", type=Path, help="the Dockerfile (default CONTEXT/Dockerfile)")
+    build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE", help="the value of an ARG")
     build.add_argument("context", type=Path, metavar="CONTEXT", help="the folder")
     build.set_defaults(run=_build)
     listing = verbs.add_parser("list", help="list the images")
@@ -225,7 +259,9 @@ def add_cli(commands: argparse._SubParsersAction[argparse.ArgumentParser], root:
 
 
 def _build(options: argparse.Namespace) -> int:
-    print(Bundles(options.root.absolute()).build(options.context, options.tag, options.file))
+    arguments = dict(item.partition("=")[::2] for item in options.build_arg)
+    bundles = Bundles(options.root.absolute())
+    print(bundles.build(options.context, options.tag, options.file, arguments, partial(print, file=sys.stderr)))
     return 0
 
 

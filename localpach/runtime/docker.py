@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
-import re
 import socket
 import threading
 import time
@@ -19,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localpach.errors import Precondition, Refused
-from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, RunSpec
+from localpach.runtime.container import API_SECONDS, Container, sentence
+from localpach.runtime.interface import OnLine, RunSpec
 from localpach.runtime.pods import surroundings
 
 if TYPE_CHECKING:
@@ -27,13 +26,7 @@ if TYPE_CHECKING:
 
 # Containers carry it with the data directory of their server as value.
 LABEL = "localpach.root"
-API_SECONDS = 60
 ASK_AGAIN_SECONDS = 2.0
-LINE_BYTES = 1 << 20
-KILLED = 137
-NOT_RUN = 127
-
-log = logging.getLogger("localpach")
 
 
 class DockerRuntime:
@@ -44,7 +37,7 @@ class DockerRuntime:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._api: APIClient | None = None
-        self._asked = 0.0
+        self._asked = float("-inf")
         self._silence = ""
         self._lock = threading.Lock()
         self._pulling = threading.Lock()
@@ -63,7 +56,7 @@ class DockerRuntime:
                 " machine's programs"
             )
         except OSError as error:
-            return f"Docker's daemon does not answer: {_sentence(error)}"
+            return f"Docker's daemon does not answer: {sentence(error)}"
         return ""
 
     def prepare(self, image: str, credentials: str, say: OnLine, is_stopped: Callable[[], bool]) -> None:
@@ -102,20 +95,13 @@ class DockerRuntime:
             if time.monotonic() - self._asked < ASK_AGAIN_SECONDS:
                 raise Precondition(self._silence)
             address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-            kind, _, place = address.partition("://")
             try:
-                if kind == "unix":
-                    _knock(place)
-                import docker  # noqa: PLC0415
-
-                api = docker.from_env(timeout=API_SECONDS).api
+                api = _open(address)
                 for left in api.containers(all=True, filters={"label": f"{LABEL}={self._root}"}):
                     api.remove_container(left["Id"], force=True, v=True)
-            except Exception as error:
-                if not isinstance(error, OSError) and type(error).__name__ != "DockerException":
-                    raise
+            except OSError as error:
                 self._asked = time.monotonic()
-                self._silence = f"Docker's daemon does not answer at {address} ({_sentence(error)})"
+                self._silence = f"Docker's daemon does not answer at {address} ({sentence(error)})"
                 raise Precondition(self._silence) from error
             self._api = api
             return api
@@ -169,118 +155,6 @@ class DockerRuntime:
         }
 
 
-class Container:
-    """One command running in a container."""
-
-    def __init__(self, api: APIClient, settings: dict[str, Any], spec: RunSpec, on_line: OnLine) -> None:
-        self._api = api
-        self._timeout = spec.timeout
-        self._memory = spec.resources.memory
-        self._problem = ""
-        self._is_killed = False
-        self._id = api.create_container(**settings)["Id"]
-        try:
-            self._stream = api.attach(self._id, stream=True, demux=True)
-            self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
-            self._reader.start()
-            if spec.stdin:
-                pipe = api.attach_socket(self._id, params={"stdin": 1, "stream": 1})
-                threading.Thread(target=_feed, args=(pipe, spec.stdin.encode()), daemon=True).start()
-            self._failure = self._launch(on_line)
-        except BaseException:
-            self._remove()
-            raise
-
-    def _launch(self, on_line: OnLine) -> Ended | None:
-        """Starts the container; gives the end of one whose command can't be run."""
-        from docker.errors import APIError  # noqa: PLC0415
-
-        try:
-            self._api.start(self._id)
-        except APIError as error:
-            problem = re.search(r"exec: (\"?.*)", error.explanation or "")
-            if problem is None:
-                raise
-            on_line(f"can't run {problem[1]}")
-            return Ended(code=NOT_RUN)
-        return None
-
-    def kill(self) -> None:
-        """Ends the command and all that it started."""
-        self._is_killed = True
-        with contextlib.suppress(OSError):
-            self._api.kill(self._id)
-
-    def wait(self) -> Ended:
-        """Waits for the end and removes the container."""
-        try:
-            if self._failure is not None:
-                return self._failure
-            code = self._wait()
-            self._reader.join()
-            state = self._api.inspect_container(self._id)["State"]
-            if self._problem:
-                return Ended(problem=self._problem)
-            if self._is_killed:
-                return Ended(problem="it was killed before it ended")
-            if state["OOMKilled"] and code:
-                limit = f"its limit of {self._memory} bytes" if self._memory else "what this machine has"
-                return Ended(problem=f"out of memory: it was killed for holding more than {limit}")
-            if code == KILLED:
-                return Ended(problem="its container was killed from outside")
-            return Ended(code=code)
-        except OSError as error:
-            if getattr(getattr(error, "response", None), "status_code", None) == 404:
-                return Ended(problem="its container was removed from outside")
-            return Ended(problem=f"Docker's daemon does not answer any more: {_sentence(error)}")
-        finally:
-            self._remove()
-
-    def _wait(self) -> int:
-        from requests import ConnectionError, ReadTimeout  # noqa: PLC0415
-
-        start = time.monotonic()
-        try:
-            return self._api.wait(self._id, timeout=self._timeout)["StatusCode"]
-        except (ConnectionError, ReadTimeout):
-            if self._timeout is None or time.monotonic() - start < self._timeout:
-                raise
-        self._problem = TIMED_OUT
-        self.kill()
-        return self._api.wait(self._id, timeout=API_SECONDS)["StatusCode"]
-
-    def _read(self, on_line: OnLine) -> None:
-        try:
-            for line in _lines(self._stream):
-                on_line(line)
-        except OSError as error:
-            log.warning("the log of a container breaks off: %s", error)
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):
-            self._api.remove_container(self._id, force=True, v=True)
-
-
-def _lines(frames: Iterator[tuple[bytes | None, bytes | None]]) -> Iterator[str]:
-    """The lines of both streams as they come; very long ones in pieces."""
-    left = [b"", b""]
-    for frame in frames:
-        for number, data in enumerate(frame):
-            *whole, rest = (left[number] + (data or b"")).split(b"\n")
-            if len(rest) >= LINE_BYTES:
-                whole, rest = [*whole, rest], b""
-            left[number] = rest
-            yield from (line.decode(errors="replace") for line in whole)
-    yield from (line.decode(errors="replace") for line in left if line)
-
-
-def _feed(pipe: Any, data: bytes) -> None:
-    """Writes a container's input and ends it."""
-    with contextlib.suppress(OSError), contextlib.closing(pipe):
-        pipe._sock.sendall(data)
-        pipe._sock.shutdown(socket.SHUT_WR)
-
-
 def _lay_files(spec: RunSpec) -> dict[str, Path]:
     """Writes a spec's small files; gives them by where they shall be."""
     folder = spec.view.with_name("files")
@@ -317,10 +191,19 @@ def _pull(api: APIClient, image: str, credentials: str) -> Iterator[dict[str, An
     return api.pull(image, stream=True, decode=True, auth_config=login)
 
 
-def _knock(place: str) -> None:
-    """Whether somebody listens on a socket; to ask costs less than to import the library."""
-    with socket.socket(socket.AF_UNIX) as door:
-        door.connect(place)
+def _open(address: str) -> APIClient:
+    """A client of a daemon that has answered; raises OSError for one that has not."""
+    kind, _, place = address.partition("://")
+    if kind == "unix":
+        # To knock costs less than to import the library.
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(place)
+    import docker  # noqa: PLC0415
+
+    try:
+        return docker.from_env(timeout=API_SECONDS).api
+    except docker.errors.DockerException as error:
+        raise ConnectionError(str(error)) from error
 
 
 @contextlib.contextmanager
@@ -329,10 +212,4 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Precondition(f"{what}: {_sentence(error)}") from error
-
-
-def _sentence(error: Exception) -> str:
-    """The daemon's own words, or the system's."""
-    text = getattr(error, "explanation", None) or getattr(error, "strerror", None) or str(error)
-    return str(text).strip().splitlines()[-1]
+        raise Precondition(f"{what}: {sentence(error)}") from error

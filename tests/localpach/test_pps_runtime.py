@@ -190,3 +190,26 @@ def test_bundles_are_listed_shared_and_removed(tmp_path: Path) -> None:
     (context / "Dockerfile").write_text("FROM scratch\nCOPY ../outside /bundle-of-test/\n")
     with pytest.raises(Refused, match="outside"):
         bundles.build(context, "c:3")
+
+
+def test_a_bundle_honours_arguments_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "ARG BASE=scratch\nFROM ${BASE}\nARG WHERE=here\nARG WHO\nRUN pip install \\\n  nothing\n"
+        'ENV PLACE="${WHERE}" PERSON=$WHO\nWORKDIR /bundle-of-test\nCOPY Dockerfile ./sub/\nUSER 1000\nLABEL a=b\n'
+    )
+    bundles, said = Bundles(tmp_path / "root"), []
+    bundles.build(tmp_path, "a:1", arguments={"WHO": "me"}, say=said.append)
+    bundle = bundles.find("a:1")
+    assert bundle is not None
+    assert bundle.env == {"PLACE": "here", "PERSON": "me"}
+    assert bundle.working_dir == "/bundle-of-test"
+    assert (bundle.root / "bundle-of-test" / "sub" / "Dockerfile").exists()
+    assert said == [
+        "line 5: RUN is left out: what it installs is expected on this machine",
+        "line 10: USER is left out: commands run as the server's user, or as the spec's transform.user",
+    ]
+    for text, problem in (("FROM a\nFROM b\n", "more than one FROM"), ("FROM a\nCOPPY x y\n", "line 2: COPPY")):
+        (tmp_path / "Dockerfile").write_text(text)
+        with pytest.raises(Refused, match=problem):
+            bundles.build(tmp_path, "a:2")
+    assert list(bundles.list()) == ["a:1"]
