@@ -1,8 +1,22 @@
-ARG BASE_IMAGE=tensorflow/tensorflow:2.19.1
+# The image that the pipelines run. A base with TensorFlow is used as it is; one without, such as python:3.11-slim, gets
+# the locked versions: docker build --build-arg BASE_IMAGE=python:3.11-slim .
+ARG BASE_IMAGE=tensorflow/tensorflow:2.19.0
 FROM ${BASE_IMAGE}
-# The base brings TensorFlow and NumPy; a base without them gets them here.
-RUN python3 -c 'import tensorflow' 2>/dev/null || python3 -m pip install --no-cache-dir tensorflow-cpu==2.19.1
-ENV PYTHONDONTWRITEBYTECODE=1
+
+COPY model/requirements.txt /code/model/requirements.txt
+RUN python3 -c 'import numpy, tensorflow' 2>/dev/null \
+    || PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore \
+       python3 -m pip install --no-cache-dir --require-hashes --requirement /code/model/requirements.txt
+
+# The root filesystem may be read-only: what TensorFlow writes aside goes to the memory that every container has.
+ENV HOME=/code TMPDIR=/dev/shm PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/code
 WORKDIR /code
 COPY model /code/model
-USER 1000
+# Pachyderm's specs give the command, so there is no ENTRYPOINT.
+USER 1000:1000
+
+ARG VERSION=unknown
+ARG BUILD_INPUTS=unknown
+LABEL org.opencontainers.image.title="tensor_flow_rnn_got" \
+      org.opencontainers.image.version="${VERSION}" \
+      scriptwright.build-inputs="${BUILD_INPUTS}"

@@ -71,4 +71,5 @@ lint: $(VENV)/.installed ## linters and type check
 
 lock: $(VENV)/.installed ## resolve the dependencies anew
 	uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes pyproject.toml --extra dev -o requirements.txt --custom-compile-command "make lock"
+	echo tensorflow-cpu | uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --constraints requirements.txt - -o model/requirements.txt --custom-compile-command "make lock"
 	echo uv | uv pip compile --quiet --upgrade --universal --generate-hashes - -o requirements-uv.txt --custom-compile-command "make lock"
