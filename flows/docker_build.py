@@ -5,13 +5,13 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.terminal import run_from_terminal
-from tasks.image import build_image
+from tasks.image import build_image, choose_builder
 
 
 @flow(name="docker-build")
 def docker_build() -> str:
     """Builds the image for the target and returns its name."""
-    return build_image()
+    return build_image(choose_builder())
 
 
 if __name__ == "__main__":

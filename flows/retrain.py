@@ -22,7 +22,7 @@ from flows.terminal import run_from_terminal
 from flows.train import pipeline_arguments, train
 from tasks.corpus import download, extract
 from tasks.gate import decide, has_released, nothing_to_do
-from tasks.image import build_image
+from tasks.image import build_image, choose_builder
 from tasks.jobs import stop_jobs, wait_for_job
 from tasks.names import name_run
 from tasks.pachyderm import find_pachyderm
@@ -34,9 +34,10 @@ from tasks.pipelines import EVALUATE, create_pipelines
 def retrain(run: RetrainParameters) -> State[Any]:
     """Trains again where anything has changed, and releases the new model if it is good enough."""
     find_pachyderm()
+    builder = choose_builder()
     tarball = download(run.source, run.sha256)
     scripts = extract(tarball, run.members)
-    image = build_image()
+    image = build_image(builder)
     reason = nothing_to_do(scripts, pipeline_arguments(run, image), run.tolerance)
     if reason:
         name_run(f"retrain {run.model}: nothing new")

@@ -7,7 +7,7 @@ from prefect import flow
 from flows.parameters import TrainParameters, takes
 from flows.terminal import run_from_terminal
 from tasks.corpus import download, extract
-from tasks.image import build_image
+from tasks.image import build_image, choose_builder
 from tasks.jobs import stop_jobs, wait_for_job
 from tasks.names import name_run
 from tasks.pachyderm import find_pachyderm
@@ -23,9 +23,10 @@ from tasks.turns import turn
 def train(run: TrainParameters) -> str:
     """Commits the scripts, trains the model on them, has it write a script, and returns a summary of both."""
     find_pachyderm()
+    builder = choose_builder()
     tarball = download(run.source, run.sha256)
     scripts = extract(tarball, run.members)
-    image = build_image()
+    image = build_image(builder)
     arguments = pipeline_arguments(run, image)
     with turn(arguments):
         commit = commit_scripts(scripts, tarball.source, tarball.sha256)

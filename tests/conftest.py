@@ -27,6 +27,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterato
             patch.delenv(name, raising=False)
         patch.setenv("PACH_CONFIG", str(folder / "no-pachctl.json"))
         patch.setenv("LOCALPACH_ROOT", str(folder / "localpach"))
+        patch.setenv("IMAGE_BUILDER", "bundle")
         patch.setenv("SCRIPTWRIGHT_OUTPUT", str(folder / "output"))
         patch.setenv("SCRIPTWRIGHT_CACHE", str(folder / "cache"))
         yield folder

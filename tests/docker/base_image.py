@@ -39,6 +39,9 @@ def make_base_images(folder: Path) -> tuple[Path, Path]:
     install = ("pip", "install", "--quiet", "--break-system-packages", "--require-hashes", "-r", "/requirements.txt")
     _run("chroot", str(root), "env", "--ignore-environment", f"PATH={os.defpath}", "python3", "-m", *install)
     shutil.rmtree(root / "wheels")
+    # A third less to push: nothing is compiled against TensorFlow here.
+    for headers in root.glob("usr/local/lib/python3*/dist-packages/tensorflow/include"):
+        shutil.rmtree(headers)
     _pack(root, folder / "full.tar")
     return folder / "plain.tar", folder / "full.tar"
 

@@ -116,6 +116,9 @@ def engine() -> Iterator[str]:
         assert not os.environ.get("CI"), f"CI must have {PROGRAMS} and be root; missing: {missing}"
         pytest.skip(f"needs root and the programs {', '.join(PROGRAMS)}")
     cache = cache_folder()
+    for other in cache.parent.glob("*"):
+        if other != cache:
+            shutil.rmtree(other)
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -127,7 +130,8 @@ def engine() -> Iterator[str]:
 def clean(client: DockerClient) -> None:
     """Leaves nothing but the base images."""
     for container in client.api.containers(all=True):
-        client.api.remove_container(container["Id"], force=True)
+        with suppress(docker.errors.APIError):
+            client.api.remove_container(container["Id"], force=True)
     for image in client.api.images(all=True):
         with suppress(docker.errors.APIError):
             for name in image["RepoTags"] or [image["Id"]]:

@@ -239,6 +239,19 @@ def test_missing_images_are_pulled_with_the_specs_secret(client: Client, host: D
         host.images.remove(name)
 
 
+def test_an_image_that_goes_between_jobs_fails_the_job_until_it_is_back(client: Client, host: DockerClient) -> None:
+    host.images.get(FULL_BASE).tag("127.0.0.1:1/gone", "1")
+    assert run(client, "true", "127.0.0.1:1/gone:1").state == pps_proto.JOB_SUCCESS
+    host.images.remove("127.0.0.1:1/gone:1")
+    put(client, "in", {"/b": b"two\n"})
+    job = last_job(client, "p")
+    assert job.state == pps_proto.JOB_FAILURE
+    assert job.reason.startswith('image "127.0.0.1:1/gone:1" is not here and could not be pulled: ')
+    host.images.get(FULL_BASE).tag("127.0.0.1:1/gone", "1")
+    put(client, "in", {"/c": b"three\n"})
+    assert last_job(client, "p").state == pps_proto.JOB_SUCCESS
+
+
 def empty_tar() -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:

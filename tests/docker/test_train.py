@@ -1,0 +1,93 @@
+"""The train flow with a real image: built, pushed, pulled by digest and run in containers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+
+from flows.docker_build import docker_build
+from flows.train import train
+from tasks.pachyderm import connect
+from tests import corpora
+from tests.docker.conftest import FULL_BASE, registry
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@dataclass
+class Trained:
+    """The first run with Docker."""
+
+    image: str
+    summary: str
+    source: Path
+
+
+@pytest.fixture(scope="module")
+def docker_target(host: DockerClient, embedded: Path) -> Iterator[str]:
+    """The embedded server, for which Docker builds images that go through a registry."""
+    folder = embedded / "registry"
+    folder.mkdir()
+    with registry(folder) as place, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("IMAGE_BUILDER")
+        patch.setenv("IMAGE_REGISTRY", place)
+        patch.setenv("BASE_IMAGE", FULL_BASE)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def trained(docker_target: str, host: DockerClient, embedded: Path) -> Trained:
+    image = docker_build()
+    host.images.remove(host.images.get(image).id, force=True)
+    assert not host.images.list(f"{docker_target}/tensor_flow_rnn_got")
+    source = corpora.plays(embedded / "plays.tar.gz")
+    return Trained(image, train(source=str(source), tokens=300), source)
+
+
+def outputs() -> dict[str, bytes]:
+    """The weights, the vocabulary and the script that the two pipelines wrote last."""
+    client = connect()
+    patterns = {"GoT_train": "/{model.ckpt*,checkpoint,*_to_*.json}", "GoT_generate": "/new_script.txt"}
+    return {
+        f"{repo}:{info.file.path}": client.get_file((repo, "master"), info.file.path).read()
+        for repo, pattern in patterns.items()
+        for info in client.glob_file((repo, "master"), pattern)
+    }
+
+
+def test_the_image_is_pulled_by_digest_and_both_pipelines_run(
+    trained: Trained, docker_target: str, host: DockerClient
+) -> None:
+    assert trained.image.startswith(f"{docker_target}/tensor_flow_rnn_got@sha256:")
+    assert "Perplexity (test)" in trained.summary
+    assert "The new script begins" in trained.summary
+    assert host.images.get(trained.image).attrs["RepoDigests"] == [trained.image]
+    for name in ("GoT_train", "GoT_generate"):
+        info = next(iter(connect().inspect_pipeline(name, details=True)))
+        assert info.details.transform.image == trained.image
+    assert not host.api.containers(all=True)
+
+
+def test_a_second_run_neither_builds_nor_pushes(trained: Trained, host: DockerClient) -> None:
+    begin = time.time()
+    assert train(source=str(trained.source), tokens=300) == trained.summary
+    assert not list(host.events(since=int(begin), until=int(time.time() + 1), decode=True))
+
+
+def test_a_bundle_gives_the_same_bytes(
+    trained: Trained, embedded: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_docker = outputs()
+    assert len(with_docker) == 6
+    monkeypatch.setenv("IMAGE_BUILDER", "bundle")
+    train(source=str(trained.source), tokens=300)
+    image = next(iter(connect().inspect_pipeline("GoT_train", details=True))).details.transform.image
+    assert image.endswith("-bundle")
+    with_bundle = outputs()
+    different = [name for name in with_docker if with_docker[name] != with_bundle.get(name)]
+    assert (different, with_bundle.keys()) == ([], with_docker.keys())
