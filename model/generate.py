@@ -114,7 +114,6 @@ def main() -> None:
         "seed": options.seed,
         **choice._asdict(),
         "prompt": options.prompt,
-        "tokens_per_second": round(speed),
         "longest_copied_run": copied(drawn, model.words, known) if known and drawn else None,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)

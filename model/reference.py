@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.corpus import Corpus, Ids
 
-TEXT, ABOUT = "training_text.npz", "training_text.json"
+TEXT, ABOUT = "training_text.npy", "training_text.json"
 
 
 class Reference(NamedTuple):
@@ -29,9 +29,9 @@ class Reference(NamedTuple):
 
 
 def save(folder: Path, corpus: Corpus) -> None:
-    """Writes `training_text.npz` and `training_text.json`; same corpus, same bytes."""
+    """Writes `training_text.npy` and `training_text.json`; same corpus, same bytes."""
     width = np.uint16 if len(corpus.words) <= 1 << 16 else np.uint32
-    np.savez_compressed(folder / TEXT, ids=corpus.train.astype(width))
+    np.save(folder / TEXT, corpus.train.astype(width))
     (folder / ABOUT).write_text(
         json.dumps({"sources": list(corpus.sources), "capitals": dict(corpus.capitals)}, indent=1) + "\n"
     )
@@ -42,8 +42,7 @@ def load(folder: Path) -> Reference | None:
     if not (folder / TEXT).is_file():
         return None
     about = json.loads((folder / ABOUT).read_text())
-    with np.load(folder / TEXT) as arrays:
-        ids = arrays["ids"].astype(np.int32)
+    ids = np.load(folder / TEXT).astype(np.int32)
     return Reference(ids, [(name, size) for name, size in about["sources"]], about["capitals"])
 
 

@@ -23,8 +23,7 @@ from tasks.repos import input_commits
 __all__ = ["JobFailed", "stop_jobs", "wait_for_job"]
 
 LABEL = "pachyderm.job."
-EPOCHS = re.compile(r"Model: .* Epochs: (\d+)")
-EPOCH = re.compile(r"Epoch: (\d+) Learning rate")
+EPOCH = re.compile(r"Epoch: (\d+) of (\d+) Learning rate")
 STEP = re.compile(r"(0\.\d+|1\.0+) perplexity: (\S+)")
 PROGRESS_SECONDS = 1.0
 
@@ -72,11 +71,8 @@ class Progress:
 
     def read(self, line: str) -> None:
         """Takes a line of the log."""
-        if match := EPOCHS.match(line):
-            self._epochs = int(match[1])
-        elif match := EPOCH.match(line):
-            self._epoch = int(match[1])
-            self._epochs = max(self._epochs, self._epoch)
+        if match := EPOCH.match(line):
+            self._epoch, self._epochs = int(match[1]), int(match[2])
         elif match := STEP.match(line):
             percent = 100 * (self._epoch - 1 + float(match[1])) / self._epochs
             told = f"{self._what}: epoch {self._epoch} of {self._epochs}, perplexity {match[2]}"

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 TRAIN = """
 quality=$(cat /pfs/GoT_scripts/quality.txt)
 for epoch in 1 2; do
-  echo "Epoch: $epoch Learning rate: 1.000" | tee -a /pfs/out/model-results
+  echo "Epoch: $epoch of 2 Learning rate: 1.000" | tee -a /pfs/out/model-results
   for step in 0.500 1.000; do echo "$step perplexity: $quality speed: 9 wps" | tee -a /pfs/out/model-results; sleep SECONDS; done
   for split in Train Valid; do echo "Epoch: $epoch $split Perplexity: $quality" | tee -a /pfs/out/model-results; done
 done
@@ -30,7 +30,7 @@ END
 GENERATE = """
 printf 'ANNA\\nThe cold river.\\n' > /pfs/out/new_script.txt
 cat > /pfs/out/script_facts.json <<END
-{"tokens": 4, "lines": 1, "seed": 1, "prompt": "", "tokens_per_second": 9, "longest_copied_run": null}
+{"tokens": 4, "lines": 1, "seed": 1, "prompt": "", "longest_copied_run": null}
 END
 """
 EVALUATE = """

@@ -73,7 +73,6 @@ def test_the_same_seed_writes_the_same_script(run: Generate, tmp_path: Path) -> 
     assert "<unk>" not in scripts[0]
     facts = json.loads((tmp_path / "0" / "script_facts.json").read_text())
     assert 300 <= facts["tokens"] <= 400
-    assert facts["tokens_per_second"] > 0
     assert {key: facts[key] for key in ("seed", "temperature", "top_k", "top_p", "prompt")} == {
         "seed": 1,
         "temperature": 1.0,

@@ -185,4 +185,4 @@ def test_the_ngram_model_is_told_on_a_line_of_its_own(trained: tuple[Path, Path]
     assert last.startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f} test {counted['test']:.3f}; ")
     assert not re.search(r"(Train|Valid|Test) Perplexity", last)
     assert 1 < counted["valid"] < 1000
-    assert (trained[0] / "training_text.npz").is_file()
+    assert (trained[0] / "training_text.npy").is_file()

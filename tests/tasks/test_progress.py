@@ -10,12 +10,12 @@ from tasks import jobs
 from tasks.jobs import Progress
 
 LINES = [
-    "Model: small Parameters: 9 Vocabulary: 9 Epochs: 2",
-    "Epoch: 1 Learning rate: 1.000",
+    "Model: small Parameters: 9 Vocabulary: 9",
+    "Epoch: 1 of 2 Learning rate: 1.000",
     "0.500 perplexity: 300.000 speed: 9 wps",
     "1.000 perplexity: 200.000 speed: 9 wps",
     "Epoch: 1 Train Perplexity: 200.000",
-    "Epoch: 2 Learning rate: 1.000",
+    "Epoch: 2 of 2 Learning rate: 1.000",
     "0.500 perplexity: 150.000 speed: 9 wps",
 ]
 
