@@ -58,7 +58,7 @@ def test_a_run_ends_with_perplexity_and_script(embedded: Path, summary: str) -> 
 
 def test_a_run_leaves_artifacts_and_a_report_page(embedded: Path, summary: str) -> None:
     with get_client(sync_client=True) as client:
-        artifacts = {artifact.key: str(artifact.data) for artifact in client.read_artifacts()}
+        artifacts = {artifact.key: str(artifact.data) for artifact in client.read_latest_artifacts()}
     assert artifacts.keys() >= {"perplexity", "learning-curve", "new-script", "datums", "lineage"}
     assert "```mermaid" in artifacts["learning-curve"]
     assert "flowchart" in artifacts["lineage"]
