@@ -58,7 +58,7 @@ class Terminal:
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         self.env["HOME"] = str(folder / "home")
         self.port, reports = _free_ports(2)
-        self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports}
+        self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports, "IMAGE_BUILDER": "bundle"}
         self._others: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self, command: str) -> str:

@@ -34,13 +34,13 @@ class Deployed:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.project = folder / "project"
-        left = shutil.ignore_patterns(".*", "output", "*.egg-info", "__pycache__")
+        left = shutil.ignore_patterns(".[!d]*", "output", "*.egg-info", "__pycache__")
         shutil.copytree(ROOT, self.project, ignore=left)
         cheap.specs(self.project / "pipeline_specs")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT", "IMAGE_REGISTRY")
+        own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT", "IMAGE_")
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         self.env |= {
             "PREFECT_HOME": str(folder / "prefect"),
@@ -49,6 +49,7 @@ class Deployed:
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PACH_CONFIG": str(folder / "no-pachctl.json"),
+            "IMAGE_BUILDER": "bundle",
             "LOCALPACH_ROOT": str(folder / "localpach"),
             "SCRIPTWRIGHT_OUTPUT": str(folder / "output"),
             "SCRIPTWRIGHT_CACHE": str(folder / "cache"),

@@ -136,6 +136,7 @@ def test_two_runs_of_the_same_at_once_share_one_job(runs: Runs) -> None:
     assert counts(connect()) == {"commits": 1, "pipelines": 2, "GoT_train": 1, "GoT_generate": 1}
 
 
+@pytest.mark.slow
 def test_a_run_with_another_model_waits_for_the_job_that_is_on(runs: Runs) -> None:
     client = connect()
     first = runs.start(1)

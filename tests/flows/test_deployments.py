@@ -18,6 +18,8 @@ from python_pachyderm.service import pps_proto
 from tests.flows import cheap
 from tests.flows.deployed import Deployed, deployed
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 DEPLOYMENTS = ("train", "retrain", "rerun", "teardown", "follow")
 
 
@@ -148,15 +150,12 @@ def test_the_automations_load(it: Deployed) -> None:
     assert {"pachyderm.job.failed", "model.rejected"} <= expected
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_rerun_and_teardown_to_their_ends(it: Deployed, source: Path) -> None:
     assert it.run("rerun/default", source=str(source)).state_name == "Completed"
     assert it.run("teardown/default").state_name == "Completed"
     assert not {"GoT_scripts", "GoT_train", "GoT_lock"} & {info.repo.name for info in it.pachyderm.list_repo()}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_retraining_by_a_schedule(it: Deployed, source: Path) -> None:
     """Every minute: the first model is released, an unchanged source skipped, a worse model rejected, a better released."""
@@ -202,8 +201,6 @@ def outcomes(it: Deployed) -> list[str]:
     return [str(run.state_name) for run in over if run.state_name != "Cancelled"]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_missed_firings_do_not_pile_up(it: Deployed, source: Path) -> None:
     """Five runs that are late start at the same moment: one runs, the others are dropped."""
     found = it.api.read_deployment_by_name("retrain/default")
@@ -220,8 +217,6 @@ def test_missed_firings_do_not_pile_up(it: Deployed, source: Path) -> None:
     assert set(ended) <= {"Cancelled", "Released", "Rejected", "Skipped"}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_flow_run_that_is_killed_is_gone_on_with_by_the_next(it: Deployed, source: Path) -> None:
     slow = cheap.specs(it.project / "pipeline_specs", seconds=3)
     try:
@@ -236,8 +231,6 @@ def test_a_flow_run_that_is_killed_is_gone_on_with_by_the_next(it: Deployed, sou
         cheap.specs(slow)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_run_that_hangs_is_cancelled_and_its_job_stopped(it: Deployed, source: Path) -> None:
     """Its process does not answer; once Prefect has killed it, the worker stops the job in its place."""
     slow = cheap.specs(it.project / "pipeline_specs", seconds=200)

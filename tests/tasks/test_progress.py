@@ -29,21 +29,21 @@ def artifacts(key: str) -> list[tuple[float, str]]:
 def test_it_shows_how_far_all_epochs_are(prefect: None) -> None:
     @flow
     def read() -> None:
-        progress = Progress("GoT_train", "1a2b3c4d")
+        progress = Progress("GoT_shown", "1a2b3c4d")
         for line in LINES:
             progress.read(line)
         progress.close()
 
     read()
-    ((percent, told),) = artifacts("progress-got-train")
+    ((percent, told),) = artifacts("progress-got-shown")
     assert percent == 75
-    assert told == "GoT_train@1a2b3c4: epoch 2 of 2, perplexity 150.000"
+    assert told == "GoT_shown@1a2b3c4: epoch 2 of 2, perplexity 150.000"
 
 
 def test_updates_that_come_too_fast_are_left_out(prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[float] = []
     monkeypatch.setattr(jobs, "create_progress_artifact", lambda percent, **_: sent.append(percent))
-    progress = Progress("GoT_train", "1a2b3c4d")
+    progress = Progress("GoT_shown", "1a2b3c4d")
     for step in range(1, 1000):
         progress.read(f"0.{step:03} perplexity: 9.0 speed: 9 wps")
     progress.read("1.000 perplexity: 9.0 speed: 9 wps")

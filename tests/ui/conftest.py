@@ -43,10 +43,11 @@ class Up:
         self.port, reports = _free_ports(2)
         self.ui = f"http://127.0.0.1:{self.port}/v2"
         self.api = f"http://127.0.0.1:{self.port}/api"
-        own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT", "IMAGE_REGISTRY")
+        own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT", "IMAGE_")
         self.env = {
             **{key: value for key, value in os.environ.items() if not key.startswith(own)},
             "HOME": str(folder / "home"),
+            "IMAGE_BUILDER": "bundle",
             "PREFECT_SERVER_API_PORT": str(self.port),
             "REPORTS_PORT": str(reports),
             "LOCALPACH_ROOT": str(folder / "localpach"),
