@@ -81,12 +81,13 @@ class Up:
         return listed
 
     def processes(self) -> list[str]:
-        """Command lines of all processes that have this home in their environment, or data directory in their arguments."""
+        """Command lines of all processes that have this folder in their environment, arguments or mounts: jobs see it there
+        alone."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 arguments = (process / "cmdline").read_bytes()
-                told = (process / "environ").read_bytes() + arguments
+                told = arguments + (process / "environ").read_bytes() + (process / "mountinfo").read_bytes()
             except OSError:
                 continue
             if str(self.folder).encode() in told and arguments:
