@@ -10,6 +10,8 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
 export UV_SYSTEM_CERTS ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Most of a test's time is spent waiting for a server or a job.
+TOGETHER := --numprocesses 2 --dist loadgroup
 
 .PHONY: help all run rerun input-data docker-build status up down clean test test-slow lint lock
 
@@ -61,10 +63,10 @@ clean: ## stop the embedded Pachyderm and delete its data, the results and the c
 	rm -rf $${LOCALPACH_ROOT:-.localpach} output .cache
 
 test: $(VENV)/.installed ## run the tests
-	@python -m pytest -m "not slow"
+	@python -m pytest -m "not slow" $(TOGETHER)
 
 test-slow: $(VENV)/.installed ## run the slow tests
-	@python -m pytest -m slow
+	@python -m pytest -m slow $(TOGETHER)
 
 lint: $(VENV)/.installed ## linters and type check
 	@ruff check . && ruff format --check . && mypy
