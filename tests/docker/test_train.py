@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from docker import DockerClient
+from docker.types import Mount
 
 from flows.docker_build import docker_build
 from flows.train import train
 from tasks.pachyderm import connect
 from tests import corpora
-from tests.docker.conftest import FULL_BASE, registry
+from tests.docker.conftest import FULL_BASE, PLAIN_BASE, registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -91,3 +92,44 @@ def test_a_bundle_gives_the_same_bytes(
     with_bundle = outputs()
     different = [name for name in with_docker if with_docker[name] != with_bundle.get(name)]
     assert (different, with_bundle.keys()) == ([], with_docker.keys())
+
+
+def test_the_model_writes_nothing_but_its_output(trained: Trained, host: DockerClient, tmp_path: Path) -> None:
+    assert host.images.get(trained.image).attrs["Config"]["User"] == "1000:1000"
+    assert not host.images.get(trained.image).attrs["Config"]["Entrypoint"]
+    out, scripts = tmp_path / "out", tmp_path / "scripts"
+    out.mkdir()
+    out.chmod(0o777)
+    scripts.mkdir()
+    (scripts / "play.txt").write_text("".join(corpora.play(number) for number in range(4)))
+    for read_only in (True, False):
+        container = host.containers.create(
+            trained.image,
+            ["python3", "-m", "model.train", "--data-path", "/in", "--save-path", "/out", "--model", "test"],
+            mounts=[Mount("/in", str(scripts), "bind", read_only=True), Mount("/out", str(out), "bind")],
+            read_only=read_only,
+            network_mode="none",
+        )
+        container.start()
+        assert container.wait()["StatusCode"] == 0, container.logs().decode()
+        changes = [change["Path"] for change in container.diff() or []]
+        container.remove()
+        assert set(changes) <= {"/in", "/out"}, changes
+    assert (out / "metrics.json").stat().st_uid == 1000
+
+
+def test_a_base_without_the_dependencies_gets_them(
+    trained: Trained, host: DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BASE_IMAGE", PLAIN_BASE)
+    monkeypatch.delenv("IMAGE_REGISTRY")
+    image = docker_build()
+    code = "import tensorflow, numpy; print(tensorflow.__version__, numpy.__version__)"
+    said = [
+        host.containers.run(name, ["python3", "-c", code], remove=True, network_mode="none")
+        for name in (image, trained.image)
+    ]
+    assert said[0] == said[1]
+    labels = host.images.get(image).labels
+    assert labels["scriptwright.build-inputs"] == image.partition(":")[2]
+    assert labels["org.opencontainers.image.version"]
