@@ -9,7 +9,7 @@ RUN python3 -c 'import numpy, tensorflow' 2>/dev/null \
        python3 -m pip install --no-cache-dir --require-hashes --requirement /code/model/requirements.txt
 
 # The root filesystem may be read-only: what TensorFlow writes aside goes to the memory that every container has.
-ENV HOME=/code TMPDIR=/dev/shm PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/code
+ENV HOME=/code TMPDIR=/dev/shm KERAS_HOME=/dev/shm/keras PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/code
 WORKDIR /code
 COPY model /code/model
 # Pachyderm's specs give the command, so there is no ENTRYPOINT.
