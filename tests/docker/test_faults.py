@@ -19,7 +19,8 @@ from tasks.docker_images import DockerUnavailable, ImageError, connect
 from tasks.image import RegistryCredentials, build_input_hash
 from tests.docker.conftest import PLAIN_BASE, daemon, free_port, registry
 
-pytestmark = pytest.mark.slow
+# The first of them to run makes the base image, where it is not there from an earlier session.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".localpach", "output", ".
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_command_of_the_page(host: DockerClient, prefect: None, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(ROOT, project, ignore=LEFT_BEHIND)

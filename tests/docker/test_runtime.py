@@ -21,7 +21,8 @@ from tests.localpach.test_pfs import put
 from tests.localpach.test_pps import content, last_job, pfs
 from tests.localpach.test_pps_pipelines import lines, until
 
-pytestmark = pytest.mark.slow
+# The first of them to run makes the base image, where it is not there from an earlier session.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from tasks.pachyderm import connect
 from tests import corpora
 from tests.docker.conftest import FULL_BASE, PLAIN_BASE, registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+# The first of them to run makes the base image, where it is not there from an earlier session.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @dataclass

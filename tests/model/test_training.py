@@ -78,6 +78,7 @@ def test_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     corpus(tmp_path, plays=12)
 
