@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Most of a test's time is spent waiting for a server or a job.
-TOGETHER := --numprocesses 2 --dist loadgroup
+TOGETHER := --numprocesses 2 --dist loadfile
 
 .PHONY: help all run rerun input-data docker-build status up down clean test test-slow lint lock
 
@@ -66,7 +66,8 @@ test: $(VENV)/.installed ## run the tests
 	@python -m pytest -m "not slow" $(TOGETHER)
 
 test-slow: $(VENV)/.installed ## run the slow tests
-	@python -m pytest -m slow $(TOGETHER)
+	@python -m pytest -m slow tests/docker
+	@python -m pytest -m slow --ignore tests/docker $(TOGETHER)
 
 lint: $(VENV)/.installed ## linters and type check
 	@ruff check . && ruff format --check . && mypy

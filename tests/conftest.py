@@ -11,14 +11,6 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those of a file stay together, and those that share Docker's daemon."""
-    for item in items:
-        file = item.path
-        item.add_marker(pytest.mark.xdist_group("docker" if file.parent.name == "docker" else str(file)))
-
-
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[None]:
     """A temporary Prefect server with a database of its own."""
