@@ -73,8 +73,9 @@ def pipeline(client: Client, name: str, source: str) -> None:
 
 
 def wait(client: Client, name: str) -> None:
-    newest = next(iter(client.list_job(name)))
-    info = next(iter(client.inspect_job(newest.job.id, name, wait=True)))
+    # Not by list_job: the server would begin to send the whole history.
+    job = client.inspect_branch(name, "master").head.id
+    info = next(iter(client.inspect_job(job, name, wait=True)))
     assert info.state == pps_proto.JOB_SUCCESS, info.reason
 
 
