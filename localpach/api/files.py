@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, TypeAlias
 from urllib.parse import urlparse
 
-import requests
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.service import pfs_proto
@@ -280,6 +279,9 @@ class _Modification:
 
 
 def _fetch(url: str) -> Iterator[bytes]:
+    # Seldom needed, and 8 MiB of the server's memory.
+    import requests  # noqa: PLC0415
+
     scheme = urlparse(url).scheme
     if scheme not in ("http", "https"):
         raise Refused(f"unrecognized object store: {scheme}")
