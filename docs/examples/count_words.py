@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.image import build_image
+from tasks.image import build_image, choose_builder
 from tasks.pipelines import PachydermPipeline
 
 
@@ -17,7 +17,7 @@ def count_words() -> int:
             "description": "Counts the words of a script.",
             "input": {"pfs": {"repo": "GoT_generate", "glob": "/"}},
             "transform": {
-                "image": build_image(),
+                "image": build_image(choose_builder()),
                 "cmd": ["sh", "-c", "wc -w < /pfs/GoT_generate/new_script.txt > /pfs/out/words"],
             },
         }
