@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -80,16 +79,25 @@ def _serve(options: argparse.Namespace) -> int:
     _give_memory_back()
     if options.no_auth:
         logging.warning("no token is asked for: every program on this machine can use this server")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    ended = _end_signals()
     root = options.root.absolute()
     server = Server(root, options.port, not options.no_auth, options.missing_image)
     server.start()
     announce(server, root)
-    ended.wait()
+    os.read(ended, 1)
     server.close()
     return 0
+
+
+def _end_signals() -> int:
+    """A pipe that has something to read once the process shall end. An event that a handler sets is not enough: the
+    system may give a signal to any thread, and one that waits for an event is not woken by another's signal."""
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    return readable
 
 
 def _give_memory_back() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -187,6 +189,17 @@ def test_stop_ends_no_stranger_who_got_the_number_of_a_killed_server(tmp_path: P
             )
         assert stranger.poll() is None
         stranger.kill()
+
+
+def test_a_signal_that_another_thread_is_given_ends_the_server(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    assert list(server.client.list_repo()) == []
+    pid = server.process.pid
+    thread = max(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
+    assert thread != pid
+    assert ctypes.CDLL(None).tgkill(pid, thread, signal.SIGTERM) == 0
+    assert server.process.wait(20) == 0
 
 
 def test_cron_ticks_start_jobs(client: Client) -> None:
