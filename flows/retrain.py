@@ -42,7 +42,8 @@ def retrain(run: RetrainParameters) -> State[Any]:
     if reason:
         name_run(f"retrain {run.model}: nothing new")
         return Completed(name="Skipped", message=reason)
-    train(**run.model_dump(exclude={"tolerance"}))
+    # The very archive that was looked at: it is not asked for again.
+    train(**{**run.model_dump(exclude={"tolerance"}), "sha256": tarball.sha256})
     if has_released():
         jobs = create_pipelines({EVALUATE: {"image": image}})
         wait_for_job(EVALUATE, jobs[EVALUATE], run.timeout_minutes)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def _start(root: Path) -> tuple[str, str]:
             cwd=Path(__file__).parent.parent,
             start_new_session=True,
         )
+    # It outlives us; if we outlive it, nobody should wait for its end in vain.
+    threading.Thread(target=server.wait, daemon=True).start()
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = _running(root)

@@ -146,9 +146,9 @@ class Fetch:
             # Without a validator only a known checksum can tell that both halves are of one file.
             if validator:
                 headers["If-Range"] = validator
-        elif record and record["validator"]:
-            strong = record["validator"].startswith('"')
-            headers["If-None-Match" if strong else "If-Modified-Since"] = record["validator"]
+        elif record:
+            asked = {"If-None-Match": record.get("etag"), "If-Modified-Since": record.get("last_modified")}
+            headers |= {name: value for name, value in asked.items() if value}
         return headers
 
     def _check_status(self, response: requests.Response, offset: int) -> bool:
@@ -218,7 +218,8 @@ class Fetch:
         self._part_validator.unlink(missing_ok=True)
         self._record.parent.mkdir(parents=True, exist_ok=True)
         new = self._record.with_suffix(".new")
-        new.write_text(json.dumps({"sha256": digest, "validator": _validator(response)}))
+        told = {"etag": response.headers.get("ETag", ""), "last_modified": response.headers.get("Last-Modified", "")}
+        new.write_text(json.dumps({"sha256": digest, **told}))
         new.replace(self._record)
         self._logger.info("Downloaded %s, %s, SHA-256 %s", shown(self._url), _size(target.stat().st_size), digest)
         return target, digest
@@ -245,7 +246,7 @@ class Fetch:
 
 
 def _validator(response: requests.Response) -> str:
-    """What names this version of the file to its server; a weak ETag does not promise equal bytes."""
+    """What names these very bytes to their server, so that a part can be gone on with; a weak ETag does not."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
 

@@ -9,10 +9,12 @@ import pytest
 
 from flows.retrain import retrain
 from flows.teardown import teardown
-from tasks import pipelines
+from tasks import fetch, pipelines
+from tasks.errors import ScriptwrightError
 from tasks.pachyderm import connect
 from tests import corpora
 from tests.flows import cheap
+from tests.site import Site, serving
 
 
 def test_the_gate_decides_both_ways(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +28,77 @@ def test_the_gate_decides_both_ways(embedded: Path, tmp_path: Path, monkeypatch:
         assert (heads[0] == heads[1]) == (number != 2)
     assert seen == ["Released", "Skipped", "Rejected", "Skipped", "Released"]
     teardown()
+
+
+class Source:
+    """Scripts at a web server, and what the retrain flow makes of them."""
+
+    def __init__(self, site: Site, folder: Path) -> None:
+        self.site = site
+        self._archive = folder / "scripts.tar.gz"
+
+    def put(self, number: int, quality: float, **answers: str) -> None:
+        """Another archive, or the same again, with these ETag and Last-Modified."""
+        self.site.files["/scripts.tar.gz"] = cheap.scripts(self._archive, number, quality).read_bytes()
+        self.site.etag, self.site.last_modified = answers.get("etag", ""), answers.get("last_modified", "")
+
+    def retrain(self) -> tuple[str | None, list[int], int]:
+        """How a run ends, the codes of the answers that it has got, and their bytes."""
+        self.site.sent.clear()
+        self.site.sent_bytes = 0
+        ended = retrain(source=f"{self.site.url}/scripts.tar.gz", tokens=200, return_state=True)
+        return ended.name, self.site.sent[:], self.site.sent_bytes
+
+    def refused(self) -> str:
+        """The sentence with which a run fails."""
+        self.site.sent.clear()
+        with pytest.raises(ScriptwrightError) as caught:
+            retrain(source=f"{self.site.url}/scripts.tar.gz", tokens=200)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+
+def test_the_source_is_asked_whether_it_has_changed(
+    embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "SPECS", cheap.specs(tmp_path / "specs", seconds=0))
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0.01)
+    with serving() as site:
+        source = Source(site, tmp_path)
+        source.put(1, 50.0, etag='"1"')
+        size = len(site.files["/scripts.tar.gz"])
+        assert source.retrain() == ("Released", [200], size)
+        # What is unchanged by its ETag is not sent, nor is it with a weak one, as some servers have them.
+        assert source.retrain() == ("Skipped", [304], 0)
+        source.put(1, 50.0, etag='W/"2"')
+        # The ETag has changed and the bytes have not.
+        assert source.retrain() == ("Skipped", [200], size)
+        assert source.retrain() == ("Skipped", [304], 0)
+        # No ETag, but a date.
+        source.put(1, 50.0, last_modified="Wed, 25 Nov 2026 00:00:00 GMT")
+        assert source.retrain() == ("Skipped", [200], size)
+        assert source.retrain() == ("Skipped", [304], 0)
+        # Neither: the SHA-256 tells.
+        source.put(1, 50.0)
+        assert source.retrain() == ("Skipped", [200], size)
+        assert source.retrain() == ("Skipped", [200], size)
+        before = released()
+        source.put(2, 40.0)
+        assert source.retrain() == ("Released", [200], len(site.files["/scripts.tar.gz"]))
+        assert released() != before
+        # A server in trouble changes nothing.
+        before = released()
+        site.failures = [500] * fetch.ATTEMPTS
+        assert f"{site.url}/scripts.tar.gz can't be downloaded: the server answered 500" in source.refused()
+        assert site.sent == [500] * fetch.ATTEMPTS
+    assert "nobody answers there" in source.refused()
+    assert released() == before
+    teardown()
+
+
+def released() -> str:
+    """The commit of the released model."""
+    return str(connect().inspect_branch("GoT_train", "released").head.id)
 
 
 @pytest.mark.slow

@@ -9,8 +9,6 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +20,7 @@ from prefect.logging import disable_run_logger
 
 from tasks import corpus, fetch, package_index
 from tasks.errors import ScriptwrightError
+from tests.site import Site, serving
 
 PLAY = "HAMLET. To be, or not to be: that is the question.\n" * 20_000
 Content = dict[str, bytes | str]
@@ -311,68 +310,10 @@ def test_an_archive_that_changes_after_the_download_is_refused(tmp_path: Path) -
         corpus.extract.fn(tarball)
 
 
-@dataclass
-class Site:
-    """A web server whose faults are set by the test; `asked` has each request's Range, `sent` the answers' codes."""
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    etag: str = '"v1"'
-    ranges: bool = True
-    drops: int = 0
-    failures: list[int] = field(default_factory=list)
-    types: dict[str, str] = field(default_factory=dict)
-    asked: list[str | None] = field(default_factory=list)
-    sent: list[int] = field(default_factory=list)
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    state = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
-            pass
-
-        def do_GET(self) -> None:  # named by http.server
-            state.asked.append(self.headers.get("Range"))
-            body = state.files.get(self.path.partition("?")[0])
-            if state.failures or body is None:
-                return self.answer(state.failures.pop(0) if state.failures else 404, b"")
-            if state.etag and self.headers.get("If-None-Match") == state.etag:
-                return self.answer(304, b"")
-            start = 0
-            same = self.headers.get("If-Range") in (None, state.etag)
-            if state.ranges and same and self.headers.get("Range"):
-                start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
-                if start >= len(body):
-                    return self.answer(416, b"")
-            headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
-            return self.answer(206 if start else 200, body[start:], headers)
-
-        def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            state.sent.append(code)
-            self.send_response(code)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            if state.etag:
-                self.send_header("ETag", state.etag)
-            self.send_header("Content-Type", state.types.get(self.path, "application/octet-stream"))
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if state.drops and body:
-                state.drops -= 1
-                body = body[: len(body) // 2]
-            self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as site:
+        yield site
 
 
 ARCHIVE = tar_of({"hamlet.txt": PLAY, "noise.txt": NOISE})
