@@ -40,6 +40,14 @@ class JobTimedOut(JobFailed):
     """A job took longer than it was given, and was stopped."""
 
 
+class JobGone(JobFailed):
+    """Somebody has deleted the job, or its pipeline."""
+
+
+class _NotOverError(Exception):
+    """A call has blocked as long as it may, and the job is not over."""
+
+
 @dataclass(frozen=True)
 class JobResult:
     """What a job that succeeded has made."""
@@ -98,7 +106,8 @@ class PachydermJob(JobRun[JobResult]):
         Raises:
             JobFailed: with the job's reason and the last lines of its log.
             JobTimedOut: after `timeout_seconds`, when the job has been stopped.
-            PachydermError: nobody has answered for two minutes, or the job is not there.
+            JobGone: the job is not there, or no more.
+            PachydermError: nobody has answered for two minutes.
         """
         info = self._call(self._inspect)
         if info.state == pps_proto.JOB_SUCCESS:
@@ -167,7 +176,7 @@ class PachydermJob(JobRun[JobResult]):
 
     def _inspect(self, client: python_pachyderm.Client) -> pps_proto.JobInfo:
         request = pps_proto.InspectJobRequest(job=self._job, details=True)
-        return pps_grpc.APIStub(client._channel).InspectJob(request)
+        return self._answer(client, request, None)
 
     def _until_over(self) -> pps_proto.JobInfo:
         """The job once it is over."""
@@ -177,9 +186,26 @@ class PachydermJob(JobRun[JobResult]):
             if left <= 0:
                 raise JobTimedOut(f"Job {self._name} was not over after {self._timeout_seconds:.0f} s; it was stopped.")
             request = pps_proto.InspectJobRequest(job=self._job, wait=True, details=True)
-            info = self._call(lambda client: _blocking(client, request, min(CALL_SECONDS, left)))  # noqa: B023
-            if info is not None:
-                return info
+            try:
+                return self._call(lambda client: self._answer(client, request, min(CALL_SECONDS, left)))  # noqa: B023
+            except _NotOverError:
+                continue
+
+    def _answer(
+        self, client: python_pachyderm.Client, request: pps_proto.InspectJobRequest, seconds: float | None
+    ) -> pps_proto.JobInfo:
+        """What Pachyderm says of the job within this time."""
+        try:
+            return pps_grpc.APIStub(client._channel).InspectJob(request, timeout=seconds)
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details() or ""  # type: ignore[attr-defined]
+            if code == grpc.StatusCode.NOT_FOUND or "was deleted" in details:
+                raise JobGone(
+                    f"Job {self._name} is not found: somebody has deleted it or its pipeline; run again to make it anew."
+                ) from error
+            if request.wait and code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise _NotOverError from error
+            raise
 
     def _call(self, call: Callable[[python_pachyderm.Client], T]) -> T:
         """The call's answer, asked for again as long as it fails in passing."""
@@ -219,15 +245,3 @@ class PachydermJob(JobRun[JobResult]):
             self._on_line(line)
         elif line.startswith("errored"):
             self.logger.warning("%s", line)
-
-
-def _blocking(
-    client: python_pachyderm.Client, request: pps_proto.InspectJobRequest, seconds: float
-) -> pps_proto.JobInfo | None:
-    """The job once it is over; None when it is not within this time."""
-    try:
-        return pps_grpc.APIStub(client._channel).InspectJob(request, timeout=seconds)
-    except grpc.RpcError as error:
-        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:  # type: ignore[attr-defined]
-            return None
-        raise

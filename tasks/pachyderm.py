@@ -1,18 +1,22 @@
 """Which Pachyderm we talk to, and how its errors read.
 
-It is the one that `PACHD_ADDRESS` names (token in `PACH_PYTHON_AUTH_TOKEN`, file of TLS roots in `PACHD_ROOT_CERTIFICATES`),
-or else the active context of pachctl (`PACH_CONFIG` or `~/.pachyderm/config.json`), or else the embedded server.
+It is the one of the block that `PACHYDERM_BLOCK` names, or else the one that `PACHD_ADDRESS` names (token in
+`PACH_PYTHON_AUTH_TOKEN`, file of TLS roots in `PACHD_ROOT_CERTIFICATES`), or else the active context of pachctl
+(`PACH_CONFIG` or `~/.pachyderm/config.json`), or else the embedded server.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 import grpc
 import python_pachyderm
@@ -27,7 +31,18 @@ from tasks.embedded import attach_or_start
 from tasks.errors import ScriptwrightError
 
 DEFAULT_PORT = 30650
+ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>\d+))?/?")
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+# What gRPC says of TLS that can't be had, and what that means. None of it passes by itself.
+TLS_TROUBLES = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; check the TLS roots in PACHD_ROOT_CERTIFICATES",
+    "Hostname Verification Check failed": "its certificate is for another host; check the name in PACHD_ADDRESS",
+    "WRONG_VERSION_NUMBER": "TLS is not spoken there; leave out grpcs:// and the TLS roots",
+    "Failed to create security handshaker": "the TLS roots hold no certificate; check PACHD_ROOT_CERTIFICATES",
+}
+
+# python-pachyderm raises a call's error in a callback, too, where nobody can catch it.
+logging.getLogger("grpc._channel").addFilter(lambda record: not str(record.msg).startswith("Exception in callback"))
 
 
 class PachydermError(ScriptwrightError):
@@ -58,8 +73,8 @@ class PachydermCredentials(CredentialsBlock):
     address: str | None = Field(
         default=None,
         title="Address",
-        description="pachd as host:port, with grpcs:// before it for TLS; empty takes PACHD_ADDRESS, the active context "
-        "of pachctl or the embedded server, whichever is there first.",
+        description="pachd as host:port, with grpcs:// before it for TLS; empty takes the block that PACHYDERM_BLOCK names, "
+        "PACHD_ADDRESS, the active context of pachctl or the embedded server, whichever is there first.",
     )
     auth_token: SecretStr | None = Field(
         default=None, title="Token", description="Auth token, as `pachctl auth get-robot-token` prints it."
@@ -77,6 +92,8 @@ class PachydermCredentials(CredentialsBlock):
         Raises:
             PachydermError: what names the Pachyderm can't be used.
         """
+        if block := os.environ.get("PACHYDERM_BLOCK"):
+            return _stored(block)
         if address := os.environ.get("PACHD_ADDRESS"):
             return cls(address=address, auth_token=_token_of_environment(), root_certificates=_roots_of_environment())
         if context := active_context():
@@ -98,20 +115,23 @@ class PachydermCredentials(CredentialsBlock):
         """
         if not self.address:
             return self.from_environment().get_client()
-        scheme, _, rest = self.address.rpartition("://")
-        host, _, port = rest.partition(":")
-        if port and not port.isdigit():
-            raise PachydermError(f"PACHD_ADDRESS {self.address!r} has no usable port; write it as host:port.")
+        address = ADDRESS.fullmatch(self.address)
+        if not address:
+            raise PachydermError(
+                f"PACHD_ADDRESS {self.address!r} is not usable; write host:port, with grpcs:// before it for TLS."
+            )
         try:
             client = python_pachyderm.Client(
-                host=host,
-                port=int(port or DEFAULT_PORT),
+                host=address["host"],
+                port=int(address["port"] or DEFAULT_PORT),
                 auth_token=self.auth_token.get_secret_value() if self.auth_token else "",
-                tls=scheme in ("grpcs", "https") or self.root_certificates is not None,
+                tls=address["scheme"] in ("grpcs", "https") or self.root_certificates is not None,
                 root_certs=self.root_certificates.encode() if self.root_certificates else None,
             )
         except ValueError as error:
-            raise PachydermError(f"The TLS roots for {self.address} are not usable: {error}.") from error
+            raise PachydermError(
+                f"The TLS roots for {self.address} are not usable: {str(error).rstrip('.')}."
+            ) from error
         with readable(f"Connecting to Pachyderm at {self.address}"):
             list(client.list_repo())
         return client
@@ -145,7 +165,8 @@ def connect() -> python_pachyderm.Client:
 
 def is_embedded() -> bool:
     """Whether the embedded server is the target."""
-    return not os.environ.get("PACHD_ADDRESS") and active_context() is None
+    named = os.environ.get("PACHYDERM_BLOCK") or os.environ.get("PACHD_ADDRESS")
+    return not named and active_context() is None
 
 
 def embedded_root() -> Path:
@@ -170,16 +191,32 @@ def readable(doing: str) -> Iterator[None]:
 
 
 def _told(doing: str, error: grpc.RpcError) -> PachydermError:
-    code, details = error.code(), error.details()  # type: ignore[attr-defined]
+    code, details = error.code(), error.details() or ""  # type: ignore[attr-defined]
+    trouble = next((told for sign, told in TLS_TROUBLES.items() if sign in details), None)
+    if trouble:
+        return PachydermError(f"{doing} failed: {trouble}. ({details})")
     return PachydermError(_sentence(doing, code, details), passing=code in PASSING)
 
 
-def _sentence(doing: str, code: grpc.StatusCode, details: str | None) -> str:
+def _sentence(doing: str, code: grpc.StatusCode, details: str) -> str:
     if code == grpc.StatusCode.UNAVAILABLE:
         return f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({details})"
     if code == grpc.StatusCode.UNAUTHENTICATED:
         return f"{doing} failed: the token was refused; check PACH_PYTHON_AUTH_TOKEN. ({details})"
     return f"{doing} failed: {details} ({code.name})."
+
+
+@lru_cache
+def _stored(block: str) -> PachydermCredentials:
+    try:
+        credentials = cast(PachydermCredentials, PachydermCredentials.load(block))
+    except ValueError as error:
+        raise PachydermError(
+            f"PACHYDERM_BLOCK names {block!r}, and Prefect has no such block of Pachyderm credentials."
+        ) from error
+    if not credentials.address:
+        raise PachydermError(f"The block {block!r} that PACHYDERM_BLOCK names has no address; give it one.")
+    return credentials
 
 
 def _token_of_environment() -> SecretStr | None:

@@ -44,7 +44,8 @@ def commit_scripts(scripts: Mapping[str, Path], source: str, sha256: str) -> str
 def ensure_repo(client: python_pachyderm.Client, name: str, description: str) -> None:
     """Makes a repo that is not there."""
     if name not in {info.repo.name for info in client.list_repo()}:
-        client.create_repo(name, description=description)
+        # As an update it is no error if somebody else has just made it.
+        client.create_repo(name, description=description, update=True)
 
 
 def head_of(client: python_pachyderm.Client, repo: str, branch: str) -> pfs_proto.CommitInfo | None:

@@ -1,4 +1,4 @@
-"""Deleting pipelines and repos."""
+"""Deleting pipelines and repos, while nobody else changes them. Jobs that are on end; who waits for them is told."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from tasks.gate import RELEASED_REPO
 from tasks.pachyderm import connect, readable
 from tasks.pipelines import EVALUATE, PIPELINES
 from tasks.repos import SCRIPTS_REPO
-from tasks.turns import LOCK_REPO
+from tasks.turns import LOCK_REPO, lock
 
 
 @task(name="delete project")
 def delete_project() -> None:
     """Deletes the project's pipelines, the last first, and then its repos."""
     client = connect()
-    with readable("Tearing down"):
+    with lock(client), readable("Tearing down"):
         there = {info.pipeline.name for info in client.list_pipeline()}
         for pipeline in (EVALUATE, *reversed(PIPELINES)):
             if pipeline in there:
@@ -29,6 +29,6 @@ def delete_project() -> None:
 def delete_everything() -> None:
     """Deletes all pipelines and all repos, as `pachctl delete all` does."""
     client = connect()
-    with readable("Deleting everything"):
+    with lock(client), readable("Deleting everything"):
         client.delete_all()
     get_run_logger().info("Deleted all pipelines and repos")

@@ -38,7 +38,7 @@ def turn(arguments: Arguments) -> Iterator[None]:
     logger = get_run_logger()
     while True:
         client = connect()
-        with _lock(client):
+        with lock(client):
             others = jobs_in_the_way(client, arguments)
             if not others:
                 yield
@@ -50,9 +50,9 @@ def turn(arguments: Arguments) -> Iterator[None]:
 
 
 @contextmanager
-def _lock(client: python_pachyderm.Client) -> Iterator[None]:
+def lock(client: python_pachyderm.Client) -> Iterator[None]:
+    """Holds the lock. Who holds it may delete the repo that it is in, and so gives it back."""
     with readable("Taking the lock"):
-        ensure_repo(client, LOCK_REPO, "Lock: who changes scripts and pipelines holds an open commit here.")
         commit = _acquire(client)
     try:
         yield
@@ -65,10 +65,15 @@ def _acquire(client: python_pachyderm.Client) -> pfs_proto.Commit:
     logger = get_run_logger()
     seen: dict[str, float] = {}
     while True:
+        ensure_repo(client, LOCK_REPO, "Lock: who changes scripts and pipelines holds an open commit here.")
         try:
             return client.start_commit(LOCK_REPO, BRANCH, description=f"{socket.gethostname()} {os.getpid()}")
         except grpc.RpcError as error:
-            if "has not been finished" not in (error.details() or ""):  # type: ignore[attr-defined]
+            details = error.details() or ""  # type: ignore[attr-defined]
+            if "not found" in details:
+                # A teardown has just deleted the repo.
+                continue
+            if "has not been finished" not in details:
                 raise
         holder = head_of(client, LOCK_REPO, BRANCH)
         if holder is None or holder.finished.seconds:

@@ -23,7 +23,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterato
     """A folder in which the flows keep everything: the embedded Pachyderm, the results and the cache."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("PACHD_ADDRESS", "PACH_PYTHON_AUTH_TOKEN", "IMAGE_REGISTRY"):
+        for name in ("PACHYDERM_BLOCK", "PACHD_ADDRESS", "PACH_PYTHON_AUTH_TOKEN", "IMAGE_REGISTRY"):
             patch.delenv(name, raising=False)
         patch.setenv("PACH_CONFIG", str(folder / "no-pachctl.json"))
         patch.setenv("LOCALPACH_ROOT", str(folder / "localpach"))

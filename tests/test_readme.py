@@ -15,8 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests import corpora
+from tests.tls import HOST, Proxy
 
 ROOT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns(
@@ -37,8 +39,8 @@ PAGES = (
     "docs/own-corpus.md",
     "docs/own-pipeline.md",
 )
-# A localpach that asks for a token stands in for the cluster of docs/cluster.md.
-CLUSTER, TOKEN = "pachd.example.com:30650", "YOUR-TOKEN"
+# A localpach that asks for a token stands in for the cluster of docs/cluster.md, with a proxy before it for TLS.
+CLUSTER, TLS_CLUSTER, TOKEN = "pachd.example.com:30650", "pachd.example.com:443", "YOUR-TOKEN"
 
 
 def commands(page: str) -> list[str]:
@@ -60,16 +62,19 @@ class Terminal:
         self.port, reports = _free_ports(2)
         self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports, "IMAGE_BUILDER": "bundle"}
         self._others: dict[str, subprocess.Popen[bytes]] = {}
+        self._proxies: list[Proxy] = []
 
     def run(self, command: str) -> str:
         """Runs a line of a page; fails the test when it fails."""
         if command.startswith("export PREFECT_API_URL"):
             self._in_another("make up", "Ctrl-C here ends all.")
-        if CLUSTER in command or TOKEN in command:
+        if any(each in command for each in (CLUSTER, TLS_CLUSTER, TOKEN)):
             self._in_another(".venv/bin/localpach serve --root stand-in --port 0", "localpach serves")
             address = json.loads((self.folder / "stand-in" / "address").read_text())["address"]
             command = command.replace(CLUSTER, address)
             command = command.replace(TOKEN, (self.folder / "stand-in" / "token").read_text().strip())
+            if TLS_CLUSTER in command:
+                command = command.replace(TLS_CLUSTER, self._with_tls(address))
         command = REPLACED.get(command, command).replace(":4200", f":{self.port}")
         exported = re.fullmatch(r"export (\w+)=(\S+)", command)
         if exported:
@@ -80,6 +85,13 @@ class Terminal:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout + done.stderr
+
+    def _with_tls(self, address: str) -> str:
+        """Where a server is to be had by TLS; whom to trust for that is in the file that the page names."""
+        ca = trustme.CA()
+        ca.cert_pem.write_to_path(str(self.folder / "path/to/roots.pem"))
+        self._proxies.append(Proxy(address, ca.issue_cert(HOST)))
+        return self._proxies[-1].address
 
     def _in_another(self, command: str, ready: str) -> None:
         """Starts what a person starts in another terminal, unless it goes on from before, and waits until it is ready."""
@@ -98,6 +110,8 @@ class Terminal:
 
     def close(self) -> None:
         """Ctrl-C in the other terminals, then `make clean`."""
+        for proxy in self._proxies:
+            proxy.close()
         for process in self._others.values():
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)

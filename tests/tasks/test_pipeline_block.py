@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from tasks.job_runs import JobFailed, JobTimedOut, PachydermJob
+from tasks.job_runs import JobFailed, JobGone, JobTimedOut, PachydermJob
 from tasks.pachyderm import PachydermCredentials, PachydermError
 from tasks.pipelines import PachydermPipeline
 from tests.localpach.conftest import Server
@@ -145,9 +145,9 @@ def test_a_job_that_takes_too_long_is_stopped(server: Server, client: Client) ->
 def test_a_job_that_somebody_deletes_or_that_never_was(server: Server, client: Client) -> None:
     job = block(server, "sleep 300").trigger()
     threading.Timer(1.0, client.delete_job, (job.job_id, "p")).start()
-    with pytest.raises((PachydermError, JobFailed)):
+    with pytest.raises(JobGone, match="deleted"):
         job.wait_for_completion()
-    with pytest.raises(PachydermError, match="not found"):
+    with pytest.raises(JobGone, match="not found"):
         PachydermJob("p", "0" * 32, credentials_of(server)).wait_for_completion()
 
 
