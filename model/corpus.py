@@ -174,18 +174,3 @@ def training_batches(ids: Ids, config: Config) -> tuple[Ids, Ids]:
     x = streams[:, :span].reshape(shape).transpose(1, 2, 0)
     y = streams[:, 1 : span + 1].reshape(shape).transpose(1, 2, 0)
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
-
-
-def evaluation_batches(ids: Ids, first: int, batch: int, steps: int) -> tuple[Ids, Ids, NDArray[np.float32]]:
-    """Inputs, targets and weights as [segments, steps, batch], in which every token is a target of weight 1 just once.
-
-    The first token is predicted from `first`, all others from the one before them; streams are padded with weight 0.
-    """
-    segments = -(-len(ids) // (batch * steps))
-    padded = segments * steps * batch
-    y = np.zeros(padded, np.int32)
-    y[: len(ids)] = ids
-    x = np.concatenate([[first], y[:-1]]).astype(np.int32)
-    weight = (np.arange(padded) < len(ids)).astype(np.float32)
-    shape = (batch, segments, steps)
-    return tuple(np.ascontiguousarray(part.reshape(shape).transpose(1, 2, 0)) for part in (x, y, weight))  # type: ignore[return-value]

@@ -22,15 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from numpy.typing import NDArray
 
 from model.checkpoints import Trained, load
-from model.corpus import CorpusError, evaluation_batches, read_splits
-from model.network import State, evaluate_segment
+from model.corpus import CorpusError, read_splits
+from model.network import token_losses
 from model.scripts import EOS, UNKNOWN, Line, flatten
-
-BATCH, STEPS = 20, 50
 
 
 def held_out(candidate: list[list[Line]], released: list[list[Line]]) -> list[str]:
@@ -44,7 +40,7 @@ def perplexity(model: Trained, text: list[str], words: set[str]) -> float:
     ids = {word: number for number, word in enumerate(model.words)}
     unknown = ids.get(UNKNOWN, 0)
     strangers = words - (ids.keys() - {UNKNOWN})
-    losses = _losses(model, np.array([ids.get(word, unknown) for word in text], np.int32), ids.get(EOS, 0))
+    losses = token_losses(model.weights, np.array([ids.get(word, unknown) for word in text], np.int32), ids.get(EOS, 0))
     strange = np.array([word in strangers for word in text])
     if UNKNOWN in ids:
         losses += np.where(strange, math.log(max(1, len(strangers))), 0.0)
@@ -53,20 +49,6 @@ def perplexity(model: Trained, text: list[str], words: set[str]) -> float:
         share = len(strangers) / len(words)
         losses = np.where(strange, math.log(len(words)), losses - math.log1p(-share))
     return math.exp(losses.mean())
-
-
-def _losses(model: Trained, ids: NDArray[np.int32], first: int) -> NDArray[np.float64]:
-    """The cross-entropy of each token, the text being read as parallel streams."""
-    x, y, weight = evaluation_batches(ids, first, BATCH, STEPS)
-    zeros = tuple(tf.zeros([BATCH, bias.shape[0] // 4]) for bias in model.weights.biases)
-    state = State(zeros, zeros)
-    losses = []
-    for here, there in zip(x, y, strict=True):
-        state, part = evaluate_segment(model.weights, state, tf.constant(here), tf.constant(there))
-        losses.append(np.asarray(part, np.float64).reshape(STEPS, BATCH))
-    # [segments, steps, batch] back to the text's order.
-    ordered = np.stack(losses).transpose(2, 0, 1).ravel()
-    return ordered[weight.transpose(2, 0, 1).ravel() > 0]
 
 
 def compare(candidate: tuple[Path, Path], released: tuple[Path, Path]) -> dict[str, Any]:

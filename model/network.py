@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from model.configs import Config
 
 Tensor = Any
+SEGMENT = 50  # tokens of a text that are evaluated at once
 
 
 class Weights(NamedTuple):
@@ -147,7 +150,9 @@ def softmax_gradients(h: Tensor, softmax: Tensor, targets: Tensor, batch: int) -
     e = tf.tensor_scatter_nd_sub(e, places, z[:, 0])
     scale = 1.0 / (z * batch)
     d_h = tf.matmul(e, softmax[:-1], transpose_b=True) * scale
-    d_softmax = tf.matmul(extended * scale, e, transpose_a=True)
+    # The layers wait for d_h alone: beside their small products another core can do this big one.
+    with tf.control_dependencies([d_h]):
+        d_softmax = tf.matmul(extended * scale, e, transpose_a=True)
     return tf.reduce_sum(tf.math.log(z[:, 0]) - target_logits), d_h, d_softmax
 
 
@@ -219,6 +224,29 @@ def dropout_masks(config: Config, seed: tuple[int, Tensor]) -> Tensor:
     shape = [config.layers + 1, steps * config.batch, config.hidden]
     kept = tf.random.stateless_uniform(shape, tf.stack([seed[0], seed[1]])) < config.keep
     return tf.tile(tf.cast(kept, tf.float32) / config.keep, [1, config.steps // steps, 1])
+
+
+def token_losses(weights: Weights, ids: NDArray[np.int32], first: int) -> NDArray[np.float64]:
+    """The cross-entropy of each token of a text over the full vocabulary, [N]: of the first after the word `first`, of
+    the others after all that stands before them."""
+    padded = np.zeros(-(-len(ids) // SEGMENT) * SEGMENT + 1, np.int32)
+    padded[0], padded[1 : len(ids) + 1] = first, ids
+    x, y = (part.reshape(-1, SEGMENT, 1) for part in (padded[:-1], padded[1:]))
+    losses = _read(full_softmax(weights), tf.constant(x), tf.constant(y))
+    return np.asarray(losses, np.float64).ravel()[: len(ids)]
+
+
+@tf.function
+def _read(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy of each of [segments, T, 1] targets, [segments, T]."""
+    zeros = tuple(tf.zeros([1, bias.shape[0] // 4]) for bias in weights.biases)
+    state, segments = State(zeros, zeros), tf.shape(x)[0]
+    found = tf.TensorArray(tf.float32, segments)
+    for n in tf.range(segments):
+        here, there = (tf.ensure_shape(part[n], (SEGMENT, 1)) for part in (x, y))
+        state, losses = evaluate_segment(weights, state, here, there)
+        found = found.write(n, losses)
+    return found.stack()
 
 
 def evaluate_segment(weights: Weights, state: State, x: Tensor, y: Tensor) -> tuple[State, Tensor]:

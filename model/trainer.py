@@ -8,30 +8,27 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from model import checkpoints
 from model.configs import Config
-from model.corpus import Corpus, Ids, evaluation_batches, training_batches
+from model.corpus import Corpus, Ids, training_batches
 from model.network import (
     State,
     Tensor,
     Weights,
     clipped_step,
-    evaluate_segment,
-    full_softmax,
     initial_weights,
+    token_losses,
     zero_state,
 )
 from model.sampled_softmax import Moments, Samples, chances, draw, sampled_step, zero_moments
 from model.scripts import EOS
 
 LINES_AN_EPOCH = 10
-# A split is read in order, as one stream, so that no token lacks what stands before it.
-EVALUATION_BATCH, EVALUATION_STEPS = 1, 50
 # Narrow layers spend their time on starting operations: XLA compiles the whole loop instead, where shapes are fixed.
 XLA_BELOW_HIDDEN = 100
 # Other layers are trained this many tokens a call, so that a signal to stop is answered soon.
@@ -100,7 +97,6 @@ class Trainer:
         tenth = max(1, len(self._inputs) // LINES_AN_EPOCH)
         self._call = tenth if xla else max(1, TOKENS_A_CALL // (config.steps * config.batch))
         self._train = tf.function(self._train_loop, jit_compile=xla, reduce_retracing=True)
-        self._evaluate = tf.function(self._evaluate_loop, reduce_retracing=True)
 
     @property
     def weights(self) -> Weights:
@@ -146,16 +142,6 @@ class Trainer:
                 learner = Learner(weights, learner.moments, state)
             total += loss
         return learner, total
-
-    def _evaluate_loop(self, weights: Weights, state: State, x: Any, y: Any, weight: Any) -> Any:
-        shape = (EVALUATION_STEPS, EVALUATION_BATCH)
-        total = tf.constant(0.0, tf.float64)
-        weights = full_softmax(weights)
-        for n in tf.range(tf.shape(x)[0]):
-            here = tf.ensure_shape(x[n], shape)
-            state, losses = evaluate_segment(weights, state, here, tf.ensure_shape(y[n], shape))
-            total += tf.cast(tf.reduce_sum(losses * tf.reshape(weight[n], [-1])), tf.float64)
-        return total
 
     def run_epoch(self) -> None:
         """Trains to the end of the epoch and measures the valid split.
@@ -239,10 +225,7 @@ class Trainer:
     def perplexity(self, ids: Ids) -> float:
         """exp of the mean cross-entropy a token, every token of `ids` counted once, over the full vocabulary."""
         first = self._corpus.words.index(EOS) if EOS in self._corpus.words else 0
-        x, y, weight = evaluation_batches(ids, first, EVALUATION_BATCH, EVALUATION_STEPS)
-        state = zero_state(self._config, EVALUATION_BATCH)
-        total = self._evaluate(self.weights, state, tf.constant(x), tf.constant(y), tf.constant(weight))
-        return math.exp(float(total) / len(ids))
+        return math.exp(token_losses(self.weights, ids, first).mean())
 
 
 def parameters(weights: Weights) -> int:

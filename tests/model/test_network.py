@@ -18,11 +18,11 @@ from model.network import (
     State,
     Weights,
     clipped_step,
-    evaluate_segment,
     full_softmax,
     global_norm,
     gradients,
     initial_weights,
+    token_losses,
     zero_state,
 )
 from model.train import train
@@ -63,6 +63,15 @@ def test_the_loss_is_the_one_of_the_paper() -> None:
     x, y = text()
     loss, _, _ = gradients(weights, zero_state(TINY, TINY.batch), tf.constant(x), tf.constant(y), None)
     assert float(loss) == pytest.approx(reference_losses(weights, x, y).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 49, 50, 51, 120])
+def test_every_token_is_evaluated_once_after_all_before_it(length: int) -> None:
+    weights = initial_weights(TINY, VOCABULARY, seed=3)
+    ids = np.random.default_rng(length).integers(0, VOCABULARY, length).astype(np.int32)
+    before = np.concatenate([[5], ids[:-1]])
+    found = token_losses(weights, ids, first=5)
+    np.testing.assert_allclose(found, reference_losses(weights, before[:, None], ids[:, None])[:, 0], rtol=1e-5)
 
 
 def autodiff_loss(weights: Weights, state: State, x: np.ndarray, y: np.ndarray, masks: tf.Tensor | None) -> tf.Tensor:
@@ -115,9 +124,8 @@ def test_an_untrained_model_guesses_evenly() -> None:
     for config in CONFIGS.values():
         narrow = dataclasses.replace(config, hidden=min(config.hidden, 64))
         weights = full_softmax(initial_weights(narrow, 500, seed=1))
-        ids = np.random.default_rng(0).integers(0, 500, (10, 8)).astype(np.int32)
-        _, losses = evaluate_segment(weights, zero_state(narrow, 8), tf.constant(ids), tf.constant(ids[::-1]))
-        assert math.exp(float(tf.reduce_mean(losses))) == pytest.approx(500, rel=0.02)
+        ids = np.random.default_rng(0).integers(0, 500, 80).astype(np.int32)
+        assert math.exp(token_losses(weights, ids, first=0).mean()) == pytest.approx(500, rel=0.02)
 
 
 def test_the_step_is_clipped_to_the_norm() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.configs import CONFIGS
-from model.corpus import CorpusError, check_size, evaluation_batches, read_corpus, split_scenes, training_batches
+from model.corpus import CorpusError, check_size, read_corpus, split_scenes, training_batches
 from model.scripts import capitals, flatten, read_script
 from tests import corpora
 
@@ -147,16 +147,6 @@ def test_the_training_text_knows_its_files(tmp_path: Path) -> None:
         here = {corpus.words[id] for id in corpus.train[begin : begin + size]} - {"<unk>"}
         assert here <= set(tokens((tmp_path / name).read_text()))
         begin += size
-
-
-def test_every_token_is_evaluated_once(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("".join(corpora.play(number) for number in range(4)))
-    corpus = read_corpus(tmp_path, seed=1)
-    x, y, weight = evaluation_batches(corpus.test, first=5, batch=3, steps=4)
-    order = (2, 0, 1)
-    kept = weight.transpose(order).reshape(-1) > 0
-    assert y.transpose(order).reshape(-1)[kept].tolist() == corpus.test.tolist()
-    assert x.transpose(order).reshape(-1)[kept].tolist() == [5, *corpus.test[:-1].tolist()]
 
 
 def test_training_batches_are_streams_side_by_side(tmp_path: Path) -> None:
