@@ -3,7 +3,7 @@
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install -r benchmarks/requirements.txt
     /tmp/bench/bin/python benchmarks/model_speed.py --config small
 
-Random words stand in for a text: 10,000 of them in the vocabulary, as in PTB. Each peer is a process that is warmed up
+Random words stand in for a text, with 10,000 of them in the vocabulary, as in PTB, unless told otherwise. Each peer is a process that is warmed up
 first and waits while another has its turn. Two rates are given: words a second, and words a second of CPU time, which
 says more where other work shares the cores. "GEMM" is the matrix products of a training step alone, which no program can
 do without. Also measured: from the start of the process to the end of the first training step, and peak memory.
@@ -24,19 +24,18 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-VOCABULARY = 10_000
 Round = Callable[[], int]  # trains for a while; gives the tokens
 
 
-def text(config: str, tokens: int) -> tuple[np.ndarray, np.ndarray]:
+def text(config: str, tokens: int, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
     """[segments, T, B] inputs and targets."""
     steps, batch = {"small": (20, 20), "test": (2, 10)}[config]
     segments = max(1, tokens // (steps * batch))
-    ids = np.random.default_rng(0).integers(0, VOCABULARY, (segments, steps + 1, batch)).astype(np.int32)
+    ids = np.random.default_rng(0).integers(0, vocabulary, (segments, steps + 1, batch)).astype(np.int32)
     return ids[:, :-1], ids[:, 1:]
 
 
-def ours(config: str, tokens: int) -> Round:
+def ours(config: str, tokens: int, vocabulary: int) -> Round:
     """This project's trainer."""
     sys.path.insert(0, str(ROOT))
     from model import machine  # noqa: PLC0415
@@ -46,9 +45,9 @@ def ours(config: str, tokens: int) -> Round:
 
     machine.prepare(1)
     recipe = CONFIGS[config]
-    words = [str(number) for number in range(VOCABULARY)]
+    words = [str(number) for number in range(vocabulary)]
     size = (tokens // (recipe.steps * recipe.batch) * recipe.steps + 1) * recipe.batch
-    ids = np.random.default_rng(0).integers(0, VOCABULARY, size).astype(np.int32)
+    ids = np.random.default_rng(0).integers(0, vocabulary, size).astype(np.int32)
     trainer = Trainer(recipe, Corpus(ids, ids[:2], ids[:2], words), 1, lambda line: None)
 
     def run() -> int:
@@ -60,20 +59,20 @@ def ours(config: str, tokens: int) -> Round:
     return run
 
 
-def pytorch(config: str, tokens: int) -> Round:
+def pytorch(config: str, tokens: int, vocabulary: int) -> Round:
     """The same recipe with nn.LSTM, run eagerly."""
     import torch  # noqa: PLC0415
     from torch import nn  # noqa: PLC0415
 
     layers, hidden, clip = {"small": (2, 200, 5.0), "test": (1, 2, 1.0)}[config]
-    embedding = nn.Embedding(VOCABULARY, hidden)
+    embedding = nn.Embedding(vocabulary, hidden)
     lstm = nn.LSTM(hidden, hidden, layers)
-    softmax = nn.Linear(hidden, VOCABULARY)
+    softmax = nn.Linear(hidden, vocabulary)
     parameters = [p for part in (embedding, lstm, softmax) for p in part.parameters()]
     for parameter in parameters:
         nn.init.uniform_(parameter, -0.1, 0.1)
     optimizer = torch.optim.SGD(parameters, 1.0)
-    x, y = (torch.from_numpy(part.astype(np.int64)) for part in text(config, tokens))
+    x, y = (torch.from_numpy(part.astype(np.int64)) for part in text(config, tokens, vocabulary))
 
     def run() -> int:
         state = None
@@ -81,7 +80,7 @@ def pytorch(config: str, tokens: int) -> Round:
             optimizer.zero_grad()
             out, state = lstm(embedding(here), state)
             state = tuple(part.detach() for part in state)
-            logits = softmax(out).reshape(-1, VOCABULARY)
+            logits = softmax(out).reshape(-1, vocabulary)
             loss = nn.functional.cross_entropy(logits, there.reshape(-1), reduction="sum") / here.shape[1]
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, clip)
@@ -92,21 +91,21 @@ def pytorch(config: str, tokens: int) -> Round:
     return run
 
 
-def keras(config: str, tokens: int) -> Round:
+def keras(config: str, tokens: int, vocabulary: int) -> Round:
     """The same recipe with keras.layers and `fit`."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf  # noqa: PLC0415
 
     layers, hidden, clip = {"small": (2, 200, 5.0), "test": (1, 2, 1.0)}[config]
-    x, y = (part.transpose(0, 2, 1).reshape(-1, part.shape[1]) for part in text(config, tokens))
+    x, y = (part.transpose(0, 2, 1).reshape(-1, part.shape[1]) for part in text(config, tokens, vocabulary))
     batch, steps = {"small": (20, 20), "test": (10, 2)}[config]
     uniform = tf.keras.initializers.RandomUniform(-0.1, 0.1)
     model = tf.keras.Sequential(
-        [tf.keras.Input((steps,), batch), tf.keras.layers.Embedding(VOCABULARY, hidden, uniform)]
+        [tf.keras.Input((steps,), batch), tf.keras.layers.Embedding(vocabulary, hidden, uniform)]
     )
     for _ in range(layers):
         model.add(tf.keras.layers.LSTM(hidden, return_sequences=True, stateful=True, kernel_initializer=uniform))
-    model.add(tf.keras.layers.Dense(VOCABULARY, kernel_initializer=uniform))
+    model.add(tf.keras.layers.Dense(vocabulary, kernel_initializer=uniform))
     model.compile(
         tf.keras.optimizers.SGD(1.0, global_clipnorm=clip / steps),
         tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -119,13 +118,13 @@ def keras(config: str, tokens: int) -> Round:
     return run
 
 
-def gemm(config: str, tokens: int) -> Round:
+def gemm(config: str, tokens: int, vocabulary: int) -> Round:
     """The matrix products of a training step and nothing else, in TensorFlow."""
     import tensorflow as tf  # noqa: PLC0415
 
     layers, h, n = {"small": (2, 200, 400), "test": (1, 2, 20)}[config]
     shapes = [((n, 2 * h), (2 * h, 4 * h)), ((n, 4 * h), (4 * h, 2 * h)), ((2 * h, n), (n, 4 * h))] * layers
-    shapes += [((n, h), (h, VOCABULARY)), ((n, VOCABULARY), (VOCABULARY, h)), ((h, n), (n, VOCABULARY))]
+    shapes += [((n, h), (h, vocabulary)), ((n, vocabulary), (vocabulary, h)), ((h, n), (n, vocabulary))]
     pairs = [(tf.random.normal(a), tf.random.normal(b)) for a, b in shapes]
     step = tf.function(lambda: [a @ b for a, b in pairs])
 
@@ -140,14 +139,14 @@ def gemm(config: str, tokens: int) -> Round:
 PEERS = {"ours": ours, "PyTorch": pytorch, "Keras": keras, "GEMM": gemm}
 
 
-def serve(name: str, config: str, tokens: int) -> None:
+def serve(name: str, config: str, tokens: int, vocabulary: int) -> None:
     """Runs a round for each line that comes in; answers with tokens, seconds and CPU seconds."""
     start = time.time() - float(Path("/proc/uptime").read_text().split()[0])
     born = start + int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
-    first = PEERS[name](config, 400 if config == "small" else 2000)
+    first = PEERS[name](config, 400 if config == "small" else 2000, vocabulary)
     first()
     print(f"{time.time() - born:.2f}", flush=True)
-    run = PEERS[name](config, tokens)
+    run = PEERS[name](config, tokens, vocabulary)
     run()
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -163,15 +162,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=("small", "test"), default="small")
     parser.add_argument("--tokens", type=int, default=20_000, help="of a round (900000 is an epoch of PTB)")
+    parser.add_argument("--vocabulary", type=int, default=10_000, help="words that there are")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.config, options.tokens)
+        serve(options.serve, options.config, options.tokens, options.vocabulary)
         return
     names = options.peers.split(",")
-    command = [sys.executable, __file__, "--config", options.config, "--tokens", str(options.tokens), "--serve"]
+    command = [sys.executable, __file__, "--config", options.config, "--tokens", str(options.tokens)]
+    command += ["--vocabulary", str(options.vocabulary), "--serve"]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     servers, begun = {}, {}
     for name in names:  # one after the other, so that none is disturbed
@@ -193,7 +194,7 @@ def main() -> None:
         server.stdin.close()
         server.wait()
     print(
-        f"{options.config}, {VOCABULARY} words, {len(os.sched_getaffinity(0))} cores, rounds of {options.tokens} tokens"
+        f"{options.config}, {options.vocabulary} words, {len(os.sched_getaffinity(0))} cores, rounds of {options.tokens} tokens"
     )
     print(
         f"{'':8} {'words/s':>9} {'per CPU s':>9} {'first step s':>12} {'peak MiB':>9} {'ours is':>8} {'per CPU s':>9}"

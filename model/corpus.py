@@ -46,7 +46,8 @@ class Splits(NamedTuple):
 
 
 def read_corpus(folder: Path, seed: int, size: int | None = None, known: Sequence[str] = ()) -> Corpus:
-    """The splits of `read_splits` as word ids. Words that scripts have once are `<unk>`; those of `ptb.*.txt` are kept.
+    """The splits of `read_splits` as word ids. Words that scripts have once are `<unk>`; those of `ptb.*.txt` are all kept,
+    in whichever split they are, as in the classic example.
 
     With a `size`, only so many words are known, the most frequent and `<unk>`. Words that are `known` already keep
     their ids and others follow.
@@ -69,7 +70,7 @@ def read_splits(folder: Path, seed: int) -> Splits:
     classic = {path.name: path for path in files if path.name.startswith("ptb.")}
     if all(f"ptb.{split}.txt" in classic for split in SPLITS):
         parts = [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS]
-        return Splits(parts, 1, [("ptb.train.txt", _size(parts[0]))], {})
+        return Splits(parts, 0, [("ptb.train.txt", _size(parts[0]))], {})
     texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8-sig") for path in files}
     owned = [(name, scene) for name, text in texts.items() for scene in read_script(text)]
     if not owned:
@@ -138,7 +139,7 @@ def _unseen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:
 def _number(texts: list[list[str]], seldom: int, size: int | None, known: Sequence[str]) -> Corpus:
     """Ids by falling frequency in training, then by name."""
     counts = Counter(texts[0])
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    ranked = sorted(set[str]().union(*texts), key=lambda word: (-counts[word], word))
     kept = {word for word in ranked if counts[word] >= seldom or word == UNKNOWN}
     if size is not None and len(kept) > size:
         kept = set([word for word in ranked if word in kept - {UNKNOWN}][: max(0, size - 1)]) | {UNKNOWN}

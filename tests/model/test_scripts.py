@@ -167,7 +167,10 @@ def test_the_classic_files_are_used_as_they_stand(tmp_path: Path) -> None:
         (tmp_path / f"ptb.{split}.txt").write_text(f"<boname> anna <eoname> {split} words\n")
     corpus = read_corpus(tmp_path, seed=1)
     assert [corpus.words[id] for id in corpus.train] == ["<boname>", "anna", "<eoname>", "train", "words", "<eos>"]
-    assert [corpus.words[id] for id in corpus.test] == ["<boname>", "anna", "<eoname>", "<unk>", "words", "<eos>"]
+    assert [corpus.words[id] for id in corpus.test] == ["<boname>", "anna", "<eoname>", "test", "words", "<eos>"]
+    cut = read_corpus(tmp_path, seed=1, size=5)
+    assert len(cut.words) == 5
+    assert [cut.words[id] for id in cut.test][3] == "<unk>"
 
 
 def test_a_corpus_that_is_too_small_is_named(tmp_path: Path) -> None:
