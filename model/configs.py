@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WARM_UP = 0.05  # our own: the rate rises for this share of the training, then falls to 0
+WARM_UP = 0.02  # our own: the rate rises for this share of the training, then falls to 0
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Config:
 
     @property
     def ours(self) -> bool:
-        """Tied weights, sampled softmax, Adam and a rate that falls to 0, in place of the published recipe."""
+        """Tied weights, a start from the unigram model, sampled softmax, Adam and a rate that falls to 0, in place of the
+        published recipe."""
         return self.sampled > 0
 
     def rate_in(self, epoch: int) -> float:

@@ -78,6 +78,11 @@ def draw(chance: NDArray[np.float64], x: Ids, y: Ids, seed: int, first: int) -> 
     )
 
 
+def unigram_bias(counts: NDArray[np.int64]) -> Tensor:
+    """The softmax's bias, [1, V], from which a network of small weights begins as the unigram model."""
+    return tf.constant(np.log(np.maximum(counts, 1) / counts.sum())[None], tf.float32)
+
+
 def zero_moments(weights: Weights) -> Moments:
     """Adam's state before the first step."""
     zeros = tf.nest.map_structure(tf.zeros_like, weights)

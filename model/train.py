@@ -81,7 +81,7 @@ def train(
     earlier = checkpoints.load_as_trained(warm_start) if warm_start else None
     corpus = read_corpus(data, seed, vocabulary, earlier.words if earlier else ())
     check_size(corpus, config)
-    weights = extended(config, earlier, len(corpus.words), seed) if earlier else None
+    weights = extended(config, earlier, corpus, seed) if earlier else None
     save.mkdir(parents=True, exist_ok=True)
     log = Log(save / LOG)
     trainer = Trainer(config, corpus, seed, log.say, log.show, weights)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from model import checkpoints
 from model.configs import Config
@@ -25,7 +26,7 @@ from model.network import (
     token_losses,
     zero_state,
 )
-from model.sampled_softmax import Moments, Samples, chances, draw, sampled_step, zero_moments
+from model.sampled_softmax import Moments, Samples, chances, draw, sampled_step, unigram_bias, zero_moments
 from model.scripts import EOS
 
 LINES_AN_EPOCH = 10
@@ -85,14 +86,14 @@ class Trainer:
         self._config, self._corpus, self._seed = config, corpus, seed
         self._say, self._show = say, show
         self._inputs, self._targets = training_batches(corpus.train, config)
-        first = initial_weights(config, len(corpus.words), seed) if weights is None else weights
+        first = first_weights(config, corpus, seed) if weights is None else weights
         self.learner = Learner(
             first, zero_moments(first) if config.ours else NO_MOMENTS, zero_state(config, config.batch)
         )
         self.position = Position(_fingerprint(config, corpus, seed, weights))
         self.stop = False  # set to true, ends the training at the next call
         if config.ours:
-            self._chances = chances(np.bincount(corpus.train, minlength=len(corpus.words)), config.sampled)
+            self._chances = chances(_counts(corpus), config.sampled)
         xla = config.hidden < XLA_BELOW_HIDDEN and not config.ours
         tenth = max(1, len(self._inputs) // LINES_AN_EPOCH)
         self._call = tenth if xla else max(1, TOKENS_A_CALL // (config.steps * config.batch))
@@ -233,13 +234,24 @@ def parameters(weights: Weights) -> int:
     return sum(math.prod(part.shape) for part in tf.nest.flatten(weights))
 
 
-def extended(config: Config, trained: checkpoints.Trained, vocabulary: int, seed: int) -> Weights:
+def first_weights(config: Config, corpus: Corpus, seed: int) -> Weights:
+    """The weights before training."""
+    weights = initial_weights(config, len(corpus.words), seed)
+    return weights._replace(softmax=unigram_bias(_counts(corpus))) if config.ours else weights
+
+
+def _counts(corpus: Corpus) -> NDArray[np.int64]:
+    """How often each word is in the training text."""
+    return np.bincount(corpus.train, minlength=len(corpus.words))
+
+
+def extended(config: Config, trained: checkpoints.Trained, corpus: Corpus, seed: int) -> Weights:
     """The weights of a trained model with rows for new words, whose ids follow those of the old ones.
 
     Raises:
         TrainingError: the trained model has not the shape of `config`.
     """
-    new, old = initial_weights(config, vocabulary, seed), trained.weights
+    new, old = first_weights(config, corpus, seed), trained.weights
     count = len(trained.words)
     shapes = [[tuple(part.shape) for part in (*w.kernels, w.softmax[:, 0])] for w in (new, old)]
     if shapes[0] != shapes[1]:

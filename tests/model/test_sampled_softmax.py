@@ -87,6 +87,14 @@ def test_a_step_changes_the_words_of_the_sample_alone() -> None:
     assert np.median(moved) == pytest.approx(0.01, rel=0.01)
 
 
+def test_a_training_begins_with_the_unigram_model() -> None:
+    text = np.random.default_rng(0).zipf(1.3, 5000).astype(np.int32) % VOCABULARY
+    chance = np.maximum(np.bincount(text, minlength=VOCABULARY), 1) / len(text)
+    trainer = Trainer(OURS, Corpus(text, text, text, [str(n) for n in range(VOCABULARY)]), 1, lambda line: None)
+    unigram = math.exp(-np.log(chance[text] / chance.sum()).mean())
+    assert trainer.perplexity(text) == pytest.approx(unigram, rel=0.03)
+
+
 @pytest.mark.parametrize("sampled", [0, 12], ids=["whole softmax", "sampled"])
 def test_a_model_comes_to_know_a_markov_chain_and_no_more(sampled: int) -> None:
     words, random = 20, np.random.default_rng(3)
