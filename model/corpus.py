@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +93,7 @@ def _read_tokens(path: Path) -> list[Line]:
 
 
 def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:
-    """Train, valid and test lines: whole scenes, drawn by `seed`.
+    """Train, valid and test lines: whole scenes, as `draw_scenes` has it.
 
     A line that stands in train is left out of valid and test, and one that stands in valid out of test, so that no
     line of them has been seen before; a speaker's name goes on with what is left of the speech.
@@ -108,21 +108,26 @@ def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:
 
 
 def draw_scenes(scenes: list[Scene], seed: int) -> list[list[int]]:
-    """The numbers of the scenes in train, valid and test."""
-    order = list(range(len(scenes)))
-    random.Random(seed).shuffle(order)
+    """The numbers of the scenes in train, valid and test.
+
+    Scenes are put into an order by a hash of `seed` and their text. Valid is taken from its beginning and test from its
+    end, so that scenes keep their split when others are added, but for the few next to where the split ends.
+    """
+    order = sorted(range(len(scenes)), key=lambda number: _hash(scenes[number], seed))
     sizes = [sum(len(line.tokens) for line in scene) for scene in scenes]
     quota = HELD_OUT * sum(sizes)
-    chosen: list[list[int]] = [[], [], []]
-    filled = [0.0, 0.0]
-    for number in order:
-        held = next((k for k in (0, 1) if filled[k] < quota and len(scenes) > 2), None)
-        if held is None:
-            chosen[0].append(number)
-        else:
-            filled[held] += sizes[number]
-            chosen[held + 1].append(number)
-    return [sorted(numbers) for numbers in chosen]
+    held: list[list[int]] = []
+    for _ in range(2):
+        chosen: list[int] = []
+        while len(scenes) > 2 and sum(sizes[number] for number in chosen) < quota:
+            chosen.append(order.pop(0))
+        held.append(chosen)
+        order.reverse()
+    return [sorted(numbers) for numbers in (order, *held)]
+
+
+def _hash(scene: Scene, seed: int) -> bytes:
+    return hashlib.sha256(repr((seed, [line.tokens for line in scene])).encode()).digest()
 
 
 def _unseen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:

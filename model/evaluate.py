@@ -2,8 +2,8 @@
 --released-data DIR --out FILE`.
 
 Each model comes with the scripts that it was trained on. The text is what the candidate's scripts hold out (valid and test)
-without the lines that stand in the training text of the released model: neither model has been trained on a line of it,
-also where scripts were added or a seed was changed, by which scenes change from one split to another.
+without the lines that stand in the training text of the released model: neither model has been trained on a line of it.
+Where scripts were added, that is nearly all that both hold out; where the seed was changed, a tenth of it.
 
 The vocabularies differ, so the perplexities as each model has them can't be compared: who knows few words predicts many
 `<unk>`, which is easy. Here both are perplexities over the same words: those of both vocabularies and of the text. What a

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.configs import CONFIGS
-from model.corpus import CorpusError, check_size, read_corpus, split_scenes, training_batches
+from model.corpus import CorpusError, check_size, draw_scenes, read_corpus, split_scenes, training_batches
 from model.scripts import capitals, flatten, read_script
 from tests import corpora
 
@@ -134,6 +134,16 @@ def test_no_line_of_test_stands_in_train() -> None:
     assert not (seen | {line.tokens for line in valid}) & {line.tokens for line in test}
     assert split_scenes(scenes, seed=3) == [train, valid, test]
     assert split_scenes(scenes, seed=4) != [train, valid, test]
+
+
+def test_scenes_keep_their_split_when_a_play_is_added() -> None:
+    plays = [list(read_script(corpora.play(number))) for number in range(25)]
+    few, many = ([scene for play in part for scene in play] for part in (plays[:24], plays[24:] + plays[:24]))
+    added = len(plays[24])
+    split = {number: k for k, numbers in enumerate(draw_scenes(many, seed=1)) for number in numbers}
+    moved = [n for k, numbers in enumerate(draw_scenes(few, seed=1)) for n in numbers if split[n + added] != k]
+    assert len(few) > 60
+    assert len(moved) <= 2
 
 
 def test_the_training_text_knows_its_files(tmp_path: Path) -> None:
