@@ -110,20 +110,20 @@ def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:
 def draw_scenes(scenes: list[Scene], seed: int) -> list[list[int]]:
     """The numbers of the scenes in train, valid and test.
 
-    Scenes are put into an order by a hash of `seed` and their text. Valid is taken from its beginning and test from its
+    Scenes are put into an order by a hash of `seed` and their text. Test is taken from its beginning and valid from its
     end, so that scenes keep their split when others are added, but for the few next to where the split ends.
     """
     order = sorted(range(len(scenes)), key=lambda number: _hash(scenes[number], seed))
     sizes = [sum(len(line.tokens) for line in scene) for scene in scenes]
     quota = HELD_OUT * sum(sizes)
-    held: list[list[int]] = []
-    for _ in range(2):
+    ends: list[list[int]] = []
+    for place in (0, -1):
         chosen: list[int] = []
         while len(scenes) > 2 and sum(sizes[number] for number in chosen) < quota:
-            chosen.append(order.pop(0))
-        held.append(chosen)
-        order.reverse()
-    return [sorted(numbers) for numbers in (order, *held)]
+            chosen.append(order.pop(place))
+        ends.append(chosen)
+    test, valid = ends
+    return [sorted(numbers) for numbers in (order, valid, test)]
 
 
 def _hash(scene: Scene, seed: int) -> bytes:
