@@ -7,17 +7,19 @@ from prefect import flow
 from flows.parameters import CorpusParameters, takes
 from flows.terminal import run_from_terminal
 from tasks.corpus import download, extract
+from tasks.names import name_run
 from tasks.pachyderm import find_pachyderm
 from tasks.repos import commit_scripts
 from tasks.turns import turn
 
 
-@flow(name="input-data", flow_run_name="scripts of {source}")
+@flow(name="input-data", flow_run_name="scripts")
 @takes(CorpusParameters)
 def input_data(run: CorpusParameters) -> str:
     """Downloads the archive and commits its scripts; returns the commit's id."""
     find_pachyderm()
     tarball = download(run.source, run.sha256)
+    name_run(f"scripts of {tarball.source}")
     scripts = extract(tarball, run.members)
     with turn({}):
         return commit_scripts(scripts, tarball.source, tarball.sha256)

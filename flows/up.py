@@ -12,9 +12,12 @@ from datetime import datetime, timezone
 
 from httpx import HTTPError
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
 from tasks.errors import ScriptwrightError
+from tasks.image import RegistryCredentials
 from tasks.pachyderm import embedded_root
 from tasks.pipelines import PachydermPipeline
 
@@ -39,8 +42,9 @@ def main() -> None:
         _until("Prefect's server", _server_answers)
         _until("Prefect's worker", lambda: _worker_has_answered(started))
         _until("localpach", _localpach_answers)
-        PachydermPipeline.register_type_and_schema()
-        _deploy()
+        for block in (PachydermPipeline, RegistryCredentials):
+            block.register_type_and_schema()
+        deploy()
     except ScriptwrightError as error:
         sys.exit(f"Error: {error}")
     api = os.environ["PREFECT_API_URL"]
@@ -78,12 +82,30 @@ def _localpach_answers() -> bool:
     return subprocess.run(status, capture_output=True, check=False).returncode == 0
 
 
-def _deploy() -> None:
-    """Makes the deployments of `prefect.yaml`."""
-    command = ["prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ScriptwrightError(f"`{' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+def deploy() -> None:
+    """Makes the deployments of `prefect.yaml`. What somebody has set meanwhile stays: schedules, and whether they are on."""
+    with get_client(sync_client=True) as client:
+        before = {deployment.id: deployment for deployment in client.read_deployments()}
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ScriptwrightError(f"`prefect deploy --all` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+        for deployment in client.read_deployments():
+            if deployment.id in before:
+                _restore(client, before[deployment.id], deployment)
+
+
+def _restore(client: SyncPrefectClient, before: DeploymentResponse, now: DeploymentResponse) -> None:
+    """Deploying has dropped the schedules that `prefect.yaml` lacks, set the others to what it says, and ended a pause."""
+    there = {schedule.slug or schedule.id: schedule for schedule in now.schedules}
+    for schedule in before.schedules:
+        same = there.get(schedule.slug or schedule.id)
+        if same and same.active != schedule.active:
+            client.update_deployment_schedule(now.id, same.id, active=schedule.active)
+        elif not same and not schedule.slug:
+            client.create_deployment_schedules(now.id, [(schedule.schedule, schedule.active)])
+    if before.paused:
+        client.pause_deployment(now.id)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 | `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that a flow waited for is over |
 | `model.released`, `model.rejected` | `model.GoT_train@ID` | the gate has decided on a model |
 
-Related resources name the commits and the pipeline; Prefect adds flow run, deployment and work pool. An event's id is made
-of what it tells, so that Prefect keeps one where two runs tell the same.
+Related resources name the commits, the pipeline and the deployment; Prefect adds flow run and work pool. An event's id is
+made of what it tells, so that Prefect keeps one where two runs tell the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from prefect import runtime
 from prefect.events import emit_event
 from python_pachyderm.service import pfs_proto, pps_proto
 
@@ -74,4 +75,8 @@ def _related(kind: str, name: str, role: str | None = None, **labels: str) -> di
 
 def _emit(event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
     resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
+    # Prefect adds it only where the flow run is not that of a flow within another.
+    if deployment := runtime.deployment.id:
+        named = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
+        related = [*related, {**named, "prefect.resource.name": runtime.deployment.name}]
     emit_event(event, resource, related=related, payload=payload, id=uuid.uuid5(NAMESPACE, f"{event} {name}"))

@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -124,7 +125,8 @@ class PachydermJob(JobRun[JobResult]):
             raise
         except (KeyboardInterrupt, TerminationSignal):
             if self._ours:
-                self.stop("the flow run was cancelled")
+                with suppress(JobGone):
+                    self.stop("the flow run was cancelled")
             raise
         finally:
             follower.stop()
@@ -165,9 +167,16 @@ class PachydermJob(JobRun[JobResult]):
         return await asyncio.to_thread(self.fetch_result)
 
     def stop(self, reason: str) -> None:
-        """Stops the job; one that is over stays as it is."""
+        """Stops the job; one that is over stays as it is.
+
+        Raises:
+            JobGone: it is not there.
+            PachydermError: nobody has answered for two minutes.
+        """
         request = pps_proto.StopJobRequest(job=self._job, reason=reason)
+        self._call(self._inspect)
         self._call(lambda client: pps_grpc.APIStub(client._channel).StopJob(request))
+        self.info = self._call(self._inspect)
         self.logger.info("Stopped job %s: %s", self._name, reason)
 
     async def astop(self, reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import re
 import threading
+import time
 from typing import Any, cast
 from uuid import UUID
 
@@ -50,8 +51,7 @@ def wait_for_job(pipeline: str, job_id: str, timeout_minutes: int | None = None,
         job.wait_for_completion()
     finally:
         progress.close()
-        if job.info is not None:
-            events.job_over(job.info, input_commits(connect(), pipeline, job_id))
+        _tell(job)
 
 
 class Progress:
@@ -85,18 +85,26 @@ class Progress:
 
     def _publish(self) -> None:
         artifact: UUID | None = None
-        shown = None
-        while True:
+        shown, shown_at = None, 0.0
+        last = False
+        while not last:
             last = self._over.wait(PROGRESS_SECONDS)
             newest = self._newest
-            if newest is not None and newest != shown:
-                percent, told = shown = newest
-                if artifact is None:
-                    artifact = cast(UUID, create_progress_artifact(percent, key=self._key, description=told))
-                else:
-                    update_progress_artifact(artifact, percent, description=told)
-            if last:
-                return
+            if newest is None or newest == shown:
+                continue
+            time.sleep(max(0.0, shown_at + PROGRESS_SECONDS - time.monotonic()))
+            percent, told = shown = newest
+            if artifact is None:
+                artifact = cast(UUID, create_progress_artifact(percent, key=self._key, description=told))
+            else:
+                update_progress_artifact(artifact, percent, description=told)
+            shown_at = time.monotonic()
+
+
+def _tell(job: PachydermJob) -> None:
+    """Emits the event of a job that is known to be over."""
+    if job.info is not None and job.info.state in events.OUTCOMES:
+        events.job_over(job.info, input_commits(connect(), job.pipeline, job.job_id))
 
 
 def _remember(pipeline: str, job_id: str) -> None:
@@ -118,7 +126,9 @@ def stop_jobs(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> Non
     for label, job_id in labels.items():
         if not label.startswith(LABEL):
             continue
+        job = PachydermJob(label.removeprefix(LABEL), str(job_id))
         try:
-            PachydermJob(label.removeprefix(LABEL), str(job_id)).stop("the flow run was cancelled")
-        except PachydermError as error:
+            job.stop("the flow run was cancelled")
+            _tell(job)
+        except (PachydermError, JobFailed) as error:
             logger.warning("%s", error)

@@ -21,7 +21,7 @@ FILES = {
     "new_script.txt": "GoT_generate",
     "script_facts.json": "GoT_generate",
 }
-PERPLEXITY = re.compile(r"(Train|Valid|Test) Perplexity: ([\d.]+)")
+PERPLEXITY = re.compile(r"^(?:Epoch: \d+ )?(Train|Valid|Test) Perplexity: ([\d.]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,16 @@ def delete_project() -> None:
     client = connect()
     with lock(client), readable("Tearing down"):
         there = {info.pipeline.name for info in client.list_pipeline()}
-        for pipeline in (EVALUATE, *reversed(PIPELINES)):
-            if pipeline in there:
-                client.delete_pipeline(pipeline, force=True)
-        for repo in (SCRIPTS_REPO, RELEASED_REPO, LOCK_REPO):
-            client.delete_repo(repo, force=True)
-    get_run_logger().info("Deleted pipelines %s and repo %s", ", ".join(PIPELINES), SCRIPTS_REPO)
+        pipelines = [name for name in (EVALUATE, *reversed(PIPELINES)) if name in there]
+        for name in pipelines:
+            client.delete_pipeline(name, force=True)
+        there = {info.repo.name for info in client.list_repo()}
+        repos = [name for name in (SCRIPTS_REPO, RELEASED_REPO, LOCK_REPO) if name in there]
+        for name in repos:
+            client.delete_repo(name, force=True)
+    get_run_logger().info(
+        "Deleted the pipelines %s and the repos %s", ", ".join(pipelines) or "(none)", ", ".join(repos)
+    )
 
 
 @task(name="delete everything")

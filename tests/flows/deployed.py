@@ -57,6 +57,7 @@ class Deployed:
             "PYTHONPATH": str(self.project),
         }
         self.api = SyncPrefectClient(api=self.env["PREFECT_API_URL"])
+        self.worker: subprocess.Popen[bytes] | None = None
 
     def cli(self, *arguments: str, check: bool = True) -> str:
         """What a `prefect` command prints."""
@@ -161,7 +162,7 @@ def deployed(folder: Path) -> Iterator[Deployed]:
                 time.sleep(0.5)
         it.cli("work-pool", "create", "--type", "process", "--overwrite", POOL)
         it.cli("--no-prompt", "deploy", "--all")
-        with it.process("worker", "start", "--pool", POOL, "--type", "process"):
+        with it.process("worker", "start", "--pool", POOL, "--type", "process") as it.worker:
             try:
                 yield it
             finally:

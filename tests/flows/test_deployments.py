@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 from python_pachyderm import Client
@@ -114,8 +117,7 @@ def test_a_cancelled_run_stops_its_job_and_leaves_no_process(it: Deployed, sourc
     slow = cheap.specs(it.project / "pipeline_specs", seconds=100)
     try:
         run_id = it.start("train/default", source=str(source), seed=7)
-        it.until(lambda: any(job.state == pps_proto.JOB_RUNNING for job in jobs(it.pachyderm, "GoT_train")), 200)
-        it.until(lambda: "JOB_RUNNING" in it.log_of(run_id))
+        it.until(lambda: "JOB_RUNNING" in it.log_of(run_id), 200)
         pid = it.pid_of(run_id)
         it.cli("flow-run", "cancel", str(run_id))
         asked = time.monotonic()
@@ -123,6 +125,8 @@ def test_a_cancelled_run_stops_its_job_and_leaves_no_process(it: Deployed, sourc
         assert time.monotonic() - asked < 10
         assert it.wait(run_id).state_name == "Cancelled"
         it.until(lambda: not Path(f"/proc/{pid}").exists(), 30)
+        killed = f"pachyderm.job.GoT_train@{jobs(it.pachyderm, 'GoT_train')[0].job.id}"
+        it.until(lambda: killed in told(it, "pachyderm.job.killed"), 30)
     finally:
         cheap.specs(slow)
     assert it.run("train/default", source=str(source), seed=7).state_name == "Completed"
@@ -142,12 +146,94 @@ def test_a_commit_that_anybody_makes_is_followed(it: Deployed, source: Path) -> 
     it.until(lambda: expected <= told(it, "pachyderm.commit.finished", "pachyderm.job.succeeded"))
 
 
-def test_the_automations_load(it: Deployed) -> None:
-    it.cli("automation", "create", "--from-file", "automations.yaml")
-    found = it.api._client.post("/automations/filter", json={}).json()
-    assert len([each for each in found if each["enabled"]]) == 3
-    expected = {event for each in found for event in each["trigger"]["expect"]}
-    assert {"pachyderm.job.failed", "model.rejected"} <= expected
+def deployment(it: Deployed, name: str) -> DeploymentResponse:
+    return it.api.read_deployment_by_name(f"{name}/default")
+
+
+@pytest.fixture
+def automations(it: Deployed) -> Iterator[None]:
+    """Those of the project, that act the first time and sooner. What they have paused goes on afterwards."""
+    text = (it.project / "automations.yaml").read_text()
+    hasty = it.folder / "automations.yaml"
+    hasty.write_text(text.replace("threshold: 3", "threshold: 1").replace("within: 180", "within: 60"))
+    it.cli("automation", "create", "--from-file", str(hasty))
+    yield
+    for each in it.api._client.post("/automations/filter", json={}).json():
+        it.cli("--no-prompt", "automation", "delete", "--id", each["id"])
+    it.cli("--no-prompt", "deploy", "--all")
+
+
+def executed(it: Deployed, automation: str) -> list[str]:
+    """What an automation has acted on."""
+    return [
+        related["prefect.resource.id"]
+        for event in it.events("prefect.automation.action.executed", "prefect.automation.action.failed")
+        if event["resource"]["prefect.resource.name"] == automation
+        for related in event["related"]
+        if related["prefect.resource.role"] == "target"
+    ]
+
+
+def test_the_automations_act(it: Deployed, source: Path, automations: None) -> None:
+    """Each for what it is there for, and for nothing else."""
+    it.run("teardown/default")
+    assert it.run("retrain/default", source=str(source)).state_name == "Released"
+    skipped = it.start("retrain/default", source=str(source))
+    assert it.wait(skipped).state_name == "Skipped"
+    cheap.scripts(source, 2, 90.0)
+    assert it.run("retrain/default", source=str(source)).state_name == "Rejected"
+    retrain = f"prefect.deployment.{deployment(it, 'retrain').id}"
+    it.until(lambda: executed(it, "Pause retraining when new models keep being rejected") == [retrain], 60)
+    assert deployment(it, "retrain").paused
+    it.api.resume_deployment(deployment(it, "retrain").id)
+
+    spec = it.project / "pipeline_specs" / "GoT_train.jsonnet"
+    good = spec.read_text()
+    try:
+        spec.write_text(good.replace("'-e', '-c', \"", "'-e', '-c', \"exit 3; "))
+        assert it.run("retrain/default", source=str(source), seed=31).state_name == "Failed"
+    finally:
+        spec.write_text(good)
+    it.until(lambda: executed(it, "Pause a deployment whose jobs keep failing") == [retrain], 60)
+    assert deployment(it, "retrain").paused
+
+    slow = cheap.specs(it.project / "pipeline_specs", seconds=200)
+    assert it.worker
+    try:
+        run_id = it.start("train/default", source=str(source), seed=32)
+        it.until(lambda: "JOB_RUNNING" in it.log_of(run_id), 200)
+        # The worker would tell of its end.
+        it.worker.send_signal(signal.SIGSTOP)
+        os.kill(it.pid_of(run_id), signal.SIGKILL)
+        run = it.wait(run_id, "Crashed")
+        assert run.state and run.state.message and run.state.message.startswith("No heartbeat")
+    finally:
+        it.worker.send_signal(signal.SIGCONT)
+        cheap.specs(slow)
+        # The job is on, for the next run to go on with.
+        it.run("teardown/default")
+    it.until(lambda: bool(executed(it, "Mark runs whose process is gone as crashed")), 30)
+    assert executed(it, "Mark runs whose process is gone as crashed") == [f"prefect.flow-run.{run_id}"]
+    assert it.api.read_flow_run(skipped).state_name == "Skipped"
+
+
+def test_deploying_again_leaves_the_schedules_as_they_are_set(it: Deployed) -> None:
+    """As `make up` does."""
+    it.cli("--no-prompt", "deployment", "schedule", "resume", "--all")
+    it.cli("deployment", "schedule", "create", "retrain/default", "--cron", "30 5 * * 1")
+    it.api.pause_deployment(deployment(it, "retrain").id)
+    try:
+        command = [sys.executable, "-c", "from flows.up import deploy; deploy()"]
+        subprocess.run(command, cwd=it.project, env=it.env, check=True, capture_output=True)
+        found = deployment(it, "retrain")
+        assert found.paused
+        set_to = {(str(schedule.schedule.cron), schedule.active) for schedule in found.schedules}  # type: ignore[union-attr]
+        assert set_to == {("0 3 * * *", True), ("30 5 * * 1", True)}
+    finally:
+        it.cli("--no-prompt", "deploy", "--all")
+    found = deployment(it, "retrain")
+    assert not found.paused
+    assert [schedule.active for schedule in found.schedules] == [False]
 
 
 def test_rerun_and_teardown_to_their_ends(it: Deployed, source: Path) -> None:
@@ -241,5 +327,7 @@ def test_a_run_that_hangs_is_cancelled_and_its_job_stopped(it: Deployed, source:
         it.cli("flow-run", "cancel", str(run_id))
         it.until(lambda: jobs(it.pachyderm, "GoT_train")[0].state == pps_proto.JOB_KILLED, 120)
         assert it.wait(run_id).state_name == "Cancelled"
+        killed = f"pachyderm.job.GoT_train@{jobs(it.pachyderm, 'GoT_train')[0].job.id}"
+        it.until(lambda: killed in told(it, "pachyderm.job.killed"), 30)
     finally:
         cheap.specs(slow)

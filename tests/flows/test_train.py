@@ -60,6 +60,7 @@ def test_a_run_leaves_artifacts_and_a_report_page(embedded: Path, summary: str) 
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: str(artifact.data) for artifact in client.read_latest_artifacts()}
     assert artifacts.keys() >= {"perplexity", "learning-curve", "new-script", "datums", "lineage"}
+    assert float(artifacts["progress-got-train"]) == 100
     assert "```mermaid" in artifacts["learning-curve"]
     assert "flowchart" in artifacts["lineage"]
     assert "plays.tar.gz" in artifacts["lineage"]

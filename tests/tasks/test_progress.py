@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
+from uuid import UUID
+
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -40,13 +44,24 @@ def test_it_shows_how_far_all_epochs_are(prefect: None) -> None:
     assert told == "GoT_shown@1a2b3c4: epoch 2 of 2, perplexity 150.000"
 
 
-def test_updates_that_come_too_fast_are_left_out(prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[float] = []
-    monkeypatch.setattr(jobs, "create_progress_artifact", lambda percent, **_: sent.append(percent))
+def test_it_is_updated_at_most_once_a_second(prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[float, float]] = []
+
+    def record(*arguments: object, **_: object) -> UUID:
+        percent = arguments[-1]
+        assert isinstance(percent, float)
+        sent.append((time.monotonic(), percent))
+        return UUID(int=1)
+
+    monkeypatch.setattr(jobs, "create_progress_artifact", record)
+    monkeypatch.setattr(jobs, "update_progress_artifact", record)
     progress = Progress("GoT_shown", "1a2b3c4d")
     for step in range(1, 1000):
         progress.read(f"0.{step:03} perplexity: 9.0 speed: 9 wps")
+        time.sleep(0.0025)
     progress.read("1.000 perplexity: 9.0 speed: 9 wps")
     progress.close()
-    assert len(sent) <= 3
-    assert sent[-1] == 100
+    moments = [moment for moment, _ in sent]
+    assert len(sent) >= 2
+    assert all(later - earlier >= 1 for earlier, later in pairwise(moments))
+    assert sent[-1][1] == 100
