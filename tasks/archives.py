@@ -192,7 +192,8 @@ def _zip_entries(file: IO[bytes]) -> Iterator[_Entry]:
             if info.flag_bits & 1:
                 special = "encrypted"
             # zipfile cuts a name at NUL and rewrites separators; the name as it stands is the one to judge.
-            yield _Entry(info.orig_filename, info.file_size, info.is_dir(), special, partial(archive.open, info))
+            is_directory = info.orig_filename.endswith("/")
+            yield _Entry(info.orig_filename, info.file_size, is_directory, special, partial(archive.open, info))
 
 
 def _tar_entries(archive: Archive, stream: _Bounded) -> Iterator[_Entry]:

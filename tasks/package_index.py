@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
+from tasks import fetch
 from tasks.fetch import TIMEOUT, DownloadError, shown
 
 DEFAULT_INDEX = "https://pypi.org/simple"
@@ -42,7 +45,10 @@ def find_sdist(requirement: str) -> Sdist:
     name, version = match.groups()
     page = f"{_index().rstrip('/')}/{_normal(name)}/"
     try:
-        response = requests.get(page, headers={"Accept": ACCEPT}, timeout=TIMEOUT)
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=_retries()))
+            response = session.get(page, headers={"Accept": ACCEPT}, timeout=TIMEOUT)
     except requests.RequestException as error:
         raise DownloadError(
             f"The package index {shown(page)} can't be reached; check the network and pip's index-url."
@@ -59,6 +65,13 @@ def find_sdist(requirement: str) -> Sdist:
             return sdist
     raise DownloadError(
         f"The package index {shown(page)} has no source archive of version {version}; check the version."
+    )
+
+
+def _retries() -> Retry:
+    """As often as a download is tried; what the last attempt has got counts."""
+    return Retry(
+        fetch.ATTEMPTS - 1, backoff_factor=fetch.PAUSE_SECONDS, status_forcelist=fetch.PASSING, raise_on_status=False
     )
 
 

@@ -164,10 +164,10 @@ def automations(it: Deployed) -> Iterator[None]:
 
 
 def executed(it: Deployed, automation: str) -> list[str]:
-    """What an automation has acted on."""
+    """What an automation has changed. (A run's heartbeat that comes in after its end starts one in vain: Prefect refuses it.)"""
     return [
         related["prefect.resource.id"]
-        for event in it.events("prefect.automation.action.executed", "prefect.automation.action.failed")
+        for event in it.events("prefect.automation.action.executed")
         if event["resource"]["prefect.resource.name"] == automation
         for related in event["related"]
         if related["prefect.resource.role"] == "target"

