@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import signal
 import sys
 from typing import Any
 
@@ -15,7 +16,11 @@ from tasks.errors import ScriptwrightError
 
 
 def run_from_terminal(flow: Flow[Any, Any]) -> None:
-    """Runs `flow`, each parameter taken from the environment variable of its name in capitals; exits 1 on an error."""
+    """Runs `flow`, each parameter taken from the environment variable of its name in capitals.
+
+    Exits with 1 on an error, and with 130 on Ctrl-C, when the job has been stopped.
+    """
+    _take_ctrl_c_alone()
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_traceback)
     names = inspect.signature(flow.fn).parameters
@@ -26,6 +31,25 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
         sys.exit(f"\nError: {error}")
     except ParameterTypeError as error:
         sys.exit(f"\nError: {_first_problem(flow, error)}")
+    except KeyboardInterrupt:
+        print("\nInterrupted; run again to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _take_ctrl_c_alone() -> None:
+    """Goes on in a process that gets Ctrl-C from this one, which waits for its end.
+
+    A terminal sends it to all processes that it knows of: to Prefect's temporary server, too, which the flow needs to
+    end in an orderly way.
+    """
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        return
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.exit(status if status >= 0 else 128 - status)
 
 
 def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:

@@ -12,6 +12,7 @@ made of what it tells, so that Prefect keeps one where two runs tell the same.
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import Any
 
@@ -75,8 +76,8 @@ def _related(kind: str, name: str, role: str | None = None, **labels: str) -> di
 
 def _emit(event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
     resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
-    # Prefect adds it only where the flow run is not that of a flow within another.
-    if deployment := runtime.deployment.id:
+    # Prefect adds it only where the flow run is not that of a flow within another. Outside of deployments asking is a call in vain.
+    if "PREFECT__FLOW_RUN_ID" in os.environ and (deployment := runtime.deployment.id):
         named = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
         related = [*related, {**named, "prefect.resource.name": runtime.deployment.name}]
     emit_event(event, resource, related=related, payload=payload, id=uuid.uuid5(NAMESPACE, f"{event} {name}"))

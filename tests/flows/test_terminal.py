@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 from prefect.settings import get_current_settings
 from python_pachyderm.service import pps_proto
 
 from tasks.pachyderm import connect
+from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,3 +65,29 @@ def test_make_alone_lists_the_targets() -> None:
     done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("all", "run", "rerun", "input-data", "docker-build", "status", "up", "down", "clean", "test"):
         assert f"make {target} " in done.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_job_and_is_told_in_a_sentence(embedded: Path, tmp_path: Path) -> None:
+    """As a terminal sends it: to all processes, the temporary Prefect server that the run has started among them."""
+    code = (
+        "import sys; from pathlib import Path; from tests.flows import cheap; from tasks import pipelines;"
+        "from flows.terminal import run_from_terminal; from flows.train import train;"
+        "pipelines.SPECS = cheap.specs(Path(sys.argv[1]), seconds=100); run_from_terminal(train)"
+    )
+    env = {**os.environ, "SOURCE": str(cheap.scripts(tmp_path / "s.tar.gz", 1, 9.0)), "PREFECT_HOME": str(tmp_path)}
+    env["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
+    env.pop("PREFECT_API_URL", None)
+    log = tmp_path / "log"
+    with log.open("w") as said:
+        command = [sys.executable, "-c", code, str(tmp_path / "specs")]
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=said, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while "is JOB_RUNNING" not in log.read_text():
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "Interrupted; run again to go on." in log.read_text()
+    assert "KeyboardInterrupt" not in log.read_text()
+    assert next(iter(connect().list_job("GoT_train"))).state == pps_proto.JOB_KILLED
