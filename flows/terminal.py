@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import logging
 import os
@@ -13,6 +14,8 @@ from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
 from tasks.errors import ScriptwrightError
+
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def run_from_terminal(flow: Flow[Any, Any]) -> None:
@@ -40,11 +43,15 @@ def _take_ctrl_c_alone() -> None:
     """Goes on in a process that gets Ctrl-C from this one, which waits for its end.
 
     A terminal sends it to all processes that it knows of: to Prefect's temporary server, too, which the flow needs to
-    end in an orderly way.
+    end in an orderly way. Where this process is killed, the other one is terminated.
     """
+    waiting = os.getpid()
     child = os.fork()
     if child == 0:
         os.setsid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != waiting:
+            sys.exit(1)
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: os.kill(child, number))

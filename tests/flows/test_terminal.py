@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,9 @@ def test_make_alone_lists_the_targets() -> None:
         assert f"make {target} " in done.stdout
 
 
-@pytest.mark.slow
-def test_ctrl_c_stops_the_job_and_is_told_in_a_sentence(embedded: Path, tmp_path: Path) -> None:
-    """As a terminal sends it: to all processes, the temporary Prefect server that the run has started among them."""
+@pytest.fixture
+def running(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The train flow as make starts it, with a temporary Prefect server, once its job runs; it writes to `tmp_path / "log"`."""
     code = (
         "import sys; from pathlib import Path; from tests.flows import cheap; from tasks import pipelines;"
         "from flows.terminal import run_from_terminal; from flows.train import train;"
@@ -86,8 +87,29 @@ def test_ctrl_c_stops_the_job_and_is_told_in_a_sentence(embedded: Path, tmp_path
     while "is JOB_RUNNING" not in log.read_text():
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(60) == 130
-    assert "Interrupted; run again to go on." in log.read_text()
-    assert "KeyboardInterrupt" not in log.read_text()
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_job_and_is_told_in_a_sentence(running: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """As a terminal sends it: to all processes, the temporary Prefect server that the run has started among them."""
+    os.killpg(running.pid, signal.SIGINT)
+    assert running.wait(60) == 130
+    said = (tmp_path / "log").read_text()
+    assert "Interrupted; run again to go on." in said
+    assert "KeyboardInterrupt" not in said
     assert next(iter(connect().list_job("GoT_train"))).state == pps_proto.JOB_KILLED
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_no_flow_behind(running: subprocess.Popen[bytes]) -> None:
+    flows = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    assert flows
+    running.kill()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in flows):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
