@@ -76,10 +76,11 @@ def read_splits(folder: Path, seed: int) -> Splits:
     if not owned:
         raise CorpusError(f"{folder} holds no text to train on: commit scripts to it first")
     scenes = [scene for _, scene in owned]
+    drawn = draw_scenes(scenes, seed)
     sources = Counter[str]()
-    for number in draw_scenes(scenes, seed)[0]:
+    for number in drawn[0]:
         sources[owned[number][0]] += _size(scenes[number])
-    return Splits(split_scenes(scenes, seed), SELDOM, list(sources.items()), capitals(texts.values()))
+    return Splits(split_scenes(scenes, drawn), SELDOM, list(sources.items()), capitals(texts.values()))
 
 
 def _size(lines: list[Line]) -> int:
@@ -92,13 +93,13 @@ def _read_tokens(path: Path) -> list[Line]:
     return [Line((), line) for line in tokens if line]
 
 
-def split_scenes(scenes: list[Scene], seed: int) -> list[list[Line]]:
-    """Train, valid and test lines: whole scenes, as `draw_scenes` has it.
+def split_scenes(scenes: list[Scene], drawn: list[list[int]]) -> list[list[Line]]:
+    """Train, valid and test lines: whole scenes, by the numbers that `draw_scenes` gave.
 
     A line that stands in train is left out of valid and test, and one that stands in valid out of test, so that no
     line of them has been seen before; a speaker's name goes on with what is left of the speech.
     """
-    parts = [[line for number in numbers for line in scenes[number]] for numbers in draw_scenes(scenes, seed)]
+    parts = [[line for number in numbers for line in scenes[number]] for numbers in drawn]
     seen: set[tuple[str, ...]] = set()
     for place, part in enumerate(parts):
         if place:

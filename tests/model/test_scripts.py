@@ -127,13 +127,13 @@ def test_names_get_their_capitals_back() -> None:
 
 def test_no_line_of_test_stands_in_train() -> None:
     scenes = [scene for number in range(6) for scene in read_script(corpora.play(number))]
-    train, valid, test = split_scenes(scenes, seed=3)
+    train, valid, test = split_scenes(scenes, draw_scenes(scenes, seed=3))
     seen = {line.tokens for line in train}
     assert valid and test
     assert not seen & {line.tokens for line in valid}
     assert not (seen | {line.tokens for line in valid}) & {line.tokens for line in test}
-    assert split_scenes(scenes, seed=3) == [train, valid, test]
-    assert split_scenes(scenes, seed=4) != [train, valid, test]
+    assert split_scenes(scenes, draw_scenes(scenes, seed=3)) == [train, valid, test]
+    assert split_scenes(scenes, draw_scenes(scenes, seed=4)) != [train, valid, test]
 
 
 def test_scenes_keep_their_split_when_a_play_is_added() -> None:
