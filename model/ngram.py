@@ -85,22 +85,44 @@ def _discounts(counts: NDArray[np.int64]) -> tuple[float, float, float]:
     return found if all(0 < d < k for k, d in enumerate(found, 1)) else FALLBACK
 
 
-def baseline(corpus: Corpus) -> dict[str, Any]:
-    """The perplexity of valid and test under the model of train, and with a cache whose weight is fitted on valid."""
+def compared(corpus: Corpus, network: dict[str, Floats]) -> dict[str, Any]:
+    """What counting makes of valid and test: the model of train alone, with a cache, and both mixed with the network.
+
+    `network` holds what the network gives to each token of the two splits. All weights are fitted on valid.
+    """
     size = len(corpus.words)
     model = KneserNey(corpus.train, size)
     texts = {"valid": corpus.valid, "test": corpus.test}
-    parts = {name: [model.probabilities(ids), cache_probabilities(ids, size)] for name, ids in texts.items()}
-    weights = mixture_weights(parts["valid"])
-    cached = {name: perplexity(weights @ np.stack(both)) for name, both in parts.items()}
-    plain = {name: perplexity(both[0]) for name, both in parts.items()}
-    return {**plain, "cache": {"words": CACHE, "weight": float(weights[1]), **cached}}
+    parts = {
+        name: np.stack([model.probabilities(ids), cache_probabilities(ids, size), network[name]])
+        for name, ids in texts.items()
+    }
+    cached, mixed = mixture_weights(parts["valid"][:2]), mixture_weights(parts["valid"])
+    return {
+        "ngram": {
+            "order": ORDER,
+            **{name: perplexity(part[0]) for name, part in parts.items()},
+            "cache": {
+                "words": CACHE,
+                "weight": float(cached[1]),
+                **{name: perplexity(cached @ part[:2]) for name, part in parts.items()},
+            },
+        },
+        "mixture": {
+            "weights": dict(zip(("ngram", "cache", "network"), mixed.tolist(), strict=True)),
+            **{name: perplexity(mixed @ part) for name, part in parts.items()},
+        },
+    }
 
 
-def told(found: dict[str, Any]) -> str:
-    """The baseline as a line of the training log."""
-    plain, cached = (f"valid {of['valid']:.3f} test {of['test']:.3f}" for of in (found, found["cache"]))
-    return f"N-gram (Kneser-Ney, order {ORDER}): {plain}; with a cache of {CACHE} words: {cached}"
+def told(found: dict[str, Any]) -> list[str]:
+    """The comparison as lines of the training log."""
+    plain, mixture = found["ngram"], found["mixture"]
+    valid_and_test = [f"valid {of['valid']:.3f} test {of['test']:.3f}" for of in (plain, plain["cache"], mixture)]
+    return [
+        f"N-gram (Kneser-Ney, order {ORDER}): {valid_and_test[0]}; with a cache of {CACHE} words: {valid_and_test[1]}",
+        f"Network, n-gram and cache mixed: {valid_and_test[2]}",
+    ]
 
 
 def perplexity(chances: Floats) -> float:
@@ -120,10 +142,9 @@ def cache_probabilities(text: Ids, vocabulary: int, window: int = CACHE) -> Floa
     return np.where(places > 0, (here - start) / np.maximum(np.minimum(places, window), 1), 1 / vocabulary)
 
 
-def mixture_weights(parts: list[Floats], rounds: int = 100) -> Floats:
+def mixture_weights(chances: Floats, rounds: int = 100) -> Floats:
     """The weights under which a mixture makes a text most likely, by expectation maximisation."""
-    chances = np.stack(parts)
-    weights = np.full(len(parts), 1 / len(parts))
+    weights = np.full(len(chances), 1 / len(chances))
     for _ in range(rounds):
         shares = weights[:, None] * chances
         weights = (shares / shares.sum(0)).mean(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -117,10 +118,12 @@ def train(
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    test = trainer.perplexity(corpus.test)
+    losses = {"valid": trainer.losses(corpus.valid), "test": trainer.losses(corpus.test)}
+    test = math.exp(losses["test"].mean())
     log.say(f"Test Perplexity: {test:.3f}")
-    counted = ngram.baseline(corpus)
-    log.say(ngram.told(counted))
+    compared = ngram.compared(corpus, {name: np.exp(-found) for name, found in losses.items()})
+    for line in ngram.told(compared):
+        log.say(line)
     checkpoints.save(save, trainer.weights, corpus.words)
     reference.save(save, corpus)
     metrics = {
@@ -132,7 +135,7 @@ def train(
         "seconds": round(at.seconds, 1),
         "epochs": at.epochs,
         "perplexity": {"train": at.epochs[-1]["train"], "valid": at.epochs[-1]["valid"], "test": test},
-        "ngram": {"order": ngram.ORDER, **counted},
+        **compared,
     }
     checkpoints.write_text(save / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     checkpoints.delete_training(save)

@@ -225,8 +225,12 @@ class Trainer:
 
     def perplexity(self, ids: Ids) -> float:
         """exp of the mean cross-entropy a token, every token of `ids` counted once, over the full vocabulary."""
+        return math.exp(self.losses(ids).mean())
+
+    def losses(self, ids: Ids) -> NDArray[np.float64]:
+        """The cross-entropy of each token of `ids`, over the full vocabulary."""
         first = self._corpus.words.index(EOS) if EOS in self._corpus.words else 0
-        return math.exp(token_losses(self.weights, ids, first).mean())
+        return token_losses(self.weights, ids, first)
 
 
 def parameters(weights: Weights) -> int:

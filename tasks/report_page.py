@@ -157,6 +157,10 @@ def screenplay(script: str) -> Iterator[Passage]:
 def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
     if "test" in metrics.get("perplexity", {}):
         yield _figure("this run", "this", metrics, "")
+    if "mixture" in metrics:
+        mixture = metrics["mixture"]
+        name = "this run with n-gram and cache"
+        yield Figure(name, "baseline", "mixed, weights fitted on valid", mixture["valid"], mixture["test"])
     plain = metrics.get("ngram", {})
     cached = plain.get("cache", {})
     for found, note in (

