@@ -21,6 +21,7 @@ from prefect.exceptions import TerminationSignal
 from python_pachyderm.service import pps_grpc, pps_proto
 
 from tasks.errors import ScriptwrightError
+from tasks.events import OUTCOMES
 from tasks.logs import LogFollower
 from tasks.pachyderm import PachydermCredentials, PachydermError, readable
 
@@ -100,6 +101,15 @@ class PachydermJob(JobRun[JobResult]):
         self._job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
         self._job.pipeline.project.name = "default"
         self._name = f"{pipeline}@{job_id}"
+
+    def is_over(self) -> bool:
+        """Whether the job has ended, well or not.
+
+        Raises:
+            JobGone: the job is not there, or no more.
+            PachydermError: nobody has answered for two minutes.
+        """
+        return self._call(self._inspect).state in OUTCOMES
 
     def wait_for_completion(self) -> None:  # type: ignore[override]
         """Blocks until the job is over, and logs what it says and each state that is seen.

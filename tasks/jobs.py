@@ -45,9 +45,9 @@ def wait_for_job(pipeline: str, job_id: str, timeout_minutes: int | None = None,
     seconds = timeout_minutes * 60 if timeout_minutes else None
     progress = Progress(pipeline, job_id)
     job = PachydermJob(pipeline, job_id, timeout_seconds=seconds, ours=ours, on_line=progress.read)
-    if ours:
-        _remember(pipeline, job_id)
     try:
+        if ours and not job.is_over():
+            _remember(pipeline, job_id)
         job.wait_for_completion()
     finally:
         progress.close()
