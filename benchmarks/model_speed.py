@@ -157,6 +157,35 @@ def serve(name: str, config: str, tokens: int, vocabulary: int) -> None:
         print(f"{done} {took} {cpu} {memory}", flush=True)
 
 
+class Peer:
+    """A process that trains a round when it is told to."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        assert self._process.stdin and self._process.stdout
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+        self.begun = float(self._answers.readline())
+        self._answers.readline()
+
+    def run(self) -> list[float]:
+        """Tokens, seconds and CPU seconds of a round, and the peak memory in MiB."""
+        self._orders.write("go\n")
+        self._orders.flush()
+        return [float(value) for value in self._answers.readline().split()]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._orders.close()
+        self._process.wait()
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -173,26 +202,15 @@ def main() -> None:
     names = options.peers.split(",")
     command = [sys.executable, __file__, "--config", options.config, "--tokens", str(options.tokens)]
     command += ["--vocabulary", str(options.vocabulary), "--serve"]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    servers, begun = {}, {}
-    for name in names:  # one after the other, so that none is disturbed
-        servers[name] = subprocess.Popen(
-            [*command, name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-        )  # fmt: skip
-        begun[name] = float(servers[name].stdout.readline())
-        servers[name].stdout.readline()
+    peers = {name: Peer([*command, name]) for name in names}  # one after the other, so that none is disturbed
     speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     memory = dict.fromkeys(names, 0.0)
     for number in range(options.rounds):
         for name in names if number % 2 == 0 else names[::-1]:
-            servers[name].stdin.write("go\n")
-            servers[name].stdin.flush()
-            tokens, seconds, cpu, memory[name] = (float(value) for value in servers[name].stdout.readline().split())
+            tokens, seconds, cpu, memory[name] = peers[name].run()
             speeds[name].append((tokens / seconds, tokens / cpu))
-    for server in servers.values():
-        server.stdin.close()
-        server.wait()
+    for peer in peers.values():
+        peer.close()
     print(
         f"{options.config}, {options.vocabulary} words, {len(os.sched_getaffinity(0))} cores, rounds of {options.tokens} tokens"
     )
@@ -203,7 +221,7 @@ def main() -> None:
     for name in names:
         ratios = [mine / other for mine, other in zip(medians.get("ours", [0, 0]), medians[name], strict=True)]
         print(
-            f"{name:8} {medians[name][0]:9.0f} {medians[name][1]:9.0f} {begun[name]:12.1f} {memory[name]:9.0f}"
+            f"{name:8} {medians[name][0]:9.0f} {medians[name][1]:9.0f} {peers[name].begun:12.1f} {memory[name]:9.0f}"
             f" {ratios[0]:7.2f}x {ratios[1]:8.2f}x"
         )
 

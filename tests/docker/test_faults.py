@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from docker import DockerClient
+from pydantic import SecretStr
 
 from flows.docker_build import docker_build
 from tasks import image
@@ -124,7 +125,7 @@ def test_a_registry_that_refuses_the_password(
         monkeypatch.setenv("IMAGE_REGISTRY_BLOCK", "ours")
         assert "IMAGE_REGISTRY_BLOCK names 'ours'" in refused(host)
         for password in ("let-me-out", "let-me-in"):
-            RegistryCredentials(username="ann", password=password).save("ours", overwrite=True)
+            RegistryCredentials(username="ann", password=SecretStr(password)).save("ours", overwrite=True)
             if password == "let-me-out":
                 assert refused(host).startswith(f"The registry {place} refuses the login (")
         assert docker_build().startswith(f"{place}/tensor_flow_rnn_got@sha256:")

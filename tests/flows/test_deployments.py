@@ -51,15 +51,21 @@ def head(client: Client, repo: str, branch: str) -> str:
     return str(client.inspect_branch(repo, branch).head.id)
 
 
+def known(moment: datetime | None) -> datetime:
+    assert moment
+    return moment
+
+
 def test_each_is_made_with_a_form_and_a_limit(it: Deployed) -> None:
     for name in DEPLOYMENTS:
         found = it.api.read_deployment_by_name(f"{name}/default")
         assert found.enforce_parameter_schema
         assert found.global_concurrency_limit and found.global_concurrency_limit.limit == 1
-        for field in found.parameter_openapi_schema["properties"].values():
+        schema = found.parameter_openapi_schema or {}
+        for field in schema["properties"].values():
             assert field["description"].endswith(".")
-    schema = it.api.read_deployment_by_name("train/default").parameter_openapi_schema["properties"]
-    assert schema["model"]["enum"] == ["test", "quick", "small", "medium", "best", "large"]
+    schema = it.api.read_deployment_by_name("train/default").parameter_openapi_schema or {}
+    assert schema["properties"]["model"]["enum"] == ["test", "quick", "small", "medium", "best", "large"]
     (schedule,) = it.api.read_deployment_by_name("retrain/default").schedules
     assert not schedule.active
 
@@ -96,7 +102,7 @@ def test_train_from_the_command_line_to_its_end(it: Deployed, source: Path) -> N
     )
     assert "Completed" in printed
     scripts = head(it.pachyderm, "GoT_scripts", "master")
-    newest = max(it.api.read_flow_runs(), key=lambda run: run.created)
+    newest = max(it.api.read_flow_runs(), key=lambda run: known(run.created))
     assert newest.name == f"train small on GoT_scripts@{scripts[:7]}"
     it.until(
         lambda: (
@@ -288,7 +294,7 @@ def outcomes(it: Deployed) -> list[str]:
     """How the runs of `retrain` have ended, oldest first, without those that were cancelled because another was on."""
     runs = [run for run in it.api.read_flow_runs() if run.deployment_id and run.name.startswith("retrain")]
     over = sorted(
-        (run for run in runs if run.state and run.state.is_final()), key=lambda run: run.end_time or run.created
+        (run for run in runs if run.state and run.state.is_final()), key=lambda run: known(run.end_time or run.created)
     )
     return [str(run.state_name) for run in over if run.state_name != "Cancelled"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 import pytest
@@ -28,7 +29,7 @@ def refused(call: Callable[[], object]) -> tuple[str, str]:
     with pytest.raises(grpc.RpcError) as caught:
         answer = call()
         list(answer)  # type: ignore[call-overload]
-    return caught.value.code().name, caught.value.details()  # type: ignore[attr-defined]
+    return caught.value.code().name, str(caught.value.details())  # type: ignore[attr-defined]
 
 
 def test_the_id_of_a_commit_set_finds_the_commits_that_it_builds_on(client: Client) -> None:
@@ -67,7 +68,7 @@ def test_ancestors_are_counted_back_and_from_the_first(client: Client) -> None:
     assert refused(lambda: found("master^4")) == ("NOT_FOUND", "commit default/a@master^4 not found")
     for name, characters in (("master^x", "^ and x"), ("master^2^", "^ and 2"), ("master.1^", ". and 1")):
         sentence = f'invalid ancestry syntax "{name}", cannot mix {characters} characters'
-        assert refused(lambda name=name: found(name)) == ("UNKNOWN", sentence)
+        assert refused(partial(found, name)) == ("UNKNOWN", sentence)
 
 
 def test_two_branches_of_a_repo_cannot_meet(client: Client) -> None:
@@ -77,7 +78,7 @@ def test_two_branches_of_a_repo_cannot_meet(client: Client) -> None:
     client.create_branch("c", "master", provenance=[branch("a", "dev")])
     sentence = 'validate DAG at end of transaction: multiple branches from the same repo, "default/a", cannot participate in a DAG'
     for provenance in ([branch("a"), branch("a", "dev")], [branch("b"), branch("c")]):
-        assert refused(lambda it=provenance: client.create_branch("d", "master", provenance=it)) == (
+        assert refused(partial(client.create_branch, "d", "master", provenance=provenance)) == (
             "UNKNOWN",
             sentence,
         )
@@ -171,7 +172,7 @@ def test_names_of_projects_and_system_repos_are_checked(client: Client, stub: pf
         ("a" * 53, f'project name "{"a" * 53}" is 2 characters longer than the 51 max'),
     ):
         sentence = f"invalid project name: {why}"
-        assert refused(lambda name=name: client.create_project(name)) == ("UNKNOWN", sentence)
+        assert refused(partial(client.create_project, name)) == ("UNKNOWN", sentence)
     meta = pfs_proto.CreateRepoRequest(repo=pfs_proto.Repo(name="none", type="meta"))
     code, details = refused(lambda: stub.CreateRepo(meta))
     assert (code, details.partition(":")[0]) == (

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 import pytest
@@ -106,11 +107,14 @@ def test_logs_go_with_their_job_or_pipeline(source: Client, server: Server) -> N
 
 
 def test_a_killed_job_says_nothing_once_it_is_deleted(source: Client, server: Server) -> None:
+    def said(name: str, job: str) -> bool:
+        return bool(list(source.get_job_logs(name, job, tail=1)))
+
     before = set((server.root / "logs").glob("*/*"))
     for number in range(5):
         pipeline(source, f"p{number}", "while true; do echo still here; done", pfs("in"))
         job = next(iter(source.list_job(f"p{number}"))).job
-        until(lambda name=f"p{number}", id=job.id: list(source.get_job_logs(name, id, tail=1)))
+        until(partial(said, f"p{number}", job.id))
         source.delete_pipeline(f"p{number}")
     time.sleep(0.5)
     assert set((server.root / "logs").glob("*/*")) == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -145,7 +146,7 @@ def test_a_broken_spec_is_refused_whole(client: Client, stub: pps_grpc.APIStub) 
     for fields, code, sentence in BROKEN:
         spec = {**named("p"), **transform(), **source(), **fields}
         request = json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
-        assert refused(lambda request=request: stub.CreatePipeline(request)) == (code, sentence), fields
+        assert refused(partial(stub.CreatePipeline, request)) == (code, sentence), fields
     assert not list(client.list_pipeline())
     assert [info.repo.name for info in client.list_repo("")] == ["in"]
     assert [info.branch.name for info in client.list_branch("in")] == ["master"]

@@ -46,8 +46,15 @@ class Bench:
         (self.view / "in" / "a").write_text("hello\n")
         self.said: list[str] = []
 
-    def run(self, *cmd: str, stdin: str = "", timeout: float | None = None, user: str = "", **env: str) -> Ended:
-        spec = RunSpec(list(cmd), stdin, env, self.view, "", timeout=timeout, user=user)
+    def run(
+        self,
+        *cmd: str,
+        stdin: str = "",
+        timeout: float | None = None,
+        user: str = "",
+        env: dict[str, str] | None = None,
+    ) -> Ended:
+        spec = RunSpec(list(cmd), stdin, env or {}, self.view, "", timeout=timeout, user=user)
         return self.runtime.start(spec, self.said.append).wait()
 
 
@@ -61,9 +68,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_pfs_is_there_in_commands_stdin_and_environment(bench: Bench) -> None:
-    assert bench.run("sh", stdin="cd /pfs && cat in/a '/pfs/in/a' $X >/pfs/out/b\nls /pfs", X="/pfs/in/a") == Ended(
-        code=0
-    )
+    assert bench.run(
+        "sh", stdin="cd /pfs && cat in/a '/pfs/in/a' $X >/pfs/out/b\nls /pfs", env={"X": "/pfs/in/a"}
+    ) == Ended(code=0)
     assert (bench.view / "out" / "b").read_text() == "hello\n" * 3
     assert bench.said == ["in", "out"]
 
@@ -86,7 +93,7 @@ def test_nothing_is_left_of_a_command(bench: Bench) -> None:
 
 def test_long_environments_and_inputs_pass(bench: Bench) -> None:
     long = {f"V{number}": "x" * 100_000 for number in range(4)}
-    ended = bench.run("sh", stdin="echo ${#V0} ${#V3}\n# " + "y" * 300_000, **long)
+    ended = bench.run("sh", stdin="echo ${#V0} ${#V3}\n# " + "y" * 300_000, env=long)
     assert (ended, bench.said) == (Ended(code=0), ["100000 100000"])
 
 
@@ -197,7 +204,8 @@ def test_a_bundle_honours_arguments_and_says_what_it_leaves_out(tmp_path: Path) 
         "ARG BASE=scratch\nFROM ${BASE}\nARG WHERE=here\nARG WHO\nRUN pip install \\\n  nothing\n"
         'ENV PLACE="${WHERE}" PERSON=$WHO\nWORKDIR /bundle-of-test\nCOPY Dockerfile ./sub/\nUSER 1000\nLABEL a=b\n'
     )
-    bundles, said = Bundles(tmp_path / "root"), []
+    bundles = Bundles(tmp_path / "root")
+    said: list[str] = []
     bundles.build(tmp_path, "a:1", arguments={"WHO": "me"}, say=said.append)
     bundle = bundles.find("a:1")
     assert bundle is not None

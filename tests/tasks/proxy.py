@@ -12,6 +12,10 @@ import grpc
 Fails = Callable[[str, int], bool]
 
 
+def _as_it_is(message: bytes) -> bytes:
+    return message
+
+
 class _Forward(grpc.GenericRpcHandler):
     def __init__(self, target: str, fails: Fails) -> None:
         self._channel = grpc.insecure_channel(target)
@@ -26,13 +30,13 @@ class _Forward(grpc.GenericRpcHandler):
             self.calls[method] = self.calls.get(method, 0) + 1
             if self._fails(method, self.calls[method]):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the proxy fails this call")
-            metadata = [pair for pair in details.invocation_metadata if pair[0] == "authn-token"]
-            call = self._channel.stream_stream(details.method)(requests, metadata=metadata)
+            metadata = tuple(pair for pair in details.invocation_metadata if pair[0] == "authn-token")
+            call = self._channel.stream_stream(details.method, _as_it_is, _as_it_is)(requests, metadata=metadata)
             context.add_callback(call.cancel)
             try:
                 yield from call
             except grpc.RpcError as error:
-                context.abort(error.code(), error.details())  # type: ignore[attr-defined]
+                context.abort(error.code(), str(error.details()))  # type: ignore[attr-defined]
 
         return grpc.stream_stream_rpc_method_handler(behaviour)
 
