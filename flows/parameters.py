@@ -49,8 +49,8 @@ class TrainParameters(CorpusParameters):
 
     model: Model = Field(
         default="test",
-        description="Configuration of the model: test runs in a minute and shows that everything works, small takes the "
-        "better part of an hour on two cores.",
+        description="Configuration of the model: test runs in a minute and shows that everything works; on two cores "
+        "quick takes five minutes, best and small the better part of an hour.",
     )
     tokens: int = Field(default=1500, ge=100, le=100_000, description="Length of the new script in tokens.")
     seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of training and generation.")

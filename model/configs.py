@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WARM_UP = 0.02  # our own: the rate rises for this share of the training, then falls to 0
+WARM_UP = 0.02  # our own: the rate rises for this share of a cycle, then falls to 0
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Config:
     max_norm: float  # the gradient's global norm is clipped to this
     rate: float = 1.0
     sampled: int = 0  # of our own: see `sampled_softmax`; this many words are drawn for each step, 0 for none
+    cycles: int = 1  # of our own: the rate starts anew after each of so many equal parts (Loshchilov and Hutter 2017)
 
     @property
     def ours(self) -> bool:
@@ -39,7 +40,7 @@ class Config:
         """The learning rate after so many epochs, whole and parts."""
         if not self.ours:
             return float(self.rate * self.decay ** max(0, int(epochs) + 1 - self.decay_after))
-        share = epochs / self.epochs
+        share = epochs / self.epochs * self.cycles % 1
         return self.rate * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
 
 
@@ -51,6 +52,6 @@ CONFIGS = {
         Config("medium", 2, 650, 35, 20, 39, 6, 0.5, 0.05, 0.8, 5.0),
         Config("large", 2, 1500, 35, 20, 55, 14, 0.35, 0.04, 1 / 1.15, 10.0),
         Config("quick", 1, 240, 35, 32, 6, 6, 0.8, 0.1, 1.0, 5.0, 4e-3, sampled=1000),
-        Config("best", 1, 400, 35, 32, 12, 12, 0.6, 0.1, 1.0, 5.0, 3e-3, sampled=1000),
+        Config("best", 1, 400, 35, 32, 24, 24, 0.5, 0.1, 1.0, 5.0, 3e-3, sampled=1000, cycles=2),
     )
 }

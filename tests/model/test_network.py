@@ -165,6 +165,19 @@ def test_configurations_are_the_published_ones() -> None:
     assert [CONFIGS["small"].rate_in(epoch) for epoch in (1, 4, 5, 6)] == [1.0, 1.0, 0.5, 0.25]
 
 
+def test_our_own_rates_rise_fall_to_zero_and_start_anew_in_each_cycle() -> None:
+    for config in (CONFIGS["quick"], CONFIGS["best"]):
+        rates = [config.rate_at(config.epochs * n / 2000) for n in range(2001)]
+        length = 2000 // config.cycles
+        for begin in range(0, 2000, length):
+            cycle = rates[begin : begin + length + 1]
+            assert cycle[0] == cycle[-1] == 0
+            top = cycle.index(max(cycle))
+            assert cycle[top] == pytest.approx(config.rate)
+            assert top == pytest.approx(length / 50, abs=1)
+            assert cycle == sorted(cycle[: top + 1]) + sorted(cycle[top + 1 :], reverse=True)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same training twice."""
