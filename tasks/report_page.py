@@ -157,10 +157,6 @@ def screenplay(script: str) -> Iterator[Passage]:
 def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
     if "test" in metrics.get("perplexity", {}):
         yield _figure("this run", "this", metrics, "")
-    if "mixture" in metrics:
-        mixture = metrics["mixture"]
-        name = "this run with n-gram and cache"
-        yield Figure(name, "baseline", "mixed, weights fitted on valid", mixture["valid"], mixture["test"])
     plain = metrics.get("ngram", {})
     cached = plain.get("cache", {})
     for found, note in (
@@ -170,6 +166,10 @@ def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
         if "test" in found:
             name = f"n-gram model of order {plain.get('order')}"
             yield Figure(name, "baseline", note, found.get("valid"), float(found["test"]))
+    if "mixture" in metrics:
+        mixture = metrics["mixture"]
+        name = "this run with n-gram and cache"
+        yield Figure(name, "baseline", "mixed, weights fitted on valid", mixture["valid"], mixture["test"])
     for file in _earlier(directory):
         try:
             earlier = json.loads(file.read_text())
