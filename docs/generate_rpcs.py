@@ -68,7 +68,7 @@ def rows() -> Iterator[str]:
                 done = hasattr(servicer, method.name)
                 answer = REFUSED.get(rpc, "implemented" if done else "UNIMPLEMENTED with a sentence")
                 snake = re.sub("(?<!^)(?=[A-Z])", "_", method.name).lower()
-                called = re.compile(rf"\b({snake}|{method.name})\(|\bpartial\(\w+\.({snake}|{method.name}),")
+                called = re.compile(rf"\.({snake}|{method.name})\b")
                 # A name that several services have says little where this one's stub is not used.
                 stub = "" if methods.count(method.name) == 1 else f"{service.full_name.partition('_')[0]}_grpc"
                 tests = ["recording"] if rpc in recorded else []
