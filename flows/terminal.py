@@ -52,16 +52,9 @@ def _take_ctrl_c_alone() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != waiting:
             sys.exit(1)
-        # Prefect stops the job and then asks for what stood here before: an exit that ends its temporary server, too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return
-
-    def pass_on(number: int, _: object) -> None:
-        os.kill(child, signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is under nohup
-            signal.signal(number, pass_on)
+        signal.signal(number, lambda number, _: os.kill(child, number))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     sys.exit(status if status >= 0 else 128 - status)
 
