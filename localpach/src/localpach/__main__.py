@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import fcntl
-import json
 import logging
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc
-
+from localpach.directory import Directory
 from localpach.errors import LocalpachError, NotFound, Precondition
+from localpach.waiting import Bulletin, Deadline
+
+if TYPE_CHECKING:
+    from localpach.pfs.service import Pfs
 
 DEFAULT_ROOT = Path.home() / ".localpach"
 STOP_SECONDS = 30.0
+ANSWER_SECONDS = 5.0
 # Parameters of mallopt(3).
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
@@ -73,7 +76,7 @@ def _command(
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from localpach.api.server import Server, announce
+    from localpach.api.server import Server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _give_memory_back()
@@ -83,7 +86,7 @@ def _serve(options: argparse.Namespace) -> int:
     root = options.root.absolute()
     server = Server(root, options.port, not options.no_auth, options.missing_image)
     server.start()
-    announce(server, root)
+    print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
     os.read(ended, 1)
     server.close()
     return 0
@@ -111,25 +114,13 @@ def _give_memory_back() -> None:
     mallopt(M_ARENA_MAX, 2)
 
 
-def _running(root: Path) -> tuple[str, int]:
-    """Address and pid of the server on `root`; the lock tells whether the one that wrote them is still there."""
-    try:
-        with (root / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        pass
-    except BlockingIOError:
-        if (root / "address").exists():
-            found = json.loads((root / "address").read_text())
-            return found["address"], found["pid"]
-    raise NotFound(f"no localpach serves {root}; start one with `localpach serve --root {root}`")
-
-
 def _status(options: argparse.Namespace) -> int:
-    address, pid = _running(options.root)
+    import grpc
+
+    address, pid = Directory(options.root).server()
     with grpc.insecure_channel(address) as channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=5)
+            grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
         except grpc.FutureTimeoutError as error:
             raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
     print(f"running at {address}, process {pid}, data in {options.root}")
@@ -137,10 +128,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    _, pid = _running(options.root)
+    pid = Directory(options.root).server().pid
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline:
+    deadline = Deadline(STOP_SECONDS)
+    while not deadline.is_over:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -150,33 +141,20 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    address, _ = _running(options.root)
-    token = options.root / "token"
-    config = options.root / "pachctl.json"
-    print(f"export PACHD_ADDRESS={address}")
-    print(f"export PACH_CONFIG={config}")
-    if token.exists():
-        print(f"export PACH_PYTHON_AUTH_TOKEN={token.read_text().strip()}")
-    context = {
-        "pachd_address": f"grpc://{address}",
-        "session_token": token.read_text().strip() if token.exists() else "",
-    }
-    body = {"v2": {"active_context": "localpach", "contexts": {"localpach": context}}}
-    handle = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as stream:
-        json.dump(body, stream, indent=2)
+    directory = Directory(options.root)
+    server = directory.server()
+    print(f"export PACHD_ADDRESS={server.address}")
+    print(f"export PACH_CONFIG={directory.write_context(server)}")
+    if token := directory.token():
+        print(f"export PACH_PYTHON_AUTH_TOKEN={token}")
     return 0
 
 
 def _fsck(options: argparse.Namespace) -> int:
-    from localpach.pfs.base import PfsBase
-    from localpach.pfs.fsck import check
-    from localpach.storage.store import Store
-
     if not (options.root / "metadata.sqlite").exists():
         raise NotFound(f"{options.root} is not a data directory of localpach")
     problems = 0
-    for problem in check(PfsBase(Store(options.root)), options.read_data):
+    for problem in _pfs(options.root).fsck.check(options.read_data):
         problems += 1
         print(problem)
     print(f"{problems} problems found" if problems else "all is well")
@@ -184,16 +162,19 @@ def _fsck(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    from localpach.api.server import take_lock
-    from localpach.pfs.base import PfsBase
-    from localpach.pfs.fsck import collect
+    lock = Directory(options.root).lock()
+    print(f"freed {_pfs(options.root).fsck.collect()} bytes")
+    os.close(lock)
+    return 0
+
+
+def _pfs(root: Path) -> Pfs:
+    """The PFS of a data directory that no server of this process serves."""
+    from localpach.pfs.service import Pfs
     from localpach.storage.store import Store
 
-    lock = take_lock(options.root)
-    freed = collect(PfsBase(Store(options.root)))
-    os.close(lock)
-    print(f"freed {freed} bytes")
-    return 0
+    store = Store(root)
+    return Pfs(store, Bulletin(store.after_commit))
 
 
 if __name__ == "__main__":

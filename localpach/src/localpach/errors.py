@@ -12,44 +12,33 @@ LocalpachError
 
 from __future__ import annotations
 
-import grpc
-
 AUTH_IS_OFF = "the auth service is not activated"
 
 
 class LocalpachError(Exception):
-    """One clear sentence and the gRPC code that carries it."""
-
-    code = grpc.StatusCode.INTERNAL
+    """One clear sentence."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
 
-class NotFound(LocalpachError):
-    code = grpc.StatusCode.NOT_FOUND
+class NotFound(LocalpachError): ...
 
 
-class AlreadyExists(LocalpachError):
-    code = grpc.StatusCode.ALREADY_EXISTS
+class AlreadyExists(LocalpachError): ...
 
 
-class Refused(LocalpachError):
-    code = grpc.StatusCode.UNKNOWN
+class Refused(LocalpachError): ...
 
 
-class Precondition(LocalpachError):
-    code = grpc.StatusCode.FAILED_PRECONDITION
+class Precondition(LocalpachError): ...
 
 
-class Unavailable(LocalpachError):
-    code = grpc.StatusCode.UNAVAILABLE
+class Unavailable(LocalpachError): ...
 
 
-class Unimplemented(LocalpachError):
-    code = grpc.StatusCode.UNIMPLEMENTED
+class Unimplemented(LocalpachError): ...
 
 
-class Corrupt(LocalpachError):
-    code = grpc.StatusCode.DATA_LOSS
+class Corrupt(LocalpachError): ...

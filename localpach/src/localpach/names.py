@@ -78,6 +78,11 @@ def is_id(text: str) -> bool:
     return bool(_ID.fullmatch(text))
 
 
+def is_uuid4(text: str) -> bool:
+    """Whether `text` is an id as `new_id` makes them."""
+    return bool(_UUID4.fullmatch(text))
+
+
 def check_name(name: str) -> None:
     """Raises Refused unless `name` may name a repo or a branch."""
     if not _NAME.fullmatch(name):
@@ -102,5 +107,5 @@ def check_branch_name(name: str) -> None:
     if not name:
         raise Refused("branch must be specified")
     check_name(name)
-    if _UUID4.fullmatch(name):
+    if is_uuid4(name):
         raise Refused("bad key: branch name cannot be a UUID V4")

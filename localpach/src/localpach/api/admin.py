@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from localpach import VERSION
 from localpach.proto import admin_pb2, enterprise_pb2, health_pb2, license_pb2, version_pb2
-from localpach.storage.store import CallContext
+from localpach.waiting import Call
 
 OLD_CLIENT = (
     "WARNING: The client used to connect to Pachyderm did not send its version, which means that it is likely too old. "
@@ -25,7 +25,7 @@ class AdminServicer:
     def __init__(self, cluster_id: str) -> None:
         self._cluster_id = cluster_id
 
-    def InspectCluster(self, request: admin_pb2.InspectClusterRequest, context: CallContext) -> admin_pb2.ClusterInfo:
+    def InspectCluster(self, request: admin_pb2.InspectClusterRequest, context: Call) -> admin_pb2.ClusterInfo:
         warnings = [] if request.HasField("client_version") else [OLD_CLIENT]
         return admin_pb2.ClusterInfo(
             id=self._cluster_id, deployment_id="localpach", version_warnings_ok=True, version_warnings=warnings
@@ -35,7 +35,7 @@ class AdminServicer:
 class VersionServicer:
     """versionpb_v2.API."""
 
-    def GetVersion(self, request: Empty, context: CallContext) -> version_pb2.Version:
+    def GetVersion(self, request: Empty, context: Call) -> version_pb2.Version:
         major, minor, micro = VERSION
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
         return version_pb2.Version(major=major, minor=minor, micro=micro, platform=machine)
@@ -44,12 +44,10 @@ class VersionServicer:
 class HealthServicer:
     """grpc.health.v1.Health."""
 
-    def Check(self, request: health_pb2.HealthCheckRequest, context: CallContext) -> health_pb2.HealthCheckResponse:
+    def Check(self, request: health_pb2.HealthCheckRequest, context: Call) -> health_pb2.HealthCheckResponse:
         return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 
-    def Watch(
-        self, request: health_pb2.HealthCheckRequest, context: CallContext
-    ) -> Iterator[health_pb2.HealthCheckResponse]:
+    def Watch(self, request: health_pb2.HealthCheckRequest, context: Call) -> Iterator[health_pb2.HealthCheckResponse]:
         yield self.Check(request, context)
 
 
@@ -59,25 +57,23 @@ class LicenseServicer:
     refusals: ClassVar = dict.fromkeys(("Activate", "AddCluster", "UpdateCluster", "Heartbeat"), NO_ENTERPRISE)
 
     def GetActivationCode(
-        self, request: license_pb2.GetActivationCodeRequest, context: CallContext
+        self, request: license_pb2.GetActivationCodeRequest, context: Call
     ) -> license_pb2.GetActivationCodeResponse:
         return license_pb2.GetActivationCodeResponse(state=enterprise_pb2.NONE)
 
-    def DeleteAll(self, request: license_pb2.DeleteAllRequest, context: CallContext) -> license_pb2.DeleteAllResponse:
+    def DeleteAll(self, request: license_pb2.DeleteAllRequest, context: Call) -> license_pb2.DeleteAllResponse:
         return license_pb2.DeleteAllResponse()
 
     def DeleteCluster(
-        self, request: license_pb2.DeleteClusterRequest, context: CallContext
+        self, request: license_pb2.DeleteClusterRequest, context: Call
     ) -> license_pb2.DeleteClusterResponse:
         return license_pb2.DeleteClusterResponse()
 
-    def ListClusters(
-        self, request: license_pb2.ListClustersRequest, context: CallContext
-    ) -> license_pb2.ListClustersResponse:
+    def ListClusters(self, request: license_pb2.ListClustersRequest, context: Call) -> license_pb2.ListClustersResponse:
         return license_pb2.ListClustersResponse()
 
     def ListUserClusters(
-        self, request: license_pb2.ListUserClustersRequest, context: CallContext
+        self, request: license_pb2.ListUserClustersRequest, context: Call
     ) -> license_pb2.ListUserClustersResponse:
         return license_pb2.ListUserClustersResponse()
 
@@ -87,22 +83,18 @@ class EnterpriseServicer:
 
     refusals: ClassVar = dict.fromkeys(("Activate", "Heartbeat", "Pause", "Unpause"), NO_ENTERPRISE)
 
-    def GetState(
-        self, request: enterprise_pb2.GetStateRequest, context: CallContext
-    ) -> enterprise_pb2.GetStateResponse:
+    def GetState(self, request: enterprise_pb2.GetStateRequest, context: Call) -> enterprise_pb2.GetStateResponse:
         return enterprise_pb2.GetStateResponse(state=enterprise_pb2.NONE)
 
     def GetActivationCode(
-        self, request: enterprise_pb2.GetActivationCodeRequest, context: CallContext
+        self, request: enterprise_pb2.GetActivationCodeRequest, context: Call
     ) -> enterprise_pb2.GetActivationCodeResponse:
         return enterprise_pb2.GetActivationCodeResponse(state=enterprise_pb2.NONE)
 
-    def Deactivate(
-        self, request: enterprise_pb2.DeactivateRequest, context: CallContext
-    ) -> enterprise_pb2.DeactivateResponse:
+    def Deactivate(self, request: enterprise_pb2.DeactivateRequest, context: Call) -> enterprise_pb2.DeactivateResponse:
         return enterprise_pb2.DeactivateResponse()
 
     def PauseStatus(
-        self, request: enterprise_pb2.PauseStatusRequest, context: CallContext
+        self, request: enterprise_pb2.PauseStatusRequest, context: Call
     ) -> enterprise_pb2.PauseStatusResponse:
         return enterprise_pb2.PauseStatusResponse(status=enterprise_pb2.PauseStatusResponse.UNPAUSED)

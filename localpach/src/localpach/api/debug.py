@@ -5,6 +5,7 @@ the server's threads do; how much it logs.
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import sys
 import tarfile
@@ -17,16 +18,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from localpach import VERSION
+from localpach.api.infos import job_info, pipeline_info, repo_info
 from localpach.errors import NotFound, Refused
-from localpach.pfs import Pfs
-from localpach.pfs.fsck import check
-from localpach.pps import Pps
-from localpach.proto import debug_pb2, pps_pb2
-from localpach.storage.store import CallContext
+from localpach.pfs.service import Pfs
+from localpach.pps.records import PipelineName, PipelineRecord
+from localpach.pps.service import Pps
+from localpach.proto import debug_pb2
+from localpach.waiting import Call
 
 CHUNK_BYTES = 1 << 20
 PROFILE_SECONDS, SAMPLE_SECONDS = 60.0, 0.01
@@ -47,33 +48,33 @@ class DebugServicer:
         self._pps = pps
 
     def GetDumpV2Template(
-        self, request: debug_pb2.GetDumpV2TemplateRequest, context: CallContext
+        self, request: debug_pb2.GetDumpV2TemplateRequest, context: Call
     ) -> debug_pb2.GetDumpV2TemplateResponse:
         """A request for all that there is."""
-        names = [info.pipeline for info in self._pps.list_pipelines(None, [], 0)]
+        names = [record.name for record in self._pps.pipelines.all()]
         system = debug_pb2.System(database=True, version=True)
-        pipelines = [debug_pb2.Pipeline(project=each.project.name, name=each.name) for each in names]
+        pipelines = [debug_pb2.Pipeline(project=each.project, name=each.name) for each in names]
         return debug_pb2.GetDumpV2TemplateResponse(request=debug_pb2.DumpV2Request(system=system, pipelines=pipelines))
 
-    def DumpV2(self, request: debug_pb2.DumpV2Request, context: CallContext) -> Iterator[debug_pb2.DumpChunk]:
+    def DumpV2(self, request: debug_pb2.DumpV2Request, context: Call) -> Iterator[debug_pb2.DumpChunk]:
         """The server's part where `system` asks for it, and the named pipelines."""
-        pipelines = [self._pipeline(each) for each in request.pipelines]
+        pipelines = [self._pps.pipelines.get(PipelineName(each.project, each.name)) for each in request.pipelines]
         for chunk in self._archive(request.system.version, request.system.database, pipelines, limit=0):
             yield debug_pb2.DumpChunk(content=debug_pb2.DumpContent(content=chunk))
 
-    def Dump(self, request: debug_pb2.DumpRequest, context: CallContext) -> Iterator[BytesValue]:
+    def Dump(self, request: debug_pb2.DumpRequest, context: Call) -> Iterator[BytesValue]:
         """All, or what the filter names; of each pipeline at most the newest `limit` jobs."""
         chosen = request.filter.WhichOneof("filter")
-        pipelines: list[pps_pb2.PipelineInfo] = []
+        pipelines: list[PipelineRecord] = []
         if chosen == "pipeline":
-            pipelines = [self._pps.inspect_pipeline(request.filter.pipeline, True)]
+            pipelines = [self._pps.pipelines.get(PipelineName.of(request.filter.pipeline))]
         elif chosen is None:
-            pipelines = list(self._pps.list_pipelines(None, [], 0))
+            pipelines = self._pps.pipelines.all()
         system = chosen in (None, "pachd", "database")
         for chunk in self._archive(system, system, pipelines, request.limit):
             yield BytesValue(value=chunk)
 
-    def Profile(self, request: debug_pb2.ProfileRequest, context: CallContext) -> Iterator[BytesValue]:
+    def Profile(self, request: debug_pb2.ProfileRequest, context: Call) -> Iterator[BytesValue]:
         """What the threads do: now (`goroutine`), or sampled for a time (`cpu`), as stacks with how often each was seen."""
         name = request.profile.name
         if name not in ("cpu", "goroutine"):
@@ -87,11 +88,11 @@ class DebugServicer:
         lines = [f"{stack} {count}" for stack, count in stacks.most_common()]
         yield from _packed(lambda archive: _add(archive, f"pachd/{name}", lines))
 
-    def Binary(self, request: debug_pb2.BinaryRequest, context: CallContext) -> Iterator[BytesValue]:
+    def Binary(self, request: debug_pb2.BinaryRequest, context: Call) -> Iterator[BytesValue]:
         """The server's program: the source of localpach."""
         yield from _packed(lambda archive: archive.add(SOURCE, "pachd/localpach", filter=_source_only))
 
-    def SetLogLevel(self, request: debug_pb2.SetLogLevelRequest, context: CallContext) -> debug_pb2.SetLogLevelResponse:
+    def SetLogLevel(self, request: debug_pb2.SetLogLevelRequest, context: Call) -> debug_pb2.SetLogLevelResponse:
         """For a time; there is one log, so the level for gRPC is for gRPC's own messages in it."""
         chosen = request.WhichOneof("level")
         if chosen is None or not getattr(request, chosen):
@@ -103,43 +104,37 @@ class DebugServicer:
         timer.start()
         return debug_pb2.SetLogLevelResponse(affected_pods=["pachd"])
 
-    def _pipeline(self, name: debug_pb2.Pipeline) -> pps_pb2.PipelineInfo:
-        pipeline = pps_pb2.Pipeline(name=name.name)
-        pipeline.project.name = name.project
-        return self._pps.inspect_pipeline(pipeline, True)
-
     def _archive(
-        self, version: bool, database: bool, pipelines: Iterable[pps_pb2.PipelineInfo], limit: int
+        self, version: bool, database: bool, pipelines: Iterable[PipelineRecord], limit: int
     ) -> Iterator[bytes]:
         def fill(archive: tarfile.TarFile) -> None:
             if version:
                 _add(archive, "pachd/version.txt", [".".join(map(str, VERSION))])
             if database:
                 self._add_database(archive)
-            for info in pipelines:
-                self._add_pipeline(archive, info, limit)
+            for record in pipelines:
+                self._add_pipeline(archive, record, limit)
 
         return (chunk.value for chunk in _packed(fill))
 
     def _add_database(self, archive: tarfile.TarFile) -> None:
-        _add(archive, "source-repos/repos.json", map(MessageToJson, self._pfs.repo_infos("", [])))
-        _add(archive, "pachd/fsck.txt", check(self._pfs))
+        _add(archive, "source-repos/repos.json", (MessageToJson(repo_info(record)) for record in self._pfs.repos.all()))
+        _add(archive, "pachd/fsck.txt", self._pfs.fsck.check())
 
-    def _add_pipeline(self, archive: tarfile.TarFile, info: pps_pb2.PipelineInfo, limit: int) -> None:
-        name = info.pipeline.name
-        folder = f"pipelines/{info.pipeline.project.name}/{name}"
-        _add(archive, f"{folder}/spec.json", [MessageToJson(info)])
-        request = pps_pb2.ListJobRequest(pipeline=info.pipeline, history=-1, details=True, number=limit)
-        jobs = list(self._pps.list_jobs(request))
-        _add(archive, f"{folder}/jobs.json", map(MessageToJson, jobs))
+    def _add_pipeline(self, archive: tarfile.TarFile, record: PipelineRecord, limit: int) -> None:
+        folder = f"pipelines/{record.name}"
         try:
-            num = self._pps._pipeline_row(info.pipeline)["num"]
+            info = pipeline_info(self._pps, record, record.version, details=True, workers=True)
         except NotFound:
             # It was deleted since.
             return
+        _add(archive, f"{folder}/spec.json", [MessageToJson(info)])
+        found = self._pps.queries.select(record.name, [], history=-1, reverse=False)
+        jobs = list(itertools.islice(found, limit or None))
+        _add(archive, f"{folder}/jobs.json", (MessageToJson(job_info(self._pps, job, details=True)) for job in jobs))
         for job in jobs:
-            messages: Iterable[Message] = self._pps.logs.read(num, job.job.id)
-            _add(archive, f"{folder}/logs/{job.job.id}.json", map(MessageToJson, messages))
+            messages = self._pps.logs.read(record.num, job.id)
+            _add(archive, f"{folder}/logs/{job.id}.json", map(MessageToJson, messages))
 
 
 def _add(archive: tarfile.TarFile, name: str, texts: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """How calls reach servicers: the token, transactions, and errors as gRPC statuses.
 
-A servicer is a plain class with a method per RPC, `method(request, context)`, returning a message or an iterator of
-messages. RPCs that it lacks answer UNIMPLEMENTED with a sentence, which its `refusals` may give.
+A servicer is a plain class with a method per RPC, `method(request, call)`, returning a message or an iterator of messages;
+a service may have several. RPCs that they lack answer UNIMPLEMENTED with a sentence, which their `refusals` may give.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from errno import ENOSPC
 from typing import Any, NoReturn
 
@@ -18,12 +18,32 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import ServiceDescriptorProto
 from google.protobuf.message_factory import GetMessageClass
 
-from localpach.errors import LocalpachError, Unimplemented
-from localpach.storage.store import Cancelled
+from localpach.api.versions import SINCE
+from localpach.errors import (
+    AlreadyExists,
+    Corrupt,
+    LocalpachError,
+    NotFound,
+    Precondition,
+    Refused,
+    Unavailable,
+    Unimplemented,
+)
+from localpach.waiting import Cancelled
 
 TOKEN_KEY = "authn-token"
 TRANSACTION_KEY = "pach-transaction"
 MISSING = "{method} is not a part of Pachyderm that localpach has; a Pachyderm cluster has it"
+NEWER = "{method} came with Pachyderm {version}, and localpach lacks it; a Pachyderm cluster of that version has it"
+CODES = {
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    Refused: grpc.StatusCode.UNKNOWN,
+    Precondition: grpc.StatusCode.FAILED_PRECONDITION,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+    Corrupt: grpc.StatusCode.DATA_LOSS,
+}
 
 Handler = Callable[[Any, Any], Any]
 Staging = Callable[[str, str, Any], Any]
@@ -56,7 +76,7 @@ class Gate:
 def register(
     server: grpc.Server,
     service: ServiceDescriptor,
-    servicer: object,
+    servicers: Sequence[object],
     gate: Gate,
     staging: Staging | None = None,
     missing: str = MISSING,
@@ -65,22 +85,43 @@ def register(
     shape = ServiceDescriptorProto()
     service.CopyToProto(shape)
     handlers = {}
-    refusals: dict[str, str] = getattr(servicer, "refusals", {})
+    refusals: dict[str, str] = {}
+    for servicer in servicers:
+        refusals |= getattr(servicer, "refusals", {})
     for method, streams in zip(service.methods, shape.method, strict=True):
-        sentence = refusals.get(method.name, missing.format(method=method.name))
-        function = getattr(servicer, method.name, None) or _missing(sentence)
-        wrapped = _guard(function, gate, method.name, staging, streams.server_streaming)
+        found = (getattr(servicer, method.name, None) for servicer in servicers)
+        function = next(filter(None, found), None) or _refuse(
+            refusals.get(method.name) or _sentence(service.full_name, method.name, missing)
+        )
         kind = ("stream" if streams.client_streaming else "unary", "stream" if streams.server_streaming else "unary")
         make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
         handlers[method.name] = make(
-            wrapped,
+            _guard(function, gate, method.name, staging, streams.server_streaming),
             request_deserializer=GetMessageClass(method.input_type).FromString,
             response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _missing(sentence: str) -> Handler:
+def _sentence(service: str, method: str, missing: str) -> str:
+    version = SINCE.get(f"{service}/{method}")
+    return NEWER.format(method=method, version=version) if version else missing.format(method=method)
+
+
+class Unknown(grpc.GenericRpcHandler):
+    """Answers calls of services that are not served at all; it comes after all others."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        service, _, method = details.method.strip("/").rpartition("/")
+        refuse = _refuse(_sentence(service, method, MISSING))
+
+        return grpc.unary_unary_rpc_method_handler(_guard(refuse, self._gate, method, None, False))
+
+
+def _refuse(sentence: str) -> Handler:
     def refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
         raise Unimplemented(sentence)
 
@@ -113,7 +154,7 @@ def _guard(function: Handler, gate: Gate, name: str, staging: Staging | None, st
 def _abort(error: Exception, context: grpc.ServicerContext) -> NoReturn:
     """Ends the call with the status that an error stands for."""
     if isinstance(error, LocalpachError):
-        context.abort(error.code, error.message)
+        context.abort(CODES[type(error)], error.message)
     if isinstance(error, Cancelled):
         context.abort(grpc.StatusCode.CANCELLED, "context canceled")
     if not context.is_active():

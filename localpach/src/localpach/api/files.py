@@ -10,15 +10,18 @@ from urllib.parse import urlparse
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from localpach.api.pfs import PfsServicer, repo_of
+from localpach.api.pfs import repo_of, resolve
 from localpach.errors import NotFound, Refused, Unimplemented
+from localpach.messages import file_info, file_infos
 from localpach.names import Branch, is_id
-from localpach.pfs import Add, Change, CommitRecord, Copy, Delete, Entry, Pfs, paths
+from localpach.pfs import paths
 from localpach.pfs.file_sets import FILE_SETS_REPO
-from localpach.pfs.infos import file_info, file_infos
+from localpach.pfs.records import CommitRecord, Entry
+from localpach.pfs.service import Pfs
+from localpach.pfs.writes import Add, Change, Copy, Delete
 from localpach.proto import pfs_pb2
 from localpach.storage.objects import READ_BYTES, ContentWriter
-from localpach.storage.store import CallContext
+from localpach.waiting import Call
 
 URL_TIMEOUT_SECONDS = 60
 BLOCK = 512
@@ -26,15 +29,18 @@ BLOCK = 512
 CHECKSUM, DEVICES = slice(148, 156), slice(329, 345)
 
 
-class FilesServicer(PfsServicer):
-    """Adds the calls on files."""
+class FilesServicer:
+    """Translates requests into calls of PFS."""
+
+    def __init__(self, pfs: Pfs) -> None:
+        self._pfs = pfs
 
     refusals: ClassVar = {
         "Egress": "writing a commit to an object store or a database needs a Pachyderm cluster; read its files with"
         " GetFileTAR and send them yourself"
     }
 
-    def ModifyFile(self, stream: Iterator[pfs_pb2.ModifyFileRequest], context: CallContext) -> Empty:
+    def ModifyFile(self, stream: Iterator[pfs_pb2.ModifyFileRequest], context: Call) -> Empty:
         """All changes of the stream are made at once, or none."""
         modification = _Modification(self._pfs)
         target: pfs_pb2.Commit | None = None
@@ -58,10 +64,10 @@ class FilesServicer(PfsServicer):
 
     def _check_target(self, target: pfs_pb2.Commit) -> None:
         if target.id:
-            record = self._pfs.resolve(target)
+            record = resolve(self._pfs, target)
             if record.finishing is not None:
                 raise Refused(f"commit {record.commit} has already finished")
-        elif not self._pfs.repo_exists(Branch.of(target.branch).repo):
+        elif not self._pfs.repos.exists(Branch.of(target.branch).repo):
             raise NotFound(f"repo {Branch.of(target.branch).repo} not found")
 
     def _commit(self, target: pfs_pb2.Commit | None, modification: _Modification) -> None:
@@ -69,58 +75,56 @@ class FilesServicer(PfsServicer):
             return
         changes = modification.finish()
         if target.id:
-            self._pfs.apply(self._pfs.resolve(target).commit, changes, modification.batch)
+            self._pfs.writes.apply(resolve(self._pfs, target).commit, changes, modification.batch)
         else:
-            self._pfs.apply_to_branch(Branch.of(target.branch), changes, modification.batch)
+            self._pfs.writes.apply_to_branch(Branch.of(target.branch), changes, modification.batch)
 
     def CreateFileSet(
-        self, stream: Iterator[pfs_pb2.ModifyFileRequest], context: CallContext
+        self, stream: Iterator[pfs_pb2.ModifyFileRequest], context: Call
     ) -> pfs_pb2.CreateFileSetResponse:
         modification = _Modification(self._pfs)
         try:
             for message in stream:
                 modification.take(message)
                 del message
-            id = self._pfs.create_file_set(modification.finish(), modification.batch)
+            id = self._pfs.file_sets.create(modification.finish(), modification.batch)
         finally:
             modification.abandon()
         return pfs_pb2.CreateFileSetResponse(file_set_id=id)
 
-    def GetFileSet(self, request: pfs_pb2.GetFileSetRequest, context: CallContext) -> pfs_pb2.CreateFileSetResponse:
-        id = self._pfs.file_set_of(self._pfs.resolve(request.commit).commit)
+    def GetFileSet(self, request: pfs_pb2.GetFileSetRequest, context: Call) -> pfs_pb2.CreateFileSetResponse:
+        id = self._pfs.file_sets.of_commit(resolve(self._pfs, request.commit).commit)
         return pfs_pb2.CreateFileSetResponse(file_set_id=id)
 
-    def AddFileSet(self, request: pfs_pb2.AddFileSetRequest, context: CallContext) -> Empty:
-        self._pfs.add_file_set(self._pfs.resolve(request.commit).commit, request.file_set_id)
+    def AddFileSet(self, request: pfs_pb2.AddFileSetRequest, context: Call) -> Empty:
+        self._pfs.file_sets.add_to(resolve(self._pfs, request.commit).commit, request.file_set_id)
         return Empty()
 
-    def RenewFileSet(self, request: pfs_pb2.RenewFileSetRequest, context: CallContext) -> Empty:
-        self._pfs.renew_file_set(request.file_set_id, request.ttl_seconds)
+    def RenewFileSet(self, request: pfs_pb2.RenewFileSetRequest, context: Call) -> Empty:
+        self._pfs.file_sets.renew(request.file_set_id, request.ttl_seconds)
         return Empty()
 
-    def ShardFileSet(self, request: pfs_pb2.ShardFileSetRequest, context: CallContext) -> pfs_pb2.ShardFileSetResponse:
+    def ShardFileSet(self, request: pfs_pb2.ShardFileSetRequest, context: Call) -> pfs_pb2.ShardFileSetResponse:
         """One shard, from the first path to the last: on one machine there is nobody to share with."""
-        self._pfs.file_set_record(request.file_set_id)
+        self._pfs.file_sets.as_commit(request.file_set_id)
         return pfs_pb2.ShardFileSetResponse(shards=[pfs_pb2.PathRange()])
 
-    def ComposeFileSet(
-        self, request: pfs_pb2.ComposeFileSetRequest, context: CallContext
-    ) -> pfs_pb2.CreateFileSetResponse:
-        return pfs_pb2.CreateFileSetResponse(file_set_id=self._pfs.compose_file_sets(request.file_set_ids))
+    def ComposeFileSet(self, request: pfs_pb2.ComposeFileSetRequest, context: Call) -> pfs_pb2.CreateFileSetResponse:
+        return pfs_pb2.CreateFileSetResponse(file_set_id=self._pfs.file_sets.compose(request.file_set_ids))
 
-    def InspectFile(self, request: pfs_pb2.InspectFileRequest, context: CallContext) -> pfs_pb2.FileInfo:
+    def InspectFile(self, request: pfs_pb2.InspectFileRequest, context: Call) -> pfs_pb2.FileInfo:
         record = self._readable(_commit(request, "file"))
-        return file_info(record, self._pfs.entry(record, request.file.path))
+        return file_info(record, self._pfs.files.entry(record, request.file.path))
 
-    def ListFile(self, request: pfs_pb2.ListFileRequest, context: CallContext) -> Iterator[pfs_pb2.FileInfo]:
+    def ListFile(self, request: pfs_pb2.ListFileRequest, context: Call) -> Iterator[pfs_pb2.FileInfo]:
         record = self._readable(_commit(request, "file"))
         after = request.paginationMarker.path
-        entries = self._pfs.children(record, request.file.path, after, request.reverse)
+        entries = self._pfs.files.children(record, request.file.path, after, request.reverse)
         yield from file_infos(record, _limit(entries, request.number))
 
-    def WalkFile(self, request: pfs_pb2.WalkFileRequest, context: CallContext) -> Iterator[pfs_pb2.FileInfo]:
+    def WalkFile(self, request: pfs_pb2.WalkFileRequest, context: Call) -> Iterator[pfs_pb2.FileInfo]:
         record = self._readable(_commit(request, "file"))
-        entries: Iterable[Entry] = self._pfs.walk(record, request.file.path)
+        entries: Iterable[Entry] = self._pfs.files.walk(record, request.file.path)
         marker = request.paginationMarker.path
         if request.reverse:
             entries = reversed(list(entries))
@@ -128,24 +132,24 @@ class FilesServicer(PfsServicer):
             entries = (each for each in entries if (each.path < marker if request.reverse else each.path > marker))
         yield from file_infos(record, _limit(iter(entries), request.number))
 
-    def GlobFile(self, request: pfs_pb2.GlobFileRequest, context: CallContext) -> Iterator[pfs_pb2.FileInfo]:
+    def GlobFile(self, request: pfs_pb2.GlobFileRequest, context: Call) -> Iterator[pfs_pb2.FileInfo]:
         record = self._readable(_commit(request))
-        entries = self._pfs.glob_tree(record.root, request.pattern)
+        entries = self._pfs.files.glob(record, request.pattern)
         yield from file_infos(record, _in_range(entries, request.path_range))
 
-    def DiffFile(self, request: pfs_pb2.DiffFileRequest, context: CallContext) -> Iterator[pfs_pb2.DiffFileResponse]:
+    def DiffFile(self, request: pfs_pb2.DiffFileRequest, context: Call) -> Iterator[pfs_pb2.DiffFileResponse]:
         new = self._readable(_commit(request, "new_file"))
         old = None
         if request.HasField("old_file") and request.old_file.HasField("commit"):
             old = self._readable(request.old_file.commit), request.old_file.path
-        before = old[0] if old else self._pfs.parent(new)
-        for here, there in self._pfs.diff((new, request.new_file.path), old):
+        before = old[0] if old else self._pfs.commits.parent(new)
+        for here, there in self._pfs.files.diff((new, request.new_file.path), old):
             yield pfs_pb2.DiffFileResponse(
                 new_file=file_info(new, here) if here else None,
                 old_file=file_info(before, there) if there and before else None,
             )
 
-    def GetFile(self, request: pfs_pb2.GetFileRequest, context: CallContext) -> Iterator[BytesValue]:
+    def GetFile(self, request: pfs_pb2.GetFileRequest, context: Call) -> Iterator[BytesValue]:
         if request.URL:
             raise Unimplemented(
                 "writing files to a URL needs a Pachyderm cluster; read them here and send them yourself"
@@ -154,10 +158,10 @@ class FilesServicer(PfsServicer):
         matches = [each for _, each in zip(range(2), self._matches(record, request), strict=False)]
         if len(matches) > 1:
             raise Refused("matched multiple files. Use GetFileTAR instead")
-        for chunk in self._pfs.read_at(record, matches[0].path, request.offset):
+        for chunk in self._pfs.files.read(record, matches[0].path, request.offset):
             yield BytesValue(value=chunk)
 
-    def GetFileTAR(self, request: pfs_pb2.GetFileRequest, context: CallContext) -> Iterator[BytesValue]:
+    def GetFileTAR(self, request: pfs_pb2.GetFileRequest, context: Call) -> Iterator[BytesValue]:
         record = self._readable(_commit(request, "file"))
         skip = request.offset
         pending = bytearray()
@@ -173,7 +177,7 @@ class FilesServicer(PfsServicer):
     def _matches(self, record: CommitRecord, request: pfs_pb2.GetFileRequest) -> Iterator[Entry]:
         """What the path, which may be a pattern, names; NotFound where that is nothing."""
         found = False
-        for entry in _in_range(self._pfs.glob_tree(record.root, request.file.path), request.path_range):
+        for entry in _in_range(self._pfs.files.glob(record, request.file.path), request.path_range):
             found = True
             yield entry
         if not found:
@@ -183,21 +187,21 @@ class FilesServicer(PfsServicer):
     def _tar(self, record: CommitRecord, entries: Iterable[Entry]) -> Iterator[bytes]:
         last = ""
         for entry in entries:
-            for each in self._pfs.walk(record, entry.path) if entry.is_dir else (entry,):
+            for each in self._pfs.files.walk(record, entry.path) if entry.is_dir else (entry,):
                 if each.path <= last:
                     continue
                 last = each.path
                 yield _tar_header(each)
                 if not each.is_dir:
-                    yield from self._pfs.read_at(record, each.path, 0)
+                    yield from self._pfs.files.read(record, each.path)
                     yield b"\0" * (-each.size % BLOCK)
         yield b"\0" * (2 * BLOCK)
 
     def _readable(self, commit: pfs_pb2.Commit) -> CommitRecord:
         """The commit to read from, or a file set named as one."""
         if FILE_SETS_REPO in (commit.repo.name, commit.branch.repo.name):
-            return self._pfs.file_set_record(commit.id)
-        return self._pfs.resolve(commit)
+            return self._pfs.file_sets.as_commit(commit.id)
+        return resolve(self._pfs, commit)
 
 
 class _Modification:
@@ -209,7 +213,7 @@ class _Modification:
         self._open: tuple[str, str] | None = None
         self._path = ""
         self._writer: ContentWriter | None = None
-        self.batch = pfs.batch()
+        self.batch = pfs.writes.batch()
 
     def take(self, message: pfs_pb2.ModifyFileRequest) -> None:
         """Keeps one change; of a file's bytes, no more than is needed until they are stored."""
@@ -223,7 +227,7 @@ class _Modification:
         self._close()
         if kind == "copy_file":
             copy = message.copy_file
-            source = self._pfs.resolve(copy.src.commit).root
+            source = resolve(self._pfs, copy.src.commit).root
             self._changes.append(
                 Copy(source, paths.clean(copy.src.path), paths.check(copy.dst), copy.datum, copy.append)
             )
@@ -301,7 +305,8 @@ def _commit(request: Any, field: str = "") -> pfs_pb2.Commit:
     holder = getattr(request, field) if field else request
     if not holder.HasField("commit"):
         raise Refused("file commit cannot be nil" if field else "commit cannot be nil")
-    return holder.commit
+    commit: pfs_pb2.Commit = holder.commit
+    return commit
 
 
 def _limit(entries: Iterator[Entry], number: int) -> Iterator[Entry]:

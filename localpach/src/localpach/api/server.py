@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import secrets
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthServicer, LicenseServicer, VersionServicer
 from localpach.api.debug import DebugServicer
-from localpach.api.dispatch import Gate, register
+from localpach.api.dispatch import Gate, Unknown, register
 from localpach.api.files import FilesServicer
+from localpach.api.jobs import JobsServicer
+from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
 from localpach.api.transaction import TransactionServicer
+from localpach.directory import Address, Directory
 from localpach.errors import AUTH_IS_OFF, Precondition
-from localpach.names import new_id
-from localpach.pfs import Pfs
-from localpach.pps import Pps
+from localpach.pfs.service import Pfs
+from localpach.pps.service import Pps
 from localpach.proto import (
     admin_pb2,
     auth_pb2,
@@ -36,7 +35,9 @@ from localpach.proto import (
     transaction_pb2,
     version_pb2,
 )
+from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
+from localpach.waiting import Bulletin
 
 # Each waiting call (a wait, a subscription, a followed log) holds a thread.
 CALL_THREADS = 640
@@ -49,12 +50,13 @@ class Server:
 
     def __init__(self, root: Path, port: int = 0, auth: bool = True, missing_image: str = "docker") -> None:
         """Raises Precondition where another server has the directory or the port."""
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._root = root
-        self._lock = take_lock(root)
+        self._directory = Directory(root)
+        self._directory.create()
+        self._lock = self._directory.lock()
         self._store = Store(root)
-        self._pfs = Pfs(self._store)
-        self._pps = Pps(self._store, self._pfs, root, missing_image)
+        bulletin = Bulletin(self._store.after_commit)
+        self._pfs = Pfs(self._store, bulletin)
+        self._pps = Pps(self._store, bulletin, self._pfs, Runtimes(root, missing_image))
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
             options=[
@@ -65,92 +67,50 @@ class Server:
                 ("grpc.http2.bdp_probe", 0),
             ],
         )
-        self._register(Gate(_token(root) if auth else None))
+        self._register(Gate(self._directory.make_token() if auth else None))
         try:
-            self.port = self._grpc.add_insecure_port(f"127.0.0.1:{port}")
+            self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
         except RuntimeError as error:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
 
     def _register(self, gate: Gate) -> None:
-        pfs, pps = FilesServicer(self._pfs), PpsServicer(self._pps)
-        transactions = TransactionServicer(self._store, [pfs, pps])
-        for service, servicer in (
-            (_service(pfs_pb2), pfs),
-            (_service(pps_pb2), pps),
-            (_service(transaction_pb2), transactions),
-            (_service(admin_pb2), AdminServicer(_identity(self._root))),
-            (_service(version_pb2), VersionServicer()),
-            (_service(health_pb2), HealthServicer()),
-            (_service(enterprise_pb2), EnterpriseServicer()),
-            (_service(license_pb2), LicenseServicer()),
-            (_service(debug_pb2), DebugServicer(self._pfs, self._pps)),
+        pfs = [PfsServicer(self._pfs), FilesServicer(self._pfs)]
+        pps = [PpsServicer(self._pps), JobsServicer(self._pfs, self._pps)]
+        transactions = TransactionServicer(self._store, [*pfs, *pps])
+        for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
+            register(self._grpc, _service(module), servicers, gate, transactions.stage)
+        for module, servicer in (
+            (transaction_pb2, transactions),
+            (admin_pb2, AdminServicer(self._directory.cluster_id())),
+            (version_pb2, VersionServicer()),
+            (health_pb2, HealthServicer()),
+            (enterprise_pb2, EnterpriseServicer()),
+            (license_pb2, LicenseServicer()),
+            (debug_pb2, DebugServicer(self._pfs, self._pps)),
         ):
-            staging = transactions.stage if servicer in (pfs, pps) else None
-            register(self._grpc, service, servicer, gate, staging)
+            register(self._grpc, _service(module), [servicer], gate)
         for module in (auth_pb2, identity_pb2):
-            register(self._grpc, _service(module), object(), gate, missing=AUTH_IS_OFF)
+            register(self._grpc, _service(module), [], gate, missing=AUTH_IS_OFF)
+        self._grpc.add_generic_rpc_handlers((Unknown(gate),))
 
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
-        self._pfs.start()
+        self._pfs.finisher.start()
         self._pps.start()
         self._grpc.start()
-        address = self._root / "address"
-        fresh = address.with_suffix(".new")
-        fresh.write_text(json.dumps({"address": f"127.0.0.1:{self.port}", "pid": os.getpid()}))
-        fresh.replace(address)
+        self._directory.publish(Address(self.address, os.getpid()))
 
     def close(self) -> None:
         """Ends all calls and jobs; jobs are taken up again at the next start."""
-        (self._root / "address").unlink(missing_ok=True)
+        self._directory.withdraw()
         self._grpc.stop(STOP_SECONDS).wait()
         self._pps.close()
-        self._pfs.close()
+        self._pfs.finisher.close()
         self._store.close()
         os.close(self._lock)
 
 
-def _service(module: object) -> ServiceDescriptor:
+def _service(module: ModuleType) -> ServiceDescriptor:
     """The one service of a generated module."""
-    services = module.DESCRIPTOR.services_by_name  # type: ignore[attr-defined]
+    services: dict[str, ServiceDescriptor] = module.DESCRIPTOR.services_by_name
     return next(iter(services.values()))
-
-
-def take_lock(root: Path) -> int:
-    """Holds the data directory for one process.
-
-    Raises:
-        Precondition: another one has it.
-    """
-    handle = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise Precondition(f"another localpach serves {root}; attach to it, or choose another --root") from error
-    # What a killed server has left.
-    (root / "address").unlink(missing_ok=True)
-    return handle
-
-
-def _token(root: Path) -> str:
-    """The data directory's token, made at the first start."""
-    file = root / "token"
-    if not file.exists():
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(secrets.token_hex(32))
-    return file.read_text().strip()
-
-
-def _identity(root: Path) -> str:
-    """The data directory's cluster id."""
-    file = root / "cluster-id"
-    if not file.exists():
-        file.write_text(new_id())
-    return file.read_text()
-
-
-def announce(server: Server, root: Path) -> None:
-    """Prints where a started server is."""
-    print(f"localpach serves {root} at 127.0.0.1:{server.port}", file=sys.stderr, flush=True)

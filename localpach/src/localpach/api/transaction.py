@@ -8,10 +8,12 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from localpach.errors import LocalpachError, NotFound
+from localpach.messages import timestamp
 from localpach.names import new_id
-from localpach.pfs.base import now, timestamp
-from localpach.proto import transaction_pb2
-from localpach.storage.store import CallContext, Store
+from localpach.pfs.records import Gathered, now
+from localpach.proto import pfs_pb2, transaction_pb2
+from localpach.storage.store import Store
+from localpach.waiting import Call
 
 # Fields of TransactionRequest by RPC.
 FIELDS = {
@@ -58,18 +60,22 @@ class TransactionServicer:
         with self._store.write():
             self._load(transaction)
             self._save(info)
-        return responses[-1].commit if method == "StartCommit" else Empty()
+        if method == "StartCommit":
+            return responses[-1].commit
+        return pfs_pb2.DeleteRepoResponse(deleted=True) if method == "DeleteRepo" else Empty()
 
     def _rehearse(self, info: transaction_pb2.TransactionInfo) -> list[transaction_pb2.TransactionResponse]:
         responses: list[transaction_pb2.TransactionResponse] = []
         try:
-            with self._store.write(info.transaction.id):
+            with self._store.write():
                 responses = self._perform(info)
                 raise _Rehearsed
         except _Rehearsed:
             return responses
 
     def _perform(self, info: transaction_pb2.TransactionInfo) -> list[transaction_pb2.TransactionResponse]:
+        """Does all requests, in a commit set of the transaction's id."""
+        self._store.transaction.gathered(Gathered).commit_set = info.transaction.id
         responses = []
         for number, request in enumerate(info.requests, 1):
             field = next(field for field in FIELDS.values() if request.HasField(field))
@@ -85,16 +91,16 @@ class TransactionServicer:
         return responses
 
     def BatchTransaction(
-        self, request: transaction_pb2.BatchTransactionRequest, context: CallContext
+        self, request: transaction_pb2.BatchTransactionRequest, context: Call
     ) -> transaction_pb2.TransactionInfo:
         info = self._new()
         info.requests.extend(request.requests)
-        with self._store.write(info.transaction.id):
+        with self._store.write():
             info.responses.extend(self._perform(info))
         return info
 
     def StartTransaction(
-        self, request: transaction_pb2.StartTransactionRequest, context: CallContext
+        self, request: transaction_pb2.StartTransactionRequest, context: Call
     ) -> transaction_pb2.Transaction:
         info = self._new()
         self._save(info)
@@ -106,12 +112,12 @@ class TransactionServicer:
         )
 
     def InspectTransaction(
-        self, request: transaction_pb2.InspectTransactionRequest, context: CallContext
+        self, request: transaction_pb2.InspectTransactionRequest, context: Call
     ) -> transaction_pb2.TransactionInfo:
         return self._load(request.transaction.id)
 
     def ListTransaction(
-        self, request: transaction_pb2.ListTransactionRequest, context: CallContext
+        self, request: transaction_pb2.ListTransactionRequest, context: Call
     ) -> transaction_pb2.TransactionInfos:
         with self._store.read() as connection:
             rows = connection.execute("SELECT info FROM transactions ORDER BY rowid").fetchall()
@@ -120,9 +126,9 @@ class TransactionServicer:
         )
 
     def FinishTransaction(
-        self, request: transaction_pb2.FinishTransactionRequest, context: CallContext
+        self, request: transaction_pb2.FinishTransactionRequest, context: Call
     ) -> transaction_pb2.TransactionInfo:
-        with self._store.write(request.transaction.id):
+        with self._store.write():
             info = self._load(request.transaction.id)
             responses = self._perform(info)
             self._delete(info.transaction.id)
@@ -130,12 +136,12 @@ class TransactionServicer:
         info.responses.extend(responses)
         return info
 
-    def DeleteTransaction(self, request: transaction_pb2.DeleteTransactionRequest, context: CallContext) -> Empty:
+    def DeleteTransaction(self, request: transaction_pb2.DeleteTransactionRequest, context: Call) -> Empty:
         with self._store.write():
             self._delete(self._load(request.transaction.id).transaction.id)
         return Empty()
 
-    def DeleteAll(self, request: transaction_pb2.DeleteAllRequest, context: CallContext) -> Empty:
+    def DeleteAll(self, request: transaction_pb2.DeleteAllRequest, context: Call) -> Empty:
         with self._store.write() as connection:
             connection.execute("DELETE FROM transactions")
         return Empty()

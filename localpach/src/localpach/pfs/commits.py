@@ -1,350 +1,284 @@
-"""Commits: started, finishing, finished; how they are found and listed."""
+"""Commits: started, finishing, finished."""
 
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
-
-from google.protobuf.duration_pb2 import Duration
+from collections.abc import Iterator
 
 from localpach.errors import NotFound, Refused
-from localpach.names import Branch, Commit, Repo, check_branch_name, is_id
-from localpach.pfs import triggers
-from localpach.pfs.base import ORIGIN_USER, CommitRecord, now, timestamp
-from localpach.pfs.branches import Branches, commit_proto
+from localpach.names import SPEC, Branch, Commit, Repo, check_branch_name
+from localpach.pfs.branches import Branches
+from localpach.pfs.records import BranchRecord, CommitRecord, Gathered, now
+from localpach.pfs.repos import Repos
 from localpach.proto import pfs_pb2
-from localpach.storage.store import CallContext, Store
+from localpach.storage.store import Store
 from localpach.storage.trees import EMPTY, Dir
+from localpach.waiting import Bulletin, Topic
 
-_ANCESTRY = re.compile(r"([^~^.]*)(?:([~^.])(.*))?", re.DOTALL)
-_UUID4 = re.compile(r"[0-9a-f]{12}4[0-9a-f]{19}")
-
-
-class Page(NamedTuple):
-    """Which commits of a repo to list."""
-
-    since: CommitRecord | None = None
-    until: CommitRecord | None = None
-    number: int = 0
-    reverse: bool = False
-    origin: int = 0
-    started_before: int | None = None
+SELECT_COMMIT = "SELECT c.*, r.project, r.name AS repo_name, r.type FROM commits c JOIN repos r ON r.num = c.repo"
 
 
-class Commits(Branches):
+class Commits:
     """Commits of all repos."""
 
-    def __init__(self, store: Store) -> None:
-        super().__init__(store)
-        self.finished_hooks: list[Callable[[Commit], None]] = []
+    def __init__(self, store: Store, bulletin: Bulletin, repos: Repos, branches: Branches) -> None:
+        self._store = store
+        self._bulletin = bulletin
+        self._repos = repos
+        self._branches = branches
 
-    def start_commit(self, branch: Branch, description: str = "", parent: Commit | None = None) -> Commit:
+    def by_num(self, num: int) -> CommitRecord:
+        with self._store.read() as connection:
+            row = connection.execute(f"{SELECT_COMMIT} WHERE c.num = ?", (num,)).fetchone()
+        if row is None:
+            raise NotFound(f"commit number {num} not found")
+        return commit_record(row)
+
+    def get(self, commit: Commit) -> CommitRecord:
+        with self._store.read() as connection:
+            query = f"{SELECT_COMMIT} WHERE r.project = ? AND r.name = ? AND r.type = ? AND c.id = ?"
+            row = connection.execute(query, (*commit.repo, commit.id)).fetchone()
+        if row is None:
+            raise NotFound(f"commit {commit} not found")
+        return commit_record(row)
+
+    def head(self, branch: Branch) -> CommitRecord | None:
+        """The newest commit of a branch, or None."""
+        found = self._branches.find(branch)
+        return self.by_num(found.head) if found is not None and found.head else None
+
+    def parent(self, record: CommitRecord) -> CommitRecord | None:
+        return self.by_num(record.parent) if record.parent else None
+
+    def ancestors(self, record: CommitRecord) -> Iterator[CommitRecord]:
+        """From the parent on."""
+        before = self.parent(record)
+        while before is not None:
+            yield before
+            before = self.parent(before)
+
+    def with_content(self) -> list[CommitRecord]:
+        """All commits that hold anything."""
+        with self._store.read() as connection:
+            return [commit_record(row) for row in connection.execute(f"{SELECT_COMMIT} WHERE c.tree != ''")]
+
+    def children(self, record: CommitRecord) -> list[CommitRecord]:
+        with self._store.read() as connection:
+            return [
+                commit_record(row)
+                for row in connection.execute(f"{SELECT_COMMIT} WHERE c.parent = ? ORDER BY c.num", (record.num,))
+            ]
+
+    def provenance(self, record: CommitRecord) -> list[CommitRecord]:
+        """The commits that a commit was made from."""
+        with self._store.read() as connection:
+            query = f"{SELECT_COMMIT} JOIN commit_provenance p ON p.upstream = c.num WHERE p.commit_num = ? ORDER BY p.rowid"
+            return [commit_record(row) for row in connection.execute(query, (record.num,))]
+
+    def is_of_pipeline(self, record: CommitRecord) -> bool:
+        """Whether a commit is the output or meta commit of a pipeline's job."""
+        return record.commit.repo.type != SPEC and record.is_output and self._repos.has_pipeline(record.commit.repo)
+
+    def start(self, branch: Branch, description: str = "", parent: Commit | None = None) -> Commit:
         """Opens a commit on a branch, which is made if need be; output branches get theirs from provenance."""
         if not branch.name:
             raise Refused("branch must be specified")
-        with self.store.write() as connection:
-            repo = self._repo_num(branch.repo)
+        with self._store.write():
+            self._repos.num_of(branch.repo)
             check_branch_name(branch.name)
-            row = self._find_branch(branch)
-            if row is not None and self._direct(row["num"]):
+            found = self._branches.find(branch)
+            if found is not None and self._branches.direct_provenance(found.num):
                 raise Refused(f"cannot start a commit on an output branch: {branch}")
-            head = self._commit_row(parent)["num"] if parent else row["head"] if row is not None else None
-            base = EMPTY
-            if head:
-                before = self._record(head)
-                if before.finishing is None:
-                    raise Refused(f"parent commit {before.commit} has not been finished")
-                base = self._base(head)
-            commit = Commit(branch.repo, self._set_id(repo))
-            num = connection.execute(
-                "INSERT INTO commits (repo, id, branch, parent, origin, description, started, tree, size)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (repo, commit.id, branch.name, head, ORIGIN_USER, description, now(), base.key, base.size),
-            ).lastrowid
-            assert num is not None
-            self._move_head(self._branch_num(branch, repo), num)
-            return commit
+            before = self.get(parent) if parent else self.head(branch)
+            if before is not None and before.finishing is None:
+                raise Refused(f"parent commit {before.commit} has not been finished")
+            base = self._base(before)
+            num = self._insert(
+                branch, parent=before.num if before else None, origin=pfs_pb2.USER, description=description, base=base
+            )
+            self._branches.move_head(self._branches.ensure(branch).num, num)
+            return self.by_num(num).commit
 
-    def _base(self, num: int | None) -> Dir:
+    def start_output(self, branch: BranchRecord, heads: list[int]) -> CommitRecord:
+        """Opens the commit that follows on a branch from new heads of what it depends on."""
+        with self._store.write() as connection:
+            num = self._insert(branch.branch, parent=branch.head, origin=pfs_pb2.AUTO)
+            connection.executemany("INSERT INTO commit_provenance VALUES (?, ?)", [(num, head) for head in heads])
+            connection.execute("UPDATE branches SET head = ? WHERE num = ?", (num, branch.num))
+            return self.by_num(num)
+
+    def add_empty(self, branch: Branch) -> int:
+        """The finished commit of nothing that a branch without another head has; gives its number."""
+        return self._insert(branch, origin=pfs_pb2.AUTO, is_finished=True)
+
+    def _insert(
+        self,
+        branch: Branch,
+        parent: int | None = None,
+        origin: pfs_pb2.OriginKind = pfs_pb2.USER,
+        description: str = "",
+        base: Dir = EMPTY,
+        is_finished: bool = False,
+    ) -> int:
+        moment = now()
+        ended = moment if is_finished else None
+        with self._store.write() as connection:
+            repo = self._repos.num_of(branch.repo)
+            num = connection.execute(
+                "INSERT INTO commits (repo, id, branch, parent, origin, description, started, finishing, finished, tree, size)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    repo,
+                    self._new_id(branch.repo),
+                    branch.name,
+                    parent,
+                    origin,
+                    description,
+                    moment,
+                    ended,
+                    ended,
+                    *base,
+                ),
+            ).lastrowid
+            self._bulletin.tell(Topic.COMMITS)
+        assert num is not None
+        return num
+
+    def _new_id(self, repo: Repo) -> str:
+        """The id of this write's commit set, which a repo can have one commit in."""
+        commit = Commit(repo, self._store.transaction.gathered(Gathered).commit_set)
+        if self._exists(commit):
+            raise Refused(
+                f"inconsistent dependencies: cannot create commit from {commit};"
+                f" repo ({repo.name}) already has a commit in this transaction"
+            )
+        return commit.id
+
+    def _exists(self, commit: Commit) -> bool:
+        try:
+            self.get(commit)
+        except NotFound:
+            return False
+        return True
+
+    def _base(self, record: CommitRecord | None) -> Dir:
         """The tree that a child of a commit starts from: that of the nearest one without error."""
-        while num:
-            with self.store.read() as connection:
-                row = connection.execute("SELECT * FROM commits WHERE num = ?", (num,)).fetchone()
-            if not row["error"] and row["collisions"] == "[]":
-                return Dir(row["tree"], row["size"]) if row["tree"] else EMPTY
-            num = row["parent"]
+        while record is not None:
+            if not record.error and not self.collisions(record):
+                return record.root
+            record = self.parent(record)
         return EMPTY
 
-    def clear_commit(self, commit: Commit) -> None:
+    def clear(self, commit: Commit) -> None:
         """Takes back all that was done to an open commit."""
-        with self.store.write() as connection:
-            record = self.commit_info(commit)
+        with self._store.write():
+            record = self.get(commit)
             if record.finishing is not None:
                 raise Refused("cannot clear finished commit")
-            base = EMPTY if record.is_output else self._base(record.parent)
-            connection.execute(
-                "UPDATE commits SET tree = ?, size = ?, collisions = '[]' WHERE num = ?", (*base, record.num)
-            )
+            self.set_root(record, EMPTY if record.is_output else self._base(self.parent(record)), [])
 
-    def finish_commit(self, commit: Commit, error: str = "", description: str = "") -> None:
+    def open_commit(self, commit: Commit) -> CommitRecord:
+        """A commit that can be written to.
+
+        Raises:
+            Refused: it is finished, or finishing.
+        """
+        record = self.get(commit)
+        if record.finishing is not None:
+            raise Refused(f"commit {commit} has already finished")
+        return record
+
+    def set_root(self, record: CommitRecord, root: Dir, collisions: list[str] | None = None) -> None:
+        """Makes a tree the content of an open commit; `collisions` are paths at which a file and a directory stand."""
+        with self._store.write() as connection:
+            connection.execute("UPDATE commits SET tree = ?, size = ? WHERE num = ?", (*root, record.num))
+            if collisions is not None:
+                values = (json.dumps(collisions), record.num)
+                connection.execute("UPDATE commits SET collisions = ? WHERE num = ?", values)
+
+    def collisions(self, record: CommitRecord) -> list[str]:
+        """Paths at which a file and a directory stand."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT collisions FROM commits WHERE num = ?", (record.num,)).fetchone()
+        found: list[str] = json.loads(row["collisions"])
+        return found
+
+    def finish(self, commit: Commit, error: str = "", description: str = "") -> None:
         """Closes a commit. It is finished once its parent is and its paths are checked."""
-        with self.store.write() as connection:
-            record = self.commit_info(commit)
-            if record.finishing is not None:
-                raise Refused(f"commit {commit} has already finished")
+        with self._store.write() as connection:
+            record = self.open_commit(commit)
             connection.execute(
                 "UPDATE commits SET finishing = ?, error = ?, description = ? WHERE num = ?",
                 (now(), error, description or record.description, record.num),
             )
+            self._bulletin.tell(Topic.COMMITS)
+            self._bulletin.tell(Topic.FINISHING)
 
-    def commit_info(self, commit: Commit) -> CommitRecord:
-        return self._record(self._commit_row(commit)["num"])
+    def finish_at_once(self, commit: Commit) -> None:
+        """Closes a commit that nobody saw open: it began when it ended."""
+        with self._store.write() as connection:
+            self.finish(commit)
+            values = (now(), self.get(commit).num)
+            connection.execute("UPDATE commits SET started = ?1, finishing = ?1 WHERE num = ?2", values)
 
-    def head_record(self, branch: Branch) -> CommitRecord | None:
-        """The newest commit of a branch, or None."""
-        row = self._find_branch(branch)
-        return self._record(row["head"]) if row is not None and row["head"] else None
-
-    def resolve(self, proto: pfs_pb2.Commit) -> CommitRecord:
-        """The commit that a client means: by id, by branch, or by ancestry of either (`master^2`, `master.1`)."""
-        if not proto.HasField("repo") and not proto.branch.HasField("repo"):
-            raise Refused("cannot resolve commit with no repo")
-        repo = Repo.of(proto.repo if proto.HasField("repo") else proto.branch.repo)
-        branch = proto.branch.name
-        if not proto.id and not branch:
-            raise Refused("cannot resolve commit with no ID or branch")
-        text = proto.id or branch
-        name, sign, steps = _parse_ancestry(text)
-        with self.store.read():
-            record = self._named(repo, name, branch if proto.id else "")
-            return self._ancestor(record, sign, steps, Commit(repo, text)) if sign else record
-
-    def _named(self, repo: Repo, name: str, branch: str) -> CommitRecord:
-        if is_id(name):
-            try:
-                return self.commit_info(Commit(repo, name))
-            except NotFound:
-                provenance = self._provenance_of_set(repo, name)
-                if provenance is not None:
-                    return provenance
-                if _UUID4.fullmatch(name):
-                    raise
-        if branch:
-            raise Refused(f"invalid commit ID given with a branch ({Branch(repo, branch)}): {name}\n")
-        head = self._branch_row(Branch(repo, name))["head"]
-        if head is None:
-            raise NotFound(f'branch "{name}" of repo {repo} has no commit')
-        return self._record(head)
-
-    def _provenance_of_set(self, repo: Repo, id: str) -> CommitRecord | None:
-        """The commit of a repo that a commit set builds on without having one there itself."""
-        with self.store.read() as connection:
-            row = connection.execute(
-                "WITH RECURSIVE up (num) AS (SELECT num FROM commits WHERE id = ? UNION"
-                " SELECT p.upstream FROM up JOIN commit_provenance p ON p.commit_num = up.num)"
-                " SELECT c.num FROM up JOIN commits c ON c.num = up.num JOIN repos r ON r.num = c.repo"
-                " WHERE r.project = ? AND r.name = ? AND r.type = ?",
-                (id, *repo),
-            ).fetchone()
-        return self._record(row["num"]) if row else None
-
-    def _ancestor(self, record: CommitRecord, sign: str, steps: int, asked: Commit) -> CommitRecord:
-        if sign == ".":
-            line = [record, *self._ancestors(record)]
-            if not 1 <= steps <= len(line):
-                raise NotFound(f"commit {asked} not found")
-            return line[-steps]
-        for _ in range(steps):
-            if record.parent is None:
-                raise NotFound(f"commit {asked} not found")
-            record = self._record(record.parent)
-        return record
-
-    def _ancestors(self, record: CommitRecord) -> Iterator[CommitRecord]:
-        while record.parent is not None:
-            record = self._record(record.parent)
-            yield record
-
-    def wait_for_commit(self, commit: Commit, state: int, context: CallContext | None) -> CommitRecord:
-        """Blocks until a commit has reached a `CommitState`; Refused when it is deleted meanwhile."""
-
-        def reached() -> CommitRecord | None:
-            try:
-                record = self.commit_info(commit)
-            except NotFound as error:
-                raise Refused(f"commit {commit} was deleted") from error
-            return record if self.has_reached(record, state) else None
-
-        record = self.store.wait_for(reached, context)
-        assert record is not None
-        return record
-
-    def has_reached(self, record: CommitRecord, state: int) -> bool:
-        if state == pfs_pb2.FINISHED:
-            return record.finished is not None
-        if state == pfs_pb2.FINISHING:
-            return record.finishing is not None
-        if state == pfs_pb2.READY:
-            return all(self._record(num).finished is not None for num in self._provenance(record.num))
-        return True
-
-    def _provenance(self, num: int) -> list[int]:
-        with self.store.read() as connection:
-            query = "SELECT upstream FROM commit_provenance WHERE commit_num = ? ORDER BY rowid"
-            return [row["upstream"] for row in connection.execute(query, (num,))]
-
-    def direct_provenance(self, record: CommitRecord) -> list[CommitRecord]:
-        """The commits that a commit was made from."""
-        return [self._record(num) for num in self._provenance(record.num)]
-
-    def list_commits(self, repo: Repo, page: Page) -> Iterator[CommitRecord]:
-        """Commits of a repo, newest first; with `until` its line of ancestors down to `since`, that one left out.
-        A repo without name means all of them."""
-        query = "SELECT num FROM commits WHERE repo = ?" if repo.name else "SELECT num FROM commits WHERE 1"
-        values: list[object] = [self._repo_num(repo)] if repo.name else []
-        if page.until is not None:
-            query += (
-                " AND num IN (WITH RECURSIVE line (num) AS (SELECT ? UNION ALL"
-                " SELECT c.parent FROM line JOIN commits c ON c.num = line.num WHERE c.parent IS NOT NULL) SELECT num FROM line)"
+    def finishing(self) -> list[CommitRecord]:
+        """The commits that are finishing and whose parents are finished."""
+        with self._store.read() as connection:
+            query = (
+                f"{SELECT_COMMIT} LEFT JOIN commits p ON p.num = c.parent WHERE c.finishing IS NOT NULL AND c.finished IS NULL"
+                " AND (p.num IS NULL OR p.finished IS NOT NULL) ORDER BY c.num"
             )
-            values.append(page.until.num)
-        for condition, value in (
-            ("num > ?", page.since.num if page.since else None),
-            ("origin = ?", page.origin or None),
-            ("started < ?", page.started_before),
-        ):
-            if value is not None:
-                query += f" AND {condition}"
-                values.append(value)
-        query += f" ORDER BY num {'ASC' if page.reverse else 'DESC'} LIMIT ?"
-        values.append(page.number or -1)
-        with self.store.read() as connection:
-            nums = [row["num"] for row in connection.execute(query, values)]
-        for num in nums:
-            try:
-                yield self._record(num)
-            except NotFound:
-                # It was deleted since.
-                continue
+            return [commit_record(row) for row in connection.execute(query)]
 
-    def subscribe(
-        self, repo: Repo, branch: str, start: int, origin: int, context: CallContext | None
-    ) -> Iterator[CommitRecord]:
-        """Commits made on a branch after row number `start`, oldest first, for ever; the repo need not exist yet."""
-        while True:
-            last = start
-
-            def next_commit(last: int = last) -> CommitRecord | None:
-                with self.store.read() as connection:
-                    row = connection.execute(
-                        "SELECT c.num FROM commits c JOIN repos r ON r.num = c.repo"
-                        " WHERE r.project = ? AND r.name = ? AND r.type = ? AND c.num > ?"
-                        " AND (c.branch = ? OR ? = '') AND (c.origin = ? OR ? = 0) ORDER BY c.num LIMIT 1",
-                        (*repo, last, branch, branch, origin, origin),
-                    ).fetchone()
-                return self._record(row["num"]) if row else None
-
-            record = self.store.wait_for(next_commit, context)
-            assert record is not None
-            start = record.num
-            yield record
-
-    def parent(self, record: CommitRecord) -> CommitRecord | None:
-        return self._record(record.parent) if record.parent else None
-
-    def info_proto(self, record: CommitRecord) -> pfs_pb2.CommitInfo:
-        """The answer for one commit."""
-        with self.store.read() as connection:
-            children = connection.execute("SELECT num FROM commits WHERE parent = ? ORDER BY num", (record.num,))
-            info = pfs_pb2.CommitInfo(
-                commit=commit_proto(record),
-                origin=pfs_pb2.CommitOrigin(kind=record.origin),
-                description=record.description,
-                parent_commit=commit_proto(self._record(record.parent)) if record.parent else None,
-                child_commits=[commit_proto(self._record(row["num"])) for row in children.fetchall()],
-                started=timestamp(record.started),
-                finishing=timestamp(record.finishing),
-                finished=timestamp(record.finished),
-                direct_provenance=[commit_proto(each) for each in self.direct_provenance(record)],
-                error=record.error if record.finished is not None else "",
-            )
-        if record.finished is None:
-            if not record.is_output:
-                info.details.SetInParent()
-        elif not record.error or record.refused:
-            info.size_bytes_upper_bound = record.root.size
-            info.details.size_bytes = record.root.size
-            if record.finished != record.started:
-                took = Duration(nanos=max(record.finished - (record.finishing or 0), 1) * 1000 % 1_000_000_000)
-                info.details.compacting_time.CopyFrom(took)
-                info.details.validating_time.CopyFrom(took)
-        return info
-
-    def finish_ready(self) -> bool:
-        """Finishes what is finishing and whose parent is finished; says whether there was any."""
-        with self.store.write() as connection:
-            rows = connection.execute(
-                "SELECT c.* FROM commits c LEFT JOIN commits p ON p.num = c.parent"
-                " WHERE c.finishing IS NOT NULL AND c.finished IS NULL AND (p.num IS NULL OR p.finished IS NOT NULL)"
-                " ORDER BY c.num"
-            ).fetchall()
-            for row in rows:
-                self._finish(connection, row)
-            return bool(rows)
-
-    def _finish(self, connection: sqlite3.Connection, row: sqlite3.Row) -> None:
-        collisions = json.loads(row["collisions"])
-        error, refused = row["error"], False
+    def set_finished(self, record: CommitRecord) -> CommitRecord:
+        """Ends a finishing commit, with an error where a file and a directory stand at one path."""
+        collisions = self.collisions(record)
+        error, refused = record.error, False
         if collisions and not error:
             error, refused = f"file / directory path collision ({collisions[0]})", True
-        connection.execute(
-            "UPDATE commits SET finished = ?, error = ?, refused = ? WHERE num = ?", (now(), error, refused, row["num"])
-        )
-        record = self._record(row["num"])
-        self._fire_triggers(record)
-        for hook in self.finished_hooks:
-            hook(record.commit)
-
-    def _fire_triggers(self, record: CommitRecord) -> None:
-        """Moves the heads of branches that trigger on the commit's branch, and of those that trigger on these."""
-        with self.store.read() as connection:
-            query = (
-                "SELECT * FROM branches WHERE trigger IS NOT NULL AND repo = (SELECT repo FROM commits WHERE num = ?)"
+        with self._store.write() as connection:
+            connection.execute(
+                "UPDATE commits SET finished = ?, error = ?, refused = ? WHERE num = ?",
+                (now(), error, refused, record.num),
             )
-            waiting = {row["num"]: row for row in connection.execute(query, (record.num,))}
-        moved = [record.branch]
-        while moved:
-            source = moved.pop()
-            for num, row in list(waiting.items()):
-                trigger = pfs_pb2.Trigger.FromString(row["trigger"])
-                if trigger.branch == source and self._is_due(trigger, row, record):
-                    del waiting[num]
-                    self._move_head(num, record.num)
-                    moved.append(row["name"])
+            self._bulletin.tell(Topic.COMMITS)
+            finished = self.by_num(record.num)
+            self._store.transaction.gathered(Gathered).finished.append(finished)
+            return finished
 
-    def _is_due(self, trigger: pfs_pb2.Trigger, row: sqlite3.Row, record: CommitRecord) -> bool:
-        head = self._record(row["head"]) if row["head"] else None
-        line = [record, *self._ancestors(record)]
-        between = 0
-        while between < len(line) and (head is None or line[between].num != head.num):
-            between += 1
-        if head is not None and between == 0:
-            return False
-        size = record.root.size - (head.root.size if head else 0)
-        return triggers.fires(trigger, size, between, head.started if head else 0, record.started)
+    def remove(self, record: CommitRecord) -> None:
+        """Deletes a commit that is the head of no branch; its children become its parent's."""
+        with self._store.write() as connection:
+            connection.execute("UPDATE commits SET parent = ? WHERE parent = ?", (record.parent, record.num))
+            connection.execute("DELETE FROM commit_provenance WHERE commit_num = ?", (record.num,))
+            connection.execute("DELETE FROM commits WHERE num = ?", (record.num,))
+            self._bulletin.tell(Topic.COMMITS)
+
+    def remove_all(self, repo: int) -> None:
+        """Deletes the commits of a repo, and cuts them out of others' provenance."""
+        with self._store.write() as connection:
+            of_repo = "SELECT num FROM commits WHERE repo = ?"
+            connection.execute(f"DELETE FROM commit_provenance WHERE upstream IN ({of_repo})", (repo,))
+            connection.execute(f"UPDATE branches SET head = NULL WHERE head IN ({of_repo})", (repo,))
+            connection.execute("UPDATE commits SET parent = NULL WHERE repo = ?", (repo,))
+            connection.execute("DELETE FROM commits WHERE repo = ?", (repo,))
+            self._bulletin.tell(Topic.COMMITS)
 
 
-def _parse_ancestry(text: str) -> tuple[str, str, int]:
-    """Name, sign and steps of `master^2`, `master^^`, `master~2` (back from it) or `master.2` (from the first one on)."""
-    match = _ANCESTRY.fullmatch(text)
-    assert match is not None
-    name, sign, rest = match[1], match[2] or "", match[3] or ""
-    if rest.isdecimal():
-        return name, sign, int(rest)
-    other = next((character for character in rest if character != sign), None)
-    if other is not None:
-        raise Refused(f'invalid ancestry syntax "{text}", cannot mix {sign} and {other} characters')
-    return name, sign, len(rest) + 1
+def commit_record(row: sqlite3.Row) -> CommitRecord:
+    """The commit of a row of `SELECT_COMMIT`."""
+    return CommitRecord(
+        num=row["num"],
+        commit=Commit(Repo(row["project"], row["repo_name"], row["type"]), row["id"]),
+        branch=row["branch"],
+        parent=row["parent"],
+        origin=row["origin"],
+        description=row["description"],
+        started=row["started"],
+        finishing=row["finishing"],
+        finished=row["finished"],
+        error=row["error"],
+        refused=bool(row["refused"]),
+        root=Dir(row["tree"], row["size"]) if row["tree"] else EMPTY,
+    )

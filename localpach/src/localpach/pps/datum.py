@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 
-from localpach.pps.base import moment
+from localpach.disk import remove_tree
 from localpach.pps.inputs import Datum
+from localpach.pps.records import RunningDatum, moment
 from localpach.pps.specs import worker_id
+from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
 from localpach.runtime.interface import TIMED_OUT, Ended, Pod, Resources, Run, RunSpec, Runtime
 
-if TYPE_CHECKING:
-    from localpach.pps import Pps
-
 Log = Callable[[pps_pb2.LogMessage], None]
+
+
+# What counts datums of each state in a job.
+COUNTS = {
+    pps_pb2.DatumState.SUCCESS: "data_processed",
+    pps_pb2.DatumState.SKIPPED: "data_skipped",
+    pps_pb2.DatumState.FAILED: "data_failed",
+    pps_pb2.DatumState.RECOVERED: "data_recovered",
+}
 
 
 @dataclass
@@ -30,11 +36,21 @@ class Outcome:
     neither that itself nor its timeout did."""
 
     datum: Datum
-    state: int
+    state: pps_pb2.DatumState
     stats: pps_pb2.ProcessStats = field(default_factory=pps_pb2.ProcessStats)
     output: Path | None = None
     scratch: Path | None = None
     problem: str = ""
+
+    def count_in(self, info: pps_pb2.JobInfo) -> None:
+        """Adds it to the counts and times of its job."""
+        name = COUNTS[self.state]
+        setattr(info, name, getattr(info, name) + 1)
+        for part in ("download_time", "process_time", "upload_time"):
+            total: Duration = getattr(info.stats, part)
+            total.FromNanoseconds(total.ToNanoseconds() + getattr(self.stats, part).ToNanoseconds())
+        info.stats.download_bytes += self.stats.download_bytes
+        info.stats.upload_bytes += self.stats.upload_bytes
 
     def discard(self) -> None:
         """Deletes what is left of the run."""
@@ -47,14 +63,14 @@ class DatumRun:
 
     def __init__(
         self,
-        pps: Pps,
+        tools: Tools,
         runtime: Runtime,
         job: pps_pb2.JobInfo,
         spec: pps_pb2.PipelineInfo,
         datum: Datum,
         log: Log,
     ) -> None:
-        self._pps = pps
+        self._tools = tools
         self._runtime = runtime
         self._job = job
         self._spec = spec
@@ -72,13 +88,9 @@ class DatumRun:
         if self._process is not None:
             self._process.kill()
 
-    def status(self, worker_id: str) -> pps_pb2.WorkerStatus:
+    def running(self) -> RunningDatum:
         """Since when the datum runs, and what is in it."""
-        status = pps_pb2.WorkerStatus(worker_id=worker_id, job_id=self._job.job.id)
-        status.datum_status.started.CopyFrom(self._started)
-        for each in self._datum.inputs:
-            status.datum_status.data.add(path=each.entry.path, hash=each.entry.hash)
-        return status
+        return RunningDatum(self._started, tuple(each.entry for each in self._datum.inputs))
 
     def restart(self, filters: list[str]) -> bool:
         """Starts the user's code once more, if the datum has an input of each path or hash in `filters`; says whether it
@@ -93,9 +105,8 @@ class DatumRun:
 
     def run(self) -> Outcome:
         """Runs the datum to success, recovery or failure."""
-        folder = self._pps.root / "work"
-        folder.mkdir(exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder))
+        self._tools.folder.mkdir(exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=self._tools.folder))
         outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, scratch=scratch)
         transform = self._spec.details.transform
         start = time.monotonic()
@@ -135,7 +146,7 @@ class DatumRun:
                 target.touch()
             elif not target.exists():
                 link = self._runtime.is_sandboxed
-                size += self._pps.pfs.export(each.record.commit, each.entry.path, target, link)
+                size += self._tools.pfs.files.export(each.record.commit, each.entry.path, target, link)
         return size
 
     def _try(self, view: Path, cmd: list[str], stdin: list[str]) -> bool:
@@ -157,7 +168,7 @@ class DatumRun:
             image=transform.image,
             working_dir=transform.working_dir,
             user=transform.user,
-            files=self._pps.secret_files(transform),
+            files=self._tools.secrets.files(transform),
             timeout=limit if limit > 0 else None,
             resources=_resources(details),
             pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
@@ -193,14 +204,10 @@ class DatumRun:
             env[each.name] = f"/pfs/{each.name}" + (f"/{path}" if path else "")
             env[f"{each.name}_COMMIT"] = each.record.commit.id
             if each.spec.join_on:
-                env[f"PACH_DATUM_{each.name}_JOIN_ON"] = self._pps.expand(
-                    each.spec.glob, each.spec.join_on, each.entry.path
-                )
+                env[f"PACH_DATUM_{each.name}_JOIN_ON"] = each.expand(each.spec.join_on)
             if each.spec.group_by:
-                env["PACH_DATUM_" + each.name + "_GROUP_BY"] = self._pps.expand(
-                    each.spec.glob, each.spec.group_by, each.entry.path
-                )
-        env.update(self._pps.secret_environment(transform))
+                env[f"PACH_DATUM_{each.name}_GROUP_BY"] = each.expand(each.spec.group_by)
+        env.update(self._tools.secrets.environment(transform))
         env.update(transform.env)
         return env
 
@@ -246,15 +253,3 @@ def _bytes(quantity: str) -> int | None:
         if quantity.endswith(unit):
             return int(float(quantity[: -len(unit)]) * factor)
     return int(float(quantity))
-
-
-def remove_tree(folder: Path) -> None:
-    """Deletes a folder, however its modes were set."""
-
-    def force(function: Callable[[str], object], path: str, error: object) -> None:
-        Path(path).parent.chmod(0o700)
-        Path(path).chmod(0o700)
-        function(path)
-
-    if folder.exists():
-        shutil.rmtree(folder, onerror=force)

@@ -14,8 +14,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT, USER, Branch, Repo
-from localpach.pfs import CommitRecord, Entry, Pfs
+from localpach.pfs.files import Files
 from localpach.pfs.globs import compile_glob
+from localpach.pfs.records import CommitRecord, Entry
 from localpach.pfs.triggers import check_cron
 from localpach.proto import pps_pb2
 
@@ -31,6 +32,10 @@ class DatumInput(NamedTuple):
     record: CommitRecord
     entry: Entry
     spec: pps_pb2.PFSInput
+
+    def expand(self, template: str) -> str:
+        """The join or group key that a template makes of what the glob captured."""
+        return compile_glob(self.spec.glob).expand(template, self.entry.path.rstrip("/") or "/")
 
 
 @dataclass(frozen=True)
@@ -158,37 +163,37 @@ def branch_of(leaf: pps_pb2.Input) -> Branch:
     return Branch(Repo(pfs.project or DEFAULT_PROJECT, pfs.repo, pfs.repo_type or USER), pfs.branch or "master")
 
 
-def datums(pfs: Pfs, input: pps_pb2.Input, heads: Heads) -> list[Datum]:
+def datums(files: Files, input: pps_pb2.Input, heads: Heads) -> list[Datum]:
     """All datums of an input, by id."""
-    found = {datum.id: datum for datum in map(Datum, _combine(pfs, input, heads))}
+    found = {datum.id: datum for datum in map(Datum, _combine(files, input, heads))}
     return [found[id] for id in sorted(found)]
 
 
-def _combine(pfs: Pfs, input: pps_pb2.Input, heads: Heads) -> Iterator[tuple[DatumInput, ...]]:
+def _combine(files: Files, input: pps_pb2.Input, heads: Heads) -> Iterator[tuple[DatumInput, ...]]:
     kind = kind_of(input)
     if kind in ("pfs", "cron"):
-        yield from ((each,) for each in _matches(pfs, input, heads))
+        yield from ((each,) for each in _matches(files, input, heads))
     elif kind == "union":
         for each in input.union:
-            yield from _combine(pfs, each, heads)
+            yield from _combine(files, each, heads)
     elif kind == "cross":
-        for group in itertools.product(*(list(_combine(pfs, each, heads)) for each in input.cross)):
+        for group in itertools.product(*(list(_combine(files, each, heads)) for each in input.cross)):
             yield tuple(itertools.chain(*group))
     elif kind == "join":
-        yield from _join(pfs, input, heads)
+        yield from _join(files, input, heads)
     else:
         groups: dict[str, list[DatumInput]] = {}
         for each in input.group:
-            for key, matches in _by_key(pfs, each, heads, "group_by").items():
+            for key, matches in _by_key(files, each, heads, "group_by").items():
                 groups.setdefault(key, []).extend(matches)
         yield from map(tuple, groups.values())
 
 
-def _join(pfs: Pfs, input: pps_pb2.Input, heads: Heads) -> Iterator[tuple[DatumInput, ...]]:
+def _join(files: Files, input: pps_pb2.Input, heads: Heads) -> Iterator[tuple[DatumInput, ...]]:
     sides: list[dict[str, list[DatumInput]]] = []
     keys: dict[str, None] = {}
     for each in input.join:
-        side = _by_key(pfs, each, heads, "join_on")
+        side = _by_key(files, each, heads, "join_on")
         sides.append(side)
         keys.update(dict.fromkeys(side))
     for key in keys:
@@ -200,21 +205,19 @@ def _join(pfs: Pfs, input: pps_pb2.Input, heads: Heads) -> Iterator[tuple[DatumI
                 yield kept
 
 
-def _by_key(pfs: Pfs, input: pps_pb2.Input, heads: Heads, field: str) -> dict[str, list[DatumInput]]:
+def _by_key(files: Files, input: pps_pb2.Input, heads: Heads, field: str) -> dict[str, list[DatumInput]]:
     """What an input brings to a join or a group, each file or directory by its own key."""
     found: dict[str, list[DatumInput]] = {}
-    for match in itertools.chain.from_iterable(_combine(pfs, input, heads)):
-        path = match.entry.path.rstrip("/") or "/"
-        key = compile_glob(match.spec.glob).expand(getattr(match.spec, field), path)
-        found.setdefault(key, []).append(match)
+    for match in itertools.chain.from_iterable(_combine(files, input, heads)):
+        found.setdefault(match.expand(getattr(match.spec, field)), []).append(match)
     return found
 
 
-def _matches(pfs: Pfs, leaf: pps_pb2.Input, heads: Heads) -> Iterator[DatumInput]:
+def _matches(files: Files, leaf: pps_pb2.Input, heads: Heads) -> Iterator[DatumInput]:
     branch = branch_of(leaf)
     record = heads(branch)
     if record is None or not record.root.key:
         return
     spec = pps_pb2.PFSInput(name=leaf.cron.name, glob="/*") if leaf.HasField("cron") else leaf.pfs
-    for entry in pfs.glob_tree(record.root, spec.glob):
+    for entry in files.glob(record, spec.glob):
         yield DatumInput(spec.name or branch.repo.name, branch, record, entry, spec)

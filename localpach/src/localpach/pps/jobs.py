@@ -1,270 +1,232 @@
-"""Jobs and datums, as clients see them."""
+"""Jobs, each the making of one output commit: how they begin, change and end."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from localpach.errors import NotFound, Refused
-from localpach.names import META, Commit, Repo
-from localpach.pfs.branches import commit_proto
-from localpach.pfs.infos import file_info
-from localpach.pps import inputs, specs
-from localpach.pps.base import full_name, moment
-from localpach.pps.crons import Crons
-from localpach.proto import pfs_pb2, pps_pb2
-from localpach.storage.store import CallContext
+from localpach.messages import commit_message
+from localpach.names import USER
+from localpach.pfs.records import CommitRecord, Gathered
+from localpach.pfs.service import Pfs
+from localpach.pps.logs import Logs
+from localpach.pps.pipelines import Pipelines
+from localpach.pps.records import OVER, JobRecord, PipelineName, moment
+from localpach.pps.running import Running
+from localpach.proto import pps_pb2
+from localpach.storage.store import Store, Transaction
+from localpach.waiting import Bulletin, Topic
+
+SELECT_JOB = "SELECT j.* FROM jobs j JOIN pipelines p ON p.num = j.pipeline"
 
 
-class Jobs(Crons):
-    """All jobs, each the making of one output commit."""
+class JobName(NamedTuple):
+    """A job as clients name it."""
 
-    def add_job(self, commit: Commit) -> None:
-        """A job for a fresh output commit, in the write that made the commit."""
-        pipeline = pps_pb2.Pipeline(name=commit.repo.name)
-        pipeline.project.name = commit.repo.project
-        with self.store.write() as connection:
-            row = self._find_pipeline(pipeline)
-            if row is None:
-                return
-            info = pps_pb2.JobInfo(
-                job=pps_pb2.Job(pipeline=pipeline, id=commit.id),
-                pipeline_version=row["version"],
-                output_commit=commit_proto(self.pfs.commit_info(commit)),
-                stats=pps_pb2.ProcessStats(),
-                state=pps_pb2.JOB_CREATED,
-                created=moment(),
-            )
+    pipeline: PipelineName
+    id: str
+
+    @classmethod
+    def of(cls, message: pps_pb2.Job) -> JobName:
+        return cls(PipelineName.of(message.pipeline), message.id)
+
+    def __str__(self) -> str:
+        return f"{self.pipeline}@{self.id}"
+
+
+class Jobs:
+    """All jobs. Commits of PFS make them, and end those whose output they are."""
+
+    def __init__(
+        self, store: Store, bulletin: Bulletin, pfs: Pfs, pipelines: Pipelines, running: Running, logs: Logs
+    ) -> None:
+        self._store = store
+        self._bulletin = bulletin
+        self._pfs = pfs
+        self._pipelines = pipelines
+        self._running = running
+        self._logs = logs
+        store.before_commit.append(self._follow_commits)
+
+    def _follow_commits(self, transaction: Transaction) -> None:
+        gathered = transaction.gathered(Gathered)
+        for record in gathered.outputs:
+            self._add(record)
+        for record in gathered.finished:
+            self._end_with(record)
+        if gathered.outputs or gathered.finished:
+            # The end of any commit may be what a job waits for.
+            self._bulletin.tell(Topic.WORK)
+
+    def _add(self, output: CommitRecord) -> None:
+        name = PipelineName(output.commit.repo.project, output.commit.repo.name)
+        pipeline = self._pipelines.find(name)
+        if pipeline is None:
+            return
+        info = pps_pb2.JobInfo(
+            job=pps_pb2.Job(pipeline=name.to_proto(), id=output.commit.id),
+            pipeline_version=pipeline.version,
+            output_commit=commit_message(output),
+            stats=pps_pb2.ProcessStats(),
+            state=pps_pb2.JOB_CREATED,
+            created=moment(),
+        )
+        with self._store.write() as connection:
             connection.execute(
                 "INSERT INTO jobs (pipeline, id, version, state, info) VALUES (?, ?, ?, ?, ?)",
-                (row["num"], commit.id, row["version"], info.state, info.SerializeToString()),
+                (pipeline.num, output.commit.id, pipeline.version, info.state, info.SerializeToString()),
             )
-            self._tell()
-            self.store.after_commit(self.on_work)
+            self._bulletin.tell(Topic.JOBS)
 
-    def _job_info(self, row: sqlite3.Row, details: bool) -> pps_pb2.JobInfo:
-        info = pps_pb2.JobInfo.FromString(row["info"])
-        if details:
-            spec = self._version(row["pipeline"], row["version"])
-            info.details.CopyFrom(specs.job_details(spec, row["id"]))
-            if not row["over"]:
-                info.details.worker_status.extend(self.status_of(row["num"], specs.worker_id(spec)))
-        return info
+    def _end_with(self, output: CommitRecord) -> None:
+        """The end of an output commit is the end of its job."""
+        if output.commit.repo.type != USER:
+            return
+        job = self.find(JobName(PipelineName(output.commit.repo.project, output.commit.repo.name), output.commit.id))
+        if job is None or job.state != pps_pb2.JOB_FINISHING:
+            return
 
-    def inspect_job(self, job: pps_pb2.Job, details: bool, wait: bool, context: CallContext | None) -> pps_pb2.JobInfo:
-        """A job, with `wait` when it is over."""
-        row = self._job_row(job)
-        if wait:
-            try:
-                row = self.store.wait_for(self._when_told(lambda: self._when_over(job)), context) or row
-            except NotFound as error:
-                raise Refused(f"job {job.id} was deleted") from error
-        return self._job_info(row, details)
+        def finish(info: pps_pb2.JobInfo) -> None:
+            info.state = pps_pb2.JOB_FAILURE if output.error else pps_pb2.JOB_SUCCESS
+            info.reason = output.error
+            info.finished.CopyFrom(moment())
 
-    def _when_over(self, job: pps_pb2.Job) -> sqlite3.Row | None:
-        row = self._job_row(job)
-        return row if row["over"] else None
+        self.change(job.num, finish)
 
-    def jobs_of_set(self, id: str, details: bool, wait: bool, context: CallContext | None) -> Iterator[pps_pb2.JobInfo]:
-        """The jobs of a job set, upstream ones first."""
-        commits = self.pfs.commits_of_set(id)
-        if not commits:
-            raise NotFound(f"no commits found for commitset {id}")
-        for commit in commits:
-            job = pps_pb2.Job(id=id, pipeline=pps_pb2.Pipeline(name=commit.repo.name))
-            job.pipeline.project.name = commit.repo.project
-            if commit.repo.type != "user":
-                continue
-            try:
-                yield self.inspect_job(job, details, wait, context)
-            except NotFound:
-                continue
+    def find(self, name: JobName) -> JobRecord | None:
+        with self._store.read() as connection:
+            query = f"{SELECT_JOB} WHERE p.project = ? AND p.name = ? AND j.id = ?"
+            row = connection.execute(query, (*name.pipeline, name.id)).fetchone()
+        return job_record(row) if row else None
 
-    def list_jobs(self, request: pps_pb2.ListJobRequest) -> Iterator[pps_pb2.JobInfo]:
-        """Jobs, newest first (or oldest), of the newest version of their pipeline or of as many as `history` says."""
-        pipeline = request.pipeline if request.HasField("pipeline") else None
-        if pipeline is not None and self._find_pipeline(pipeline) is None:
-            raise NotFound(f'pipeline "{full_name(pipeline)}" not found')
-        wanted = {self.pfs.resolve(commit).num for commit in request.input_commit}
-        given = 0
-        for num in self._job_nums(request, pipeline):
-            if request.number and given >= request.number:
-                return
-            try:
-                info = self._job_info(self._job_by_num(num), request.details)
-                if wanted and not wanted <= {record.num for record in self._inputs_of_job(info)}:
-                    continue
-            except NotFound:
-                # It was deleted since.
-                continue
-            if request.HasField("paginationMarker") and not _is_past(info, request):
-                continue
-            given += 1
-            yield info
+    def get(self, name: JobName) -> JobRecord:
+        found = self.find(name)
+        if found is None:
+            raise NotFound(f"jobs {name} not found")
+        return found
 
-    def _job_nums(self, request: pps_pb2.ListJobRequest, pipeline: pps_pb2.Pipeline | None) -> list[int]:
-        """The jobs that a request may mean, in its order: few bytes each, so that all of a long history fit."""
-        query = "SELECT j.num FROM jobs j JOIN pipelines p ON p.num = j.pipeline WHERE 1"
-        values: list[object] = []
-        if pipeline is not None:
-            query += " AND p.project = ? AND p.name = ?"
-            values += full_name(pipeline).split("/")
-            if request.history >= 0:
-                query += " AND j.version >= p.version - ?"
-                values.append(request.history)
-        if request.projects:
-            query += f" AND p.project IN ({', '.join('?' * len(request.projects))})"
-            values += [project.name for project in request.projects]
-        query += f" ORDER BY j.num {'ASC' if request.reverse else 'DESC'}"
-        with self.store.read() as connection:
-            return [row["num"] for row in connection.execute(query, values)]
+    def by_num(self, num: int) -> JobRecord:
+        with self._store.read() as connection:
+            row = connection.execute("SELECT * FROM jobs WHERE num = ?", (num,)).fetchone()
+        if row is None:
+            raise NotFound(f"job number {num} not found: it was deleted")
+        return job_record(row)
 
-    def list_job_sets(
-        self, request: pps_pb2.ListJobSetRequest, wanted: Callable[[pps_pb2.JobInfo], bool]
-    ) -> Iterator[pps_pb2.JobSetInfo]:
-        """Job sets, newest first (or oldest), of the wanted jobs of the request's projects."""
-        order = "min(num)" if request.reverse else "-max(num)"
-        with self.store.read() as connection:
-            # The number of the job that a set stands in the order by.
-            rows = connection.execute(
-                f"SELECT id, abs({order}) AS num FROM jobs GROUP BY id ORDER BY {order}"
-            ).fetchall()
-        projects = {project.name for project in request.projects}
-        given = 0
-        for row in rows:
-            if request.number and given >= request.number:
-                return
-            try:
-                if request.HasField("paginationMarker"):
-                    first = pps_pb2.JobInfo.FromString(self._job_by_num(row["num"])["info"])
-                    if not _is_past(first, request):
-                        continue
-                jobs = [
-                    job
-                    for job in self.jobs_of_set(row["id"], request.details, False, None)
-                    if (not projects or job.job.pipeline.project.name in projects) and wanted(job)
-                ]
-            except NotFound:
-                # It was deleted since.
-                continue
-            if jobs:
-                given += 1
-                yield pps_pb2.JobSetInfo(job_set=pps_pb2.JobSet(id=row["id"]), jobs=jobs)
+    def unfinished(self, pipeline: int | None = None) -> list[JobRecord]:
+        """The jobs that are not over, of a pipeline or of all, oldest first."""
+        with self._store.read() as connection:
+            query = "SELECT * FROM jobs WHERE over = 0 AND (pipeline = ?1 OR ?1 IS NULL) ORDER BY num"
+            return [job_record(row) for row in connection.execute(query, (pipeline,))]
 
-    def subscribe_jobs(
-        self, pipeline: pps_pb2.Pipeline, details: bool, context: CallContext | None
-    ) -> Iterator[pps_pb2.JobInfo]:
-        """Each job that is not over, once, as it is first seen, for ever."""
-        last = 0
-        while True:
+    def newest_state(self, pipeline: int) -> pps_pb2.JobState:
+        """The state of a pipeline's newest job; unknown where it has none."""
+        with self._store.read() as connection:
+            query = "SELECT state FROM jobs WHERE pipeline = ? ORDER BY num DESC LIMIT 1"
+            row = connection.execute(query, (pipeline,)).fetchone()
+        return row["state"] if row else pps_pb2.JOB_STATE_UNKNOWN
 
-            def next_job(after: int = last) -> sqlite3.Row | None:
-                row = self._find_pipeline(pipeline)
-                if row is None:
-                    return None
-                with self.store.read() as connection:
-                    return connection.execute(
-                        "SELECT * FROM jobs WHERE pipeline = ? AND num > ? AND over = 0 ORDER BY num LIMIT 1",
-                        (row["num"], after),
-                    ).fetchone()
+    def newest_success(self, job: JobRecord) -> JobRecord | None:
+        """The newest job of the same pipeline before this one that went well."""
+        with self._store.read() as connection:
+            query = "SELECT * FROM jobs WHERE pipeline = ? AND num < ? AND state = ? ORDER BY num DESC LIMIT 1"
+            row = connection.execute(query, (job.pipeline, job.num, pps_pb2.JOB_SUCCESS)).fetchone()
+        return job_record(row) if row else None
 
-            row = self.store.wait_for(self._when_told(next_job), context)
-            assert row is not None
-            last = row["num"]
-            yield self._job_info(row, details)
+    def inputs(self, job: JobRecord) -> list[CommitRecord]:
+        """The commits that a job reads, that of the spec among them."""
+        return self._pfs.commits.provenance(self._pfs.commits.get(job.output))
 
-    def stop_job(self, job: pps_pb2.Job, reason: str) -> None:
+    def change(self, num: int, change: Callable[[pps_pb2.JobInfo], None]) -> JobRecord:
+        """Changes what is kept of a job."""
+        with self._store.write() as connection:
+            info = self.by_num(num).info
+            change(info)
+            over = info.state in OVER
+            connection.execute(
+                "UPDATE jobs SET state = ?, over = ?, info = ? WHERE num = ?",
+                (info.state, over, info.SerializeToString(), num),
+            )
+            if over:
+                self._store.after_commit(partial(self._running.kill, num))
+                self._tell_of_end()
+            return self.by_num(num)
+
+    def _tell_of_end(self) -> None:
+        for topic in (Topic.JOBS, Topic.LOGS, Topic.WORK):
+            self._bulletin.tell(topic)
+
+    def end(self, num: int, state: pps_pb2.JobState, reason: str) -> None:
+        """Ends a job badly, and with it its output and meta commits."""
+
+        def end(info: pps_pb2.JobInfo) -> None:
+            info.state = state
+            info.reason = reason
+            info.finished.CopyFrom(moment())
+            if not info.HasField("started"):
+                info.started.CopyFrom(info.finished)
+
+        with self._store.write():
+            for commit in self.change(num, end).commits:
+                if self._pfs.commits.get(commit).finishing is None:
+                    self._pfs.commits.finish(commit, error=reason)
+
+    def begin_again(self, job: JobRecord) -> None:
+        """Takes back all that a job has done that was running when the server ended."""
+
+        def reset(info: pps_pb2.JobInfo) -> None:
+            fresh = pps_pb2.JobInfo(
+                job=info.job,
+                pipeline_version=info.pipeline_version,
+                output_commit=info.output_commit,
+                restart=info.restart + 1,
+                stats=pps_pb2.ProcessStats(),
+                state=pps_pb2.JOB_CREATED,
+                created=info.created,
+            )
+            info.CopyFrom(fresh)
+
+        with self._store.write():
+            for commit in self.change(job.num, reset).commits:
+                self._pfs.commits.clear(commit)
+
+    def stop(self, name: JobName, reason: str) -> None:
         """Kills a job; one that is over stays as it is."""
-        with self.store.write():
-            row = self._job_row(job)
-            if not row["over"] and row["state"] != pps_pb2.JOB_FINISHING:
-                self._end_job(row["num"], pps_pb2.JOB_KILLED, reason or "job stopped")
+        with self._store.write():
+            self._stop(self.get(name), reason or "job stopped")
 
-    def delete_job(self, job: pps_pb2.Job) -> None:
+    def stop_all(self, pipeline: int, reason: str) -> None:
+        """Kills the jobs of a pipeline."""
+        with self._store.write():
+            for job in self.unfinished(pipeline):
+                self._stop(job, reason)
+
+    def _stop(self, job: JobRecord, reason: str) -> None:
+        if not job.is_over and job.state != pps_pb2.JOB_FINISHING:
+            self.end(job.num, pps_pb2.JOB_KILLED, reason)
+
+    def delete(self, name: JobName) -> None:
         """Kills a job and forgets it; its commits stay."""
-        with self.store.write() as connection:
-            self.stop_job(job, "job deleted")
-            row = self._job_row(job)
-            connection.execute("DELETE FROM jobs WHERE num = ?", (row["num"],))
-            self._tell()
-            self.store.after_commit(lambda: self.on_gone(row["pipeline"], row["id"]))
+        with self._store.write() as connection:
+            self.stop(name, "job deleted")
+            job = self.get(name)
+            connection.execute("DELETE FROM jobs WHERE num = ?", (job.num,))
+            self._store.after_commit(partial(self._logs.delete, job.pipeline, job.id))
+            self._tell_of_end()
 
-    def job_ids(self, pipeline: int) -> list[str]:
-        """The jobs of a pipeline, oldest first."""
-        with self.store.read() as connection:
-            rows = connection.execute("SELECT id FROM jobs WHERE pipeline = ? ORDER BY num", (pipeline,))
-            return [row["id"] for row in rows]
-
-    def restart_datums(self, job: pps_pb2.Job, filters: list[str]) -> None:
+    def restart_datums(self, name: JobName, filters: list[str]) -> None:
         """Starts what a job is running once more: the datums that have an input of each path or hash in `filters`."""
-        row = self._job_row(job)
-        found = self.on_restart(row["num"], filters)
+        job = self.get(name)
+        found = self._running.restart(job.num, filters)
         # A job that goes on may be between two datums, and Pachyderm's worker may not have let go of a killed one.
-        if not found and (filters or (row["over"] and row["state"] != pps_pb2.JOB_KILLED)):
+        if not found and (filters or (job.is_over and job.state != pps_pb2.JOB_KILLED)):
             shown = " ".join(filters)
             raise Refused(f"datum matching filter [{shown}] could not be found for job ID {job.id}")
 
-    def list_datums(self, request: pps_pb2.ListDatumRequest) -> Iterator[pps_pb2.DatumInfo]:
-        """The datums of a finished job, or those that an input would make now, by id."""
-        infos = self._datums_of_input(request.input) if request.HasField("input") else self._datums_of_job(request.job)
-        states = set(request.filter.state)
-        if request.reverse:
-            infos = reversed(list(infos))
-        given = 0
-        for info in infos:
-            marker = request.paginationMarker
-            if marker and (info.datum.id >= marker if request.reverse else info.datum.id <= marker):
-                continue
-            if states and info.state not in states:
-                continue
-            if request.number and given >= request.number:
-                return
-            given += 1
-            yield info
 
-    def _datums_of_job(self, job: pps_pb2.Job) -> Iterator[pps_pb2.DatumInfo]:
-        row = self._job_row(job)
-        if not row["over"]:
-            return
-        with self.store.read() as connection:
-            rows = connection.execute("SELECT state, info FROM datums WHERE job = ? ORDER BY id", (row["num"],))
-            found = rows.fetchall()
-        for each in found:
-            info = pps_pb2.DatumInfo.FromString(each["info"])
-            # A skipped datum is as the job left it that ran it, but for this.
-            info.state = each["state"]
-            yield info
-
-    def _datums_of_input(self, input: pps_pb2.Input) -> Iterator[pps_pb2.DatumInfo]:
-        completed = pps_pb2.Input()
-        completed.CopyFrom(input)
-        inputs.complete(completed, pps_pb2.Pipeline(), moment())
-        for leaf in inputs.leaves(completed):
-            branch = inputs.branch_of(leaf)
-            if not self.pfs.branch_exists(branch):
-                raise Refused(f'branch "{branch.name}" not found in repo {branch.repo}')
-        heads = {branch: self.pfs.head_record(branch) for branch in map(inputs.branch_of, inputs.leaves(completed))}
-        for datum in inputs.datums(self.pfs, completed, heads.get):
-            yield pps_pb2.DatumInfo(datum=pps_pb2.Datum(id=datum.id), stats=pps_pb2.ProcessStats(), data=data_of(datum))
-
-    def inspect_datum(self, datum: pps_pb2.Datum) -> pps_pb2.DatumInfo:
-        """One datum of a job, with where its meta files are."""
-        if not datum.HasField("job") or not datum.id:
-            raise Refused("must specify a datum with its job and id")
-        for info in self._datums_of_job(datum.job):
-            if info.datum.id == datum.id:
-                output = Repo.of(pfs_pb2.Repo(name=datum.job.pipeline.name, project=datum.job.pipeline.project))
-                commit = self.pfs.commit_info(Commit(output._replace(type=META), datum.job.id))
-                info.pfs_state.CopyFrom(pfs_pb2.File(commit=commit_proto(commit), path=f"/pfs/{datum.id}"))
-                return info
-        raise Refused(f"datum {datum.id} not found in job {full_name(datum.job.pipeline)}@{datum.job.id}")
-
-
-def _is_past(info: pps_pb2.JobInfo, request: pps_pb2.ListJobRequest | pps_pb2.ListJobSetRequest) -> bool:
-    created, marker = info.created.ToNanoseconds(), request.paginationMarker.ToNanoseconds()
-    return created > marker if request.reverse else created < marker
-
-
-def data_of(datum: inputs.Datum) -> list[pfs_pb2.FileInfo]:
-    """The inputs of a datum as file infos."""
-    return [file_info(each.record, each.entry) for each in datum.inputs]
+def job_record(row: sqlite3.Row) -> JobRecord:
+    """The job of a row of `SELECT_JOB`."""
+    info = pps_pb2.JobInfo.FromString(row["info"])
+    return JobRecord(row["num"], row["pipeline"], row["id"], row["version"], row["state"], bool(row["over"]), info)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from localpach.errors import Refused, Unimplemented
-from localpach.names import DEFAULT_PROJECT, Repo, check_name, new_id
+from localpach.names import DEFAULT_PROJECT, check_name, new_id
 from localpach.pps import inputs
 from localpach.proto import pps_pb2
 
@@ -40,6 +41,22 @@ _SAME = (
     "reprocess_spec",
     "autoscaling",
     "tolerations",
+)
+
+
+# Fields that JobInfo.Details takes over from those of its pipeline.
+_IN_JOBS = (
+    "parallelism_spec",
+    "resource_requests",
+    "resource_limits",
+    "sidecar_resource_limits",
+    "sidecar_resource_requests",
+    "datum_set_spec",
+    "datum_timeout",
+    "job_timeout",
+    "scheduling_spec",
+    "pod_spec",
+    "pod_patch",
 )
 
 
@@ -94,11 +111,6 @@ def _check_name(name: str) -> None:
         raise Refused(f'pipeline name "{name}" is {len(name) - MAX_NAME} characters longer than the {MAX_NAME} max')
 
 
-def output_repo(pipeline: pps_pb2.Pipeline) -> Repo:
-    """Where a pipeline's output goes."""
-    return Repo(pipeline.project.name or DEFAULT_PROJECT, pipeline.name)
-
-
 def pipeline_info(
     request: pps_pb2.CreatePipelineRequest, version: int, old: pps_pb2.PipelineInfo | None, created: Timestamp
 ) -> pps_pb2.PipelineInfo:
@@ -110,13 +122,7 @@ def pipeline_info(
     details.transform.CopyFrom(request.transform)
     details.transform.image = details.transform.image or DEFAULT_IMAGE
     for field in _SAME:
-        value = getattr(request, field)
-        if request.DESCRIPTOR.fields_by_name[field].label == 3:
-            getattr(details, field).extend(value)
-        elif request.DESCRIPTOR.fields_by_name[field].message_type is None:
-            setattr(details, field, value)
-        elif request.HasField(field):
-            getattr(details, field).CopyFrom(value)
+        _copy_field(request, details, field)
     details.output_branch = details.output_branch or "master"
     details.datum_tries = details.datum_tries or DEFAULT_TRIES
     details.reprocess_spec = details.reprocess_spec or "until_success"
@@ -134,24 +140,25 @@ def pipeline_info(
     )
 
 
+def _copy_field(source: Message, target: Message, field: str) -> None:
+    """Sets a field as it is in another message that has one of that name."""
+    value, target_value = getattr(source, field), getattr(target, field)
+    if isinstance(value, Message):
+        if source.HasField(field):
+            target_value.CopyFrom(value)
+    elif isinstance(value, (str, int, float)):
+        setattr(target, field, value)
+    else:
+        target_value.extend(value)
+
+
 def job_details(info: pps_pb2.PipelineInfo, job_id: str) -> pps_pb2.JobInfo.Details:
     """What a job of that version of a pipeline shows of its spec."""
     source = info.details
     details = pps_pb2.JobInfo.Details(salt=source.salt, datum_tries=source.datum_tries)
     details.transform.CopyFrom(source.transform)
-    for field in (
-        "parallelism_spec",
-        "resource_requests",
-        "resource_limits",
-        "sidecar_resource_limits",
-        "datum_set_spec",
-    ):
-        if source.HasField(field):
-            getattr(details, field).CopyFrom(getattr(source, field))
-    for field in ("datum_timeout", "job_timeout", "scheduling_spec", "sidecar_resource_requests"):
-        if source.HasField(field):
-            getattr(details, field).CopyFrom(getattr(source, field))
-    details.pod_spec, details.pod_patch = source.pod_spec, source.pod_patch
+    for field in _IN_JOBS:
+        _copy_field(source, details, field)
     if source.HasField("input"):
         details.input.CopyFrom(source.input)
         for leaf in inputs.leaves(details.input):

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from localpach.errors import LocalpachError
 from localpach.names import USER, Branch
-from localpach.pfs import CommitRecord
-from localpach.pps.base import moment
+from localpach.pfs.records import CommitRecord
 from localpach.pps.datum import DatumRun, Outcome, since
 from localpach.pps.inputs import Datum, datums
-from localpach.pps.jobs import data_of
+from localpach.pps.records import JobRecord, RunningDatum, moment
 from localpach.pps.specs import worker_id
-from localpach.pps.tally import count, meta_of
+from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
-
-if TYPE_CHECKING:
-    from localpach.pps import Pps
 
 log = logging.getLogger("localpach")
 
@@ -39,7 +33,7 @@ class _Stopped(Exception):
 class Worker:
     """One job being done, in a thread of its own."""
 
-    pps: Pps
+    tools: Tools
     num: int
     stop: threading.Event = field(default_factory=threading.Event)
     _runs: set[DatumRun] = field(default_factory=set)
@@ -58,21 +52,17 @@ class Worker:
         with self._lock:
             return sum(run.restart(filters) for run in self._runs) > 0
 
-    def status(self, worker_id: str) -> list[pps_pb2.WorkerStatus]:
-        """What runs right now, a worker status for each datum."""
+    def running(self) -> list[RunningDatum]:
+        """What runs right now."""
         with self._lock:
-            runs = list(self._runs)
-        return [run.status(worker_id) for run in runs]
+            return [run.running() for run in self._runs]
 
     def run(self) -> None:
         """Does the job to its end."""
-        pps = self.pps
         try:
-            row = pps._job_by_num(self.num)
-            self._info = pps_pb2.JobInfo.FromString(row["info"])
-            self._pipeline: int = row["pipeline"]
-            self._spec = pps._version(row["pipeline"], row["version"])
-            self._inputs = pps._inputs_of_job(self._info)
+            self._job = self.tools.jobs.by_num(self.num)
+            self._spec = self.tools.pipelines.info(self._job.pipeline, self._job.version)
+            self._inputs = self.tools.jobs.inputs(self._job)
             failed = sorted(r.commit.repo.name for r in self._inputs if r.error and r.commit.repo.type == USER)
             if failed:
                 reason = f"unrunnable because the following upstream pipelines failed: {', '.join(failed)}"
@@ -108,19 +98,19 @@ class Worker:
         self._end_if_alive(pps_pb2.JOB_KILLED, " jobtimed out")
         self.kill()
 
-    def _end_if_alive(self, state: int, reason: str) -> None:
+    def _end_if_alive(self, state: pps_pb2.JobState, reason: str) -> None:
         try:
             self._end(state, reason)
         except (_Stopped, LocalpachError):
             return
 
-    def _end(self, state: int, reason: str) -> None:
-        with self.pps.store.write():
+    def _end(self, state: pps_pb2.JobState, reason: str) -> None:
+        with self.tools.store.write():
             self._check_alive()
-            self.pps._end_job(self.num, state, reason)
+            self.tools.jobs.end(self.num, state, reason)
 
     def _check_alive(self) -> None:
-        if self.stop.is_set() or self.pps._job_by_num(self.num)["over"]:
+        if self.stop.is_set() or self.tools.jobs.by_num(self.num).is_over:
             raise _Stopped
 
     def _head(self, branch: Branch) -> CommitRecord | None:
@@ -129,83 +119,67 @@ class Worker:
 
     def _process(self) -> None:
         transform = self._spec.details.transform
-        self._runtime = self.pps.runtimes.of(transform.image)
-        credentials = self.pps.pull_credentials(transform)
-        self._runtime.prepare(transform.image, credentials, self._master_log, self.stop.is_set)
-        all_datums = datums(self.pps.pfs, self._spec.details.input, self._head)
-        new, changed = self._begin(all_datums)
-        self._master_log("started processing job running")
+        self._runtime = self.tools.runtimes.of(transform.image)
+        credentials = self.tools.secrets.pull_credentials(transform)
+        self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
+        new, changed = self._begin(datums(self.tools.pfs.files, self._spec.details.input, self._head))
+        self._log_master("started processing job running")
         failed: list[str] = []
         for phase in (new, changed):
             self._run_all(phase, failed)
             if failed:
                 self._end(pps_pb2.JOB_FAILURE, failed[0])
                 return
-        with self.pps.store.write():
-            self._check_alive()
-            info = self._change(lambda info: setattr(info, "state", pps_pb2.JOB_FINISHING))
-            for commit in self.pps._commits_of_job(info):
-                self.pps.pfs.finish_commit(commit)
+        with self.tools.store.write():
+            for commit in self._change(lambda info: setattr(info, "state", pps_pb2.JOB_FINISHING)).commits:
+                self.tools.pfs.commits.finish(commit)
 
-    def _change(self, change: object) -> pps_pb2.JobInfo:
+    def _change(self, change: Callable[[pps_pb2.JobInfo], None]) -> JobRecord:
         self._check_alive()
-        return self.pps._change_job(self.num, change)  # type: ignore[arg-type]
+        return self.tools.jobs.change(self.num, change)
 
     def _begin(self, all_datums: list[Datum]) -> tuple[list[Datum], list[Datum]]:
         """Marks the job as running and takes over what an earlier job did; gives the new and the changed datums."""
-        store, salt = self.pps.store, self._spec.details.salt
-        with store.write() as connection:
-            self._check_alive()
-            base = self._base(salt)
-            rows = connection.execute("SELECT id, hash FROM datums WHERE job = ?", (base,))
-            known = {row["id"]: row["hash"] for row in rows}
-            skipped, new, changed = [], [], []
-            for datum in all_datums:
-                if datum.id not in known:
-                    new.append(datum)
-                elif known[datum.id] != datum.hash(salt) or self._spec.details.reprocess_spec == "every_job":
-                    changed.append(datum)
-                else:
-                    skipped.append(datum)
+        with self.tools.store.write():
+            base = self._base()
+            known = self.tools.datums.hashes(base) if base is not None else {}
+            skipped, new, changed = self._sort(all_datums, known)
 
             def begin(info: pps_pb2.JobInfo) -> None:
                 info.state = pps_pb2.JOB_RUNNING
                 info.started.CopyFrom(moment())
                 info.data_total = len(all_datums)
                 info.data_skipped = len(skipped)
-                for name in ("download_time", "process_time", "upload_time"):
-                    getattr(info.stats, name).SetInParent()
+                for stat in (info.stats.download_time, info.stats.process_time, info.stats.upload_time):
+                    stat.SetInParent()
 
-            self._info = self._change(begin)
+            self._job = self._change(begin)
             if skipped and base is not None:
-                ids = {datum.id for datum in skipped}
-                self._carry(base, known.keys() - ids)
+                self.tools.datums.carry(base, self._job, known.keys() - {datum.id for datum in skipped})
         return new, changed
 
-    def _base(self, salt: str) -> int | None:
-        """The newest job before this one that went well with the same salt."""
-        with self.pps.store.read() as connection:
-            rows = connection.execute(
-                "SELECT num, version FROM jobs WHERE pipeline = ? AND num < ? AND state = ? ORDER BY num DESC LIMIT 1",
-                (self._pipeline, self.num, pps_pb2.JOB_SUCCESS),
-            ).fetchall()
-        for row in rows:
-            if self.pps._version(self._pipeline, row["version"]).details.salt == salt:
-                return row["num"]
-        return None
+    def _sort(self, all_datums: list[Datum], known: dict[str, str]) -> tuple[list[Datum], list[Datum], list[Datum]]:
+        """The datums that an earlier job did, those that it did not have, and those that have changed since."""
+        skipped, new, changed = [], [], []
+        for datum in all_datums:
+            if datum.id not in known:
+                new.append(datum)
+            elif known[datum.id] != datum.hash(self._salt) or self._spec.details.reprocess_spec == "every_job":
+                changed.append(datum)
+            else:
+                skipped.append(datum)
+        return skipped, new, changed
 
-    def _carry(self, base: int, others: set[str]) -> None:
-        """Takes over the datums of an earlier job, and what they wrote; but not those in `others`."""
-        source = self.pps._commits_of_job(pps_pb2.JobInfo.FromString(self.pps._job_by_num(base)["info"]))
-        target = self.pps._commits_of_job(self._info)
-        with self.pps.store.write() as connection:
-            for old, fresh in zip(source, target, strict=True):
-                self.pps.pfs.carry(old, fresh, others)
-            connection.execute(
-                "INSERT INTO datums SELECT ?, id, hash, ?, info FROM datums WHERE job = ?",
-                (self.num, pps_pb2.DatumState.SKIPPED, base),
-            )
-            connection.executemany("DELETE FROM datums WHERE job = ? AND id = ?", [(self.num, id) for id in others])
+    @property
+    def _salt(self) -> str:
+        return self._spec.details.salt
+
+    def _base(self) -> JobRecord | None:
+        """The newest job before this one that went well, if it had the same salt."""
+        job = self.tools.jobs.newest_success(self._job)
+        if job is None or self.tools.pipelines.info(job.pipeline, job.version).details.salt != self._salt:
+            return None
+        return job
 
     def _run_all(self, todo: list[Datum], failed: list[str]) -> None:
         """Runs datums side by side and writes down what is done, as much as has come at once."""
@@ -235,11 +209,11 @@ class Worker:
             raise _Stopped
 
     def _run_one(self, datum: Datum, done: queue.Queue[Outcome]) -> None:
-        run = DatumRun(self.pps, self._runtime, self._info, self._spec, datum, self._log)
+        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log)
         with self._lock:
             self._runs.add(run)
         try:
-            with self.pps.slots:
+            with self.tools.slots:
                 if self.stop.is_set():
                     done.put(Outcome(datum, pps_pb2.DatumState.FAILED))
                     return
@@ -258,50 +232,55 @@ class Worker:
                 self._runs.discard(run)
 
     def _write_down(self, outcomes: list[Outcome]) -> None:
-        output, meta = self.pps._commits_of_job(self._info)
         try:
-            with self.pps.store.write() as connection:
+            with self.tools.store.write():
                 self._check_alive()
                 for outcome in outcomes:
-                    if outcome.state == pps_pb2.DatumState.SUCCESS and outcome.output is not None:
-                        try:
-                            start = time.monotonic()
-                            outcome.stats.upload_bytes = self.pps.pfs.add_tree(output, outcome.output, outcome.datum.id)
-                            outcome.stats.upload_time.CopyFrom(since(start))
-                        except LocalpachError as error:
-                            outcome.state = pps_pb2.DatumState.FAILED
-                            self._log(pps_pb2.LogMessage(message=error.message, datum_id=outcome.datum.id))
-                    info = self._datum_info(outcome)
-                    hashed = outcome.datum.hash(self._spec.details.salt)
-                    connection.execute(
-                        "INSERT OR REPLACE INTO datums VALUES (?, ?, ?, ?, ?)",
-                        (self.num, outcome.datum.id, hashed, info.state, info.SerializeToString()),
+                    self._store_output(outcome)
+                    self.tools.datums.add(
+                        self._job, outcome.datum, self._datum_info(outcome), outcome.datum.hash(self._salt)
                     )
-                    text = json.dumps(meta_of(info, outcome.datum, hashed)).encode()
-                    self.pps.pfs.put(meta, f"/meta/{outcome.datum.id}/meta", text, outcome.datum.id)
-                self._change(lambda info: count(info, outcomes))
+                self._change(lambda info: _count(info, outcomes))
         finally:
             for outcome in outcomes:
                 outcome.discard()
 
+    def _store_output(self, outcome: Outcome) -> None:
+        if outcome.state != pps_pb2.DatumState.SUCCESS or outcome.output is None:
+            return
+        start = time.monotonic()
+        try:
+            size = self.tools.pfs.writes.add_folder(self._job.output, outcome.output, outcome.datum.id)
+        except LocalpachError as error:
+            outcome.state = pps_pb2.DatumState.FAILED
+            self._log(pps_pb2.LogMessage(message=error.message, datum_id=outcome.datum.id))
+            return
+        outcome.stats.upload_bytes = size
+        outcome.stats.upload_time.CopyFrom(since(start))
+
     def _datum_info(self, outcome: Outcome) -> pps_pb2.DatumInfo:
         return pps_pb2.DatumInfo(
-            datum=pps_pb2.Datum(job=self._info.job, id=outcome.datum.id),
+            datum=pps_pb2.Datum(job=self._job.info.job, id=outcome.datum.id),
             state=outcome.state,
             stats=outcome.stats,
-            data=data_of(outcome.datum),
             image_id=self._spec.details.transform.image,
         )
 
     def _log(self, message: pps_pb2.LogMessage) -> None:
-        message.project_name = self._info.job.pipeline.project.name
-        message.pipeline_name = self._info.job.pipeline.name
-        message.job_id = self._info.job.id
+        job = self._job.info.job
+        message.project_name = job.pipeline.project.name
+        message.pipeline_name = job.pipeline.name
+        message.job_id = job.id
         message.worker_id = worker_id(self._spec)
-        self.pps.logs.write(self._pipeline, message)
+        self.tools.logs.write(self._job.pipeline, message)
 
-    def _master_log(self, text: str) -> None:
+    def _log_master(self, text: str) -> None:
         self._log(pps_pb2.LogMessage(message=text, master=True))
+
+
+def _count(info: pps_pb2.JobInfo, outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        outcome.count_in(info)
 
 
 def _failure(outcome: Outcome) -> str:

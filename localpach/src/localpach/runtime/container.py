@@ -98,13 +98,13 @@ class Container:
 
         start = time.monotonic()
         try:
-            return self._api.wait(self._id, timeout=self._timeout)["StatusCode"]
+            return int(self._api.wait(self._id, timeout=self._timeout)["StatusCode"])
         except (ConnectionError, ReadTimeout):
             if self._timeout is None or time.monotonic() - start < self._timeout:
                 raise
         self._problem = TIMED_OUT
         self.kill()
-        return self._api.wait(self._id, timeout=API_SECONDS)["StatusCode"]
+        return int(self._api.wait(self._id, timeout=API_SECONDS)["StatusCode"])
 
     def _read(self, on_line: OnLine) -> None:
         try:

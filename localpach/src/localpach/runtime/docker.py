@@ -188,7 +188,8 @@ def _pull(api: APIClient, image: str, credentials: str) -> Iterator[dict[str, An
                 entry["auth"] = b64encode(f"{entry.get('username')}:{entry.get('password')}".encode()).decode()
         registry, _ = auth.resolve_repository_name(image)
         login = auth.AuthConfig.load_config(None, config).resolve_authconfig(registry)
-    return api.pull(image, stream=True, decode=True, auth_config=login)
+    events: Iterator[dict[str, Any]] = api.pull(image, stream=True, decode=True, auth_config=login)
+    return events
 
 
 def _open(address: str) -> APIClient:

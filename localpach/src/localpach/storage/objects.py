@@ -10,9 +10,11 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from localpach.disk import sync
 from localpach.errors import Corrupt
 from localpach.storage.store import Store
 
@@ -95,6 +97,17 @@ class Objects:
                 hasher.update(chunk)
         return self.settle(file, Ref(hasher.hexdigest(), file.stat().st_size))
 
+    def copy(self, file: Path, batch: Batch) -> Ref:
+        """Stores the bytes of a file that stays where it is."""
+        writer = self.writer(batch)
+        try:
+            with file.open("rb") as stream:
+                while chunk := stream.read(READ_BYTES):
+                    writer.write(chunk)
+            return writer.close()
+        finally:
+            writer.abandon()
+
     def settle(self, file: Path, ref: Ref) -> Ref:
         """Moves a complete file to its place so that neither a crash nor power loss can leave half of it there."""
         place = self.path(ref)
@@ -103,10 +116,10 @@ class Objects:
             return ref
         place.parent.mkdir(exist_ok=True)
         file.chmod(0o444)
-        _sync(file)
+        sync(file)
         file.replace(place)
-        _sync(place.parent)
-        _sync(self._folder)
+        sync(place.parent)
+        sync(self._folder)
         return ref
 
     def read(self, ref: Ref, offset: int = 0) -> Iterator[bytes]:
@@ -133,7 +146,40 @@ class Objects:
             row = connection.execute("SELECT data FROM contents WHERE hash = ?", (bytes.fromhex(ref.hash),)).fetchone()
         if row is None:
             raise Corrupt(f"content {ref.hash} is missing from the database; restore it from a backup")
-        return row["data"]
+        data: bytes = row["data"]
+        return data
+
+    def stored(self) -> list[Ref]:
+        """All contents that there are."""
+        with self._store.read() as connection:
+            small = connection.execute("SELECT hash, length(data) FROM contents").fetchall()
+        big = [Ref(file.parent.name + file.name, file.stat().st_size) for file in self._folder.glob("*/*")]
+        return [*(Ref(row[0].hex(), row[1]) for row in small), *big]
+
+    def problem(self, ref: Ref, read_data: bool) -> str | None:
+        """What is wrong with a content; a big one is read and hashed again only with `read_data`."""
+        path = self.path(ref)
+        is_big = ref.size > INLINE_BYTES
+        if is_big and (not path.exists() or path.stat().st_size != ref.size):
+            return f"content {ref.hash}: {path} is missing or has another length than {ref.size}"
+        if is_big and not read_data:
+            return None
+        hasher = hashlib.blake2b(digest_size=32)
+        try:
+            for chunk in self.read(ref):
+                hasher.update(chunk)
+        except Corrupt as error:
+            return error.message
+        return None if hasher.hexdigest() == ref.hash or not ref.size else f"content {ref.hash} is damaged"
+
+    def keep_only(self, hashes: set[str]) -> int:
+        """Deletes all other contents; gives the bytes freed."""
+        dead = [ref for ref in self.stored() if ref.hash not in hashes]
+        with self._store.write() as connection:
+            connection.executemany("DELETE FROM contents WHERE hash = ?", [(bytes.fromhex(ref.hash),) for ref in dead])
+            for ref in dead:
+                self._store.after_commit(partial(self.path(ref).unlink, missing_ok=True))
+        return sum(ref.size for ref in dead)
 
     def hash_of(self, refs: list[Ref], batch: Batch) -> str:
         """Pachyderm's hash of a file: of the hash of its bytes; of no hash for an empty file.
@@ -193,11 +239,3 @@ def _write_all(handle: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

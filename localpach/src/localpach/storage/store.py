@@ -1,4 +1,4 @@
-"""Metadata in one SQLite file: one writer at a time, many readers, and waiting for what a writer will bring."""
+"""Metadata in one SQLite file: one writer at a time, and many readers."""
 
 from __future__ import annotations
 
@@ -8,44 +8,40 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
-from localpach.names import new_id
+from localpach.storage.schema import open_schema
 
 T = TypeVar("T")
 
-SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
 IDLE_READERS = 16
 
 
-class Cancelled(Exception):
-    """The client that waited has gone."""
-
-
-class CallContext(Protocol):
-    """What waiting needs of a gRPC servicer context."""
-
-    def is_active(self) -> bool: ...
-
-    def add_callback(self, callback: Callable[[], None]) -> bool: ...
-
-
 class Transaction:
-    """What one outermost `Store.write()` has gathered: its time in microseconds, the branches that commits may have to
-    follow on, and those whose provenance it has set."""
+    """One outermost `Store.write()`: its time in microseconds since 1970, and what parts gather in it."""
 
     def __init__(self) -> None:
-        self.commit_set = new_id()
         self.moment = time.time_ns() // 1000
-        self.touched: set[int] = set()
-        self.reordered: set[int] = set()
-        self.after: list[Callable[[], None]] = []
+        self.after: dict[Callable[[], None], None] = {}
+        self._gathered: dict[type, Any] = {}
+
+    def gathered(self, kind: type[T]) -> T:
+        """The one object of a kind that belongs to this write, made when it is first asked for."""
+        if kind not in self._gathered:
+            self._gathered[kind] = kind()
+        found: T = self._gathered[kind]
+        return found
 
 
 class Store:
-    """The metadata of one data directory. Everything in it is durable when `write()` exits."""
+    """The metadata of one data directory. Everything in it is durable when `write()` exits.
+
+    Attributes:
+        before_commit: what is called at the end of each write and within it, in order.
+    """
 
     def __init__(self, root: Path) -> None:
+        """Raises Precondition where a newer localpach has written the directory."""
         self.root = root
         self.before_commit: list[Callable[[Transaction], None]] = []
         self._path = root / "metadata.sqlite"
@@ -53,11 +49,8 @@ class Store:
         self._thread = threading.local()
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
-        self._changed = threading.Condition()
-        self._generation = 0
         self._writer = self._connect()
-        if not self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._writer.executescript(f"BEGIN;{SCHEMA}COMMIT;")
+        open_schema(self._writer, self._path)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
@@ -69,26 +62,30 @@ class Store:
         return connection
 
     @property
+    def _open_write(self) -> Transaction | None:
+        found: Transaction | None = getattr(self._thread, "transaction", None)
+        return found
+
+    @property
     def transaction(self) -> Transaction:
         """The open write of this thread."""
-        transaction = getattr(self._thread, "transaction", None)
+        transaction = self._open_write
         assert transaction is not None, "no write is open in this thread"
         return transaction
 
     @contextmanager
-    def write(self, commit_set: str | None = None) -> Iterator[sqlite3.Connection]:
-        """A transaction; one within another joins it. `commit_set` is the id that its new commits get."""
-        if getattr(self._thread, "transaction", None) is not None:
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction; one within another joins it."""
+        if self._open_write is not None:
             yield self._writer
             return
         with self._writer_lock:
-            transaction = self._thread.transaction = Transaction()
-            transaction.commit_set = commit_set or transaction.commit_set
             self._writer.execute("BEGIN IMMEDIATE")
+            transaction = self._thread.transaction = Transaction()
             try:
                 yield self._writer
-                for hook in self.before_commit:
-                    hook(transaction)
+                for call in self.before_commit:
+                    call(transaction)
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -96,70 +93,59 @@ class Store:
                 raise
             finally:
                 self._thread.transaction = None
-        self.wake()
-        for call in transaction.after:
-            call()
+        for after in transaction.after:
+            after()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A consistent view; within a write of this thread, that write's own."""
-        nested = getattr(self._thread, "reader", None)
-        if getattr(self._thread, "transaction", None) is not None:
+        nested: sqlite3.Connection | None = getattr(self._thread, "reader", None)
+        if self._open_write is not None:
             yield self._writer
         elif nested is not None:
             yield nested
         else:
-            with self._idle_lock:
-                connection = self._idle.pop() if self._idle else None
-            connection = connection or self._connect()
+            connection = self._take_reader()
             self._thread.reader = connection
-            connection.execute("BEGIN")
             try:
                 yield connection
             finally:
-                connection.execute("COMMIT")
                 self._thread.reader = None
-                with self._idle_lock:
-                    keep = len(self._idle) < IDLE_READERS
-                    if keep:
-                        self._idle.append(connection)
-                if not keep:
-                    connection.close()
+                connection.execute("COMMIT")
+                self._give_back(connection)
+
+    def _take_reader(self) -> sqlite3.Connection:
+        with self._idle_lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        connection.execute("BEGIN")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._idle_lock:
+            keep = len(self._idle) < IDLE_READERS
+            if keep:
+                self._idle.append(connection)
+        if not keep:
+            connection.close()
 
     def after_commit(self, call: Callable[[], None]) -> None:
-        """Runs `call` once the open write is durable; it is dropped when the write is rolled back."""
-        self.transaction.after.append(call)
+        """Runs `call` once the open write is durable, and only once however often it is asked for; it is dropped when the
+        write is rolled back. Where no write is open it runs now."""
+        transaction = self._open_write
+        if transaction is None:
+            call()
+        else:
+            transaction.after[call] = None
 
-    def wake(self) -> None:
-        """Makes every waiter look again."""
-        with self._changed:
-            self._generation += 1
-            self._changed.notify_all()
-
-    def wait_for(
-        self, predicate: Callable[[], T | None], context: CallContext | None = None, timeout: float | None = None
-    ) -> T | None:
-        """Calls `predicate` now and after each write until it gives something; None when `timeout` seconds pass.
-
-        Raises:
-            Cancelled: the call of `context` has ended.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if context is not None:
-            context.add_callback(self.wake)
-        while True:
-            seen = self._generation
-            found = predicate()
-            if found is not None:
-                return found
-            with self._changed:
-                while self._generation == seen:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        return None
-                    self._changed.wait(left)
-            if context is not None and not context.is_active():
-                raise Cancelled
+    def problems(self) -> Iterator[str]:
+        """A sentence for each thing that is wrong with the file itself."""
+        with self.read() as connection:
+            for row in connection.execute("PRAGMA integrity_check"):
+                if row[0] != "ok":
+                    yield f"database: {row[0]}"
+            for row in connection.execute("PRAGMA foreign_key_check"):
+                yield f"table {row['table']} row {row['rowid']} names a missing row of {row['parent']}"
 
     def close(self) -> None:
         """Closes the file; calls that come later fail."""

@@ -224,6 +224,21 @@ class Trees:
             else:
                 yield from entry.refs
 
+    def damaged(self) -> Iterator[str]:
+        """A sentence for each node that is not what was written."""
+        with self._store.read() as connection:
+            for row in connection.execute("SELECT key, data FROM nodes"):
+                if digest(row["data"]) != row["key"]:
+                    yield f"directory node {row['key'].hex()} is damaged"
+
+    def keep_only(self, keys: set[str]) -> int:
+        """Deletes all other nodes; gives the bytes freed."""
+        with self._store.write() as connection:
+            rows = connection.execute("SELECT key, length(data) AS size FROM nodes").fetchall()
+            dead = [row for row in rows if row["key"].hex() not in keys]
+            connection.executemany("DELETE FROM nodes WHERE key = ?", [(row["key"],) for row in dead])
+        return sum(row["size"] for row in dead)
+
 
 def _length(node: Any) -> int:
     return len(node["leaves"] if isinstance(node, dict) else node)
