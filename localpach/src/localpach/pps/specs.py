@@ -111,7 +111,7 @@ def pipeline_info(
     details.transform.image = details.transform.image or DEFAULT_IMAGE
     for field in _SAME:
         value = getattr(request, field)
-        if request.DESCRIPTOR.fields_by_name[field].label == 3:
+        if request.DESCRIPTOR.fields_by_name[field].is_repeated:
             getattr(details, field).extend(value)
         elif request.DESCRIPTOR.fields_by_name[field].message_type is None:
             setattr(details, field, value)
