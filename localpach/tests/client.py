@@ -1,6 +1,6 @@
 """A client made of localpach's own messages: every RPC by its name, and short forms of those that tests use most.
 
-The short forms have the names and arguments that python-pachyderm gives them. A failing call raises `grpc.RpcError`.
+The short forms have the names that python-pachyderm gives them. A failing call raises `grpc.RpcError`.
 """
 
 from __future__ import annotations
