@@ -5,31 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import grpc
-import pytest
-from python_pachyderm import Client
-from python_pachyderm.service import pfs_grpc, pfs_proto
-
-from tests.localpach.test_pfs import put
+from localpach.proto import pfs_pb2
+from tests.client import Client, branch_of
+from tests.helpers import put, refused
 
 ID = "1" * 12 + "4" + "1" * 19
-
-
-def branch(repo: str, name: str = "master") -> pfs_proto.Branch:
-    return pfs_proto.Branch(repo=pfs_proto.Repo(name=repo, type="user"), name=name)
-
-
-@pytest.fixture
-def stub(client: Client) -> pfs_grpc.APIStub:
-    return pfs_grpc.APIStub(client._channel)
-
-
-def refused(call: Callable[[], object]) -> tuple[str, str]:
-    """Code and text that a call, or the stream that it gives, ends with."""
-    with pytest.raises(grpc.RpcError) as caught:
-        answer = call()
-        list(answer)  # type: ignore[call-overload]
-    return caught.value.code().name, str(caught.value.details())  # type: ignore[attr-defined]
 
 
 def test_the_id_of_a_commit_set_finds_the_commits_that_it_builds_on(client: Client) -> None:
@@ -37,12 +17,12 @@ def test_the_id_of_a_commit_set_finds_the_commits_that_it_builds_on(client: Clie
         client.create_repo(repo)
     old = put(client, "a", {"/f": b"1"})
     put(client, "aside", {"/f": b"1"})
-    client.create_branch("both", "master", provenance=[branch("a"), branch("b")])
+    client.create_branch("both", "master", provenance=[branch_of("a", "master"), branch_of("b", "master")])
     client.finish_commit(("both", "master"))
     new = put(client, "b", {"/f": b"2"})
-    assert next(iter(client.inspect_commit(("a", new)))).commit.id == old
-    assert client.get_file(("a", new), "/f").read() == b"1"
-    assert client.get_file(("b", new), "/f").read() == b"2"
+    assert client.inspect_commit(("a", new)).commit.id == old
+    assert client.get_file(("a", new), "/f") == b"1"
+    assert client.get_file(("b", new), "/f") == b"2"
     assert refused(lambda: client.list_file(("aside", new), "/")) == (
         "NOT_FOUND",
         f"commit default/aside@{new} not found",
@@ -54,7 +34,7 @@ def test_ancestors_are_counted_back_and_from_the_first(client: Client) -> None:
     ids = [put(client, "a", {"/f": b"1"}) for _ in range(4)]
 
     def found(name: str) -> str:
-        return next(iter(client.inspect_commit(("a", name)))).commit.id
+        return client.inspect_commit(("a", name)).commit.id
 
     for name, id in (
         ("master^", 2),
@@ -74,15 +54,18 @@ def test_ancestors_are_counted_back_and_from_the_first(client: Client) -> None:
 def test_two_branches_of_a_repo_cannot_meet(client: Client) -> None:
     for repo in ("a", "b", "c", "d"):
         client.create_repo(repo)
-    client.create_branch("b", "master", provenance=[branch("a")])
-    client.create_branch("c", "master", provenance=[branch("a", "dev")])
+    client.create_branch("b", "master", provenance=[branch_of("a", "master")])
+    client.create_branch("c", "master", provenance=[branch_of("a", "dev")])
     sentence = 'validate DAG at end of transaction: multiple branches from the same repo, "default/a", cannot participate in a DAG'
-    for provenance in ([branch("a"), branch("a", "dev")], [branch("b"), branch("c")]):
+    for provenance in (
+        [branch_of("a", "master"), branch_of("a", "dev")],
+        [branch_of("b", "master"), branch_of("c", "master")],
+    ):
         assert refused(partial(client.create_branch, "d", "master", provenance=provenance)) == (
             "UNKNOWN",
             sentence,
         )
-    assert not list(client.list_branch("d"))
+    assert not client.list_branch("d")
     put(client, "a", {"/f": b"1"})
     client.finish_commit(("b", "master"))
 
@@ -100,70 +83,72 @@ def test_diff_of_two_paths_tells_each_side(client: Client) -> None:
     assert diff("/d", "/") == [("", "/"), ("", "/1"), ("", "/2")]
 
 
-def test_all_commits_are_listed_whatever_made_them(client: Client, stub: pfs_grpc.APIStub) -> None:
+def test_all_commits_are_listed_whatever_made_them(client: Client) -> None:
     for repo in ("a", "b"):
         client.create_repo(repo)
     client.create_branch("a", "empty")
     put(client, "a", {"/f": b"1"})
     put(client, "b", {"/f": b"1"})
-    assert len(list(client.list_commit("a"))) == 1
-    assert len(list(client.list_commit("a", all=True))) == 2
-    everywhere = stub.ListCommit(pfs_proto.ListCommitRequest(repo=pfs_proto.Repo(type="user"), all=True))
+    assert len(client.list_commit("a")) == 1
+    assert len(client.list_commit("a", all=True)) == 2
+    everywhere = client.pfs.ListCommit(pfs_pb2.ListCommitRequest(repo=pfs_pb2.Repo(type="user"), all=True))
     assert [info.commit.repo.name for info in everywhere] == ["b", "a", "a"]
-    assert [info.branch.name for info in stub.ListBranch(pfs_proto.ListBranchRequest())] == [
+    assert [info.branch.name for info in client.pfs.ListBranch(pfs_pb2.ListBranchRequest())] == [
         "master",
         "master",
         "empty",
     ]
 
 
-def test_what_a_request_lacks_is_named(client: Client, stub: pfs_grpc.APIStub) -> None:
+def test_what_a_request_lacks_is_named(client: Client) -> None:
     client.create_repo("a")
     put(client, "a", {"/f": b"1"})
-    nowhere = pfs_proto.Branch(name="x")
-    trigger = pfs_proto.Trigger(branch="master")
-    commit = pfs_proto.Commit(repo=pfs_proto.Repo(name="a", type="user"))
-    delete = pfs_proto.ModifyFileRequest(delete_file=pfs_proto.DeleteFile(path="/f"))
-    start = pfs_proto.ModifyFileRequest(set_commit=pfs_proto.Commit(branch=branch("a")))
-    both = pfs_proto.CreateBranchRequest(branch=branch("a", "t"), provenance=[branch("b")], trigger=trigger)
+    nowhere = pfs_pb2.Branch(name="x")
+    trigger = pfs_pb2.Trigger(branch="master")
+    commit = pfs_pb2.Commit(repo=pfs_pb2.Repo(name="a", type="user"))
+    delete = pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path="/f"))
+    start = pfs_pb2.ModifyFileRequest(set_commit=pfs_pb2.Commit(branch=branch_of("a", "master")))
+    both = pfs_pb2.CreateBranchRequest(
+        branch=branch_of("a", "t"), provenance=[branch_of("b", "master")], trigger=trigger
+    )
     client.create_repo("b")
     calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: stub.CreateBranch(pfs_proto.CreateBranchRequest()), "branch cannot be nil"),
-        (lambda: stub.CreateBranch(pfs_proto.CreateBranchRequest(branch=nowhere)), "branch repo cannot be nil"),
-        (lambda: stub.CreateBranch(both), "a branch cannot have both provenance and a trigger"),
-        (lambda: stub.DeleteBranch(pfs_proto.DeleteBranchRequest()), "branch cannot be nil"),
-        (lambda: stub.InspectBranch(pfs_proto.InspectBranchRequest(branch=nowhere)), "branch repo cannot be nil"),
-        (lambda: stub.ListCommit(pfs_proto.ListCommitRequest()), "repo cannot be nil"),
+        (lambda: client.pfs.CreateBranch(pfs_pb2.CreateBranchRequest()), "branch cannot be nil"),
+        (lambda: client.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=nowhere)), "branch repo cannot be nil"),
+        (lambda: client.pfs.CreateBranch(both), "a branch cannot have both provenance and a trigger"),
+        (lambda: client.pfs.DeleteBranch(pfs_pb2.DeleteBranchRequest()), "branch cannot be nil"),
+        (lambda: client.pfs.InspectBranch(pfs_pb2.InspectBranchRequest(branch=nowhere)), "branch repo cannot be nil"),
+        (lambda: client.pfs.ListCommit(pfs_pb2.ListCommitRequest()), "repo cannot be nil"),
         (
-            lambda: stub.FinishCommit(pfs_proto.FinishCommitRequest(commit=commit)),
+            lambda: client.pfs.FinishCommit(pfs_pb2.FinishCommitRequest(commit=commit)),
             "cannot resolve commit with no ID or branch",
         ),
-        (lambda: stub.ModifyFile(iter([delete])), "first message must be a commit"),
-        (lambda: stub.FinishCommit(pfs_proto.FinishCommitRequest()), "commit cannot be nil"),
-        (lambda: stub.ClearCommit(pfs_proto.ClearCommitRequest()), "commit cannot be nil"),
-        (lambda: stub.InspectCommit(pfs_proto.InspectCommitRequest()), "commit cannot be nil"),
+        (lambda: client.pfs.ModifyFile(iter([delete])), "first message must be a commit"),
+        (lambda: client.pfs.FinishCommit(pfs_pb2.FinishCommitRequest()), "commit cannot be nil"),
+        (lambda: client.pfs.ClearCommit(pfs_pb2.ClearCommitRequest()), "commit cannot be nil"),
+        (lambda: client.pfs.InspectCommit(pfs_pb2.InspectCommitRequest()), "commit cannot be nil"),
         (
-            lambda: stub.InspectCommit(pfs_proto.InspectCommitRequest(commit=pfs_proto.Commit(id=ID))),
+            lambda: client.pfs.InspectCommit(pfs_pb2.InspectCommitRequest(commit=pfs_pb2.Commit(id=ID))),
             "cannot resolve commit with no repo",
         ),
-        (lambda: stub.InspectCommitSet(pfs_proto.InspectCommitSetRequest()), "commitset cannot be nil"),
-        (lambda: stub.SquashCommitSet(pfs_proto.SquashCommitSetRequest()), "commitset cannot be nil"),
-        (lambda: stub.DeleteRepo(pfs_proto.DeleteRepoRequest()), "must specify repo"),
-        (lambda: stub.GlobFile(pfs_proto.GlobFileRequest(pattern="/")), "commit cannot be nil"),
-        (lambda: stub.ListFile(pfs_proto.ListFileRequest()), "file cannot be nil"),
-        (lambda: stub.GetFile(pfs_proto.GetFileRequest(file=pfs_proto.File(path="/f"))), "file commit cannot be nil"),
-        (lambda: stub.DiffFile(pfs_proto.DiffFileRequest()), "file cannot be nil"),
+        (lambda: client.pfs.InspectCommitSet(pfs_pb2.InspectCommitSetRequest()), "commitset cannot be nil"),
+        (lambda: client.pfs.SquashCommitSet(pfs_pb2.SquashCommitSetRequest()), "commitset cannot be nil"),
+        (lambda: client.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest()), "must specify repo"),
+        (lambda: client.pfs.GlobFile(pfs_pb2.GlobFileRequest(pattern="/")), "commit cannot be nil"),
+        (lambda: client.pfs.ListFile(pfs_pb2.ListFileRequest()), "file cannot be nil"),
+        (lambda: client.pfs.GetFile(pfs_pb2.GetFileRequest(file=pfs_pb2.File(path="/f"))), "file commit cannot be nil"),
+        (lambda: client.pfs.DiffFile(pfs_pb2.DiffFileRequest()), "file cannot be nil"),
         (
             lambda: client.create_branch("b", "x", head_commit=("a", "master")),
             "branch and head commit must belong to the same repo",
         ),
-        (lambda: stub.ModifyFile(iter([start, start])), "cannot set commit"),
+        (lambda: client.pfs.ModifyFile(iter([start, start])), "cannot set commit"),
     ]
     for call, sentence in calls:
         assert refused(call) == ("UNKNOWN", sentence)
 
 
-def test_names_of_projects_and_system_repos_are_checked(client: Client, stub: pfs_grpc.APIStub) -> None:
+def test_names_of_projects_and_system_repos_are_checked(client: Client) -> None:
     alphabet = "only alphanumeric characters, underscores, and dashes are allowed"
     for name, why in (
         ("a b", f"name (a b) invalid: {alphabet}"),
@@ -173,46 +158,46 @@ def test_names_of_projects_and_system_repos_are_checked(client: Client, stub: pf
     ):
         sentence = f"invalid project name: {why}"
         assert refused(partial(client.create_project, name)) == ("UNKNOWN", sentence)
-    meta = pfs_proto.CreateRepoRequest(repo=pfs_proto.Repo(name="none", type="meta"))
-    code, details = refused(lambda: stub.CreateRepo(meta))
+    meta = pfs_pb2.CreateRepoRequest(repo=pfs_pb2.Repo(name="none", type="meta"))
+    code, details = refused(lambda: client.pfs.CreateRepo(meta))
     assert (code, details.partition(":")[0]) == (
         "NOT_FOUND",
         "cannot create a system repo without a corresponding 'user' repo",
     )
 
 
-def test_parents_and_history_must_be_there(client: Client, stub: pfs_grpc.APIStub) -> None:
+def test_parents_and_history_must_be_there(client: Client) -> None:
     client.create_repo("a")
     assert refused(lambda: client.start_commit("a", "master", parent=ID)) == (
         "NOT_FOUND",
         f"parent commit not found: commit default/a@{ID} not found",
     )
-    assert not list(client.list_branch("a"))
+    assert not client.list_branch("a")
     commit = client.start_commit("a", "master")
-    request = pfs_proto.FindCommitsRequest(start=commit, file_path="/f")
+    request = pfs_pb2.FindCommitsRequest(start=commit, file_path="/f")
     sentence = f"commit default/a@{commit.id} not finished"
-    assert refused(lambda: stub.FindCommits(request)) == ("UNAVAILABLE", sentence)
+    assert refused(lambda: client.pfs.FindCommits(request)) == ("UNAVAILABLE", sentence)
 
 
-def test_cached_values_are_kept_until_their_tag_is_cleared(stub: pfs_grpc.APIStub) -> None:
-    request = pfs_proto.PutCacheRequest(key="k", tag="mine")
+def test_cached_values_are_kept_until_their_tag_is_cleared(client: Client) -> None:
+    request = pfs_pb2.PutCacheRequest(key="k", tag="mine")
     request.value.type_url = "type"
-    stub.PutCache(request)
-    assert stub.GetCache(pfs_proto.GetCacheRequest(key="k")).value.type_url == "type"
-    stub.ClearCache(pfs_proto.ClearCacheRequest(tag_prefix="other"))
-    stub.GetCache(pfs_proto.GetCacheRequest(key="k"))
-    stub.ClearCache(pfs_proto.ClearCacheRequest(tag_prefix="mi"))
-    assert refused(lambda: stub.GetCache(pfs_proto.GetCacheRequest(key="k")))[0] == "NOT_FOUND"
+    client.pfs.PutCache(request)
+    assert client.pfs.GetCache(pfs_pb2.GetCacheRequest(key="k")).value.type_url == "type"
+    client.pfs.ClearCache(pfs_pb2.ClearCacheRequest(tag_prefix="other"))
+    client.pfs.GetCache(pfs_pb2.GetCacheRequest(key="k"))
+    client.pfs.ClearCache(pfs_pb2.ClearCacheRequest(tag_prefix="mi"))
+    assert refused(lambda: client.pfs.GetCache(pfs_pb2.GetCacheRequest(key="k")))[0] == "NOT_FOUND"
 
 
-def test_a_branch_named_in_place_of_an_id_is_written_to(client: Client, stub: pfs_grpc.APIStub) -> None:
+def test_a_branch_named_in_place_of_an_id_is_written_to(client: Client) -> None:
     client.create_repo("a")
     put(client, "a", {"/f": b"1"})
     for name in ("master", "fresh"):
-        commit = pfs_proto.Commit(branch=pfs_proto.Branch(repo=branch("a").repo), id=name)
-        add = pfs_proto.AddFile(path="/g")
+        commit = pfs_pb2.Commit(branch=pfs_pb2.Branch(repo=branch_of("a", "master").repo), id=name)
+        add = pfs_pb2.AddFile(path="/g")
         add.raw.value = b"2"
-        changes = [pfs_proto.ModifyFileRequest(set_commit=commit), pfs_proto.ModifyFileRequest(add_file=add)]
-        stub.ModifyFile(iter(changes))
-        assert client.get_file(("a", name), "/g").read() == b"2"
-    assert client.get_file(("a", "master"), "/f").read() == b"1"
+        changes = [pfs_pb2.ModifyFileRequest(set_commit=commit), pfs_pb2.ModifyFileRequest(add_file=add)]
+        client.pfs.ModifyFile(iter(changes))
+        assert client.get_file(("a", name), "/g") == b"2"
+    assert client.get_file(("a", "master"), "/f") == b"1"

@@ -6,16 +6,15 @@ import time
 
 import grpc
 import pytest
-from python_pachyderm import Client
-from python_pachyderm.service import pps_proto
 
-from tests.localpach.test_pfs import put
-from tests.localpach.test_pps import content, last_job, pfs, pipeline
+from localpach.proto import pps_pb2
+from tests.client import Client
+from tests.helpers import content, last_job, pfs, pipeline, put
 
 
-def seen(client: Client, input: pps_proto.Input) -> list[list[str]]:
+def seen(client: Client, input: pps_pb2.Input) -> list[list[str]]:
     """The `repo` and path of each datum's inputs, for an input that need not be in a pipeline."""
-    datums = client.list_datum(input=input)
+    datums = client.pps.ListDatum(pps_pb2.ListDatumRequest(input=input))
     return sorted([f"{each.file.commit.repo.name}{each.file.path}" for each in datum.data] for datum in datums)
 
 
@@ -31,12 +30,12 @@ def three(client: Client) -> Client:
 
 def test_a_join_brings_equal_keys_together(three: Client) -> None:
     sides = [pfs(repo, "/(*).txt", join_on="$1") for repo in "ab"]
-    assert seen(three, pps_proto.Input(join=sides)) == [["a/a.txt", "b/a.txt"], ["a/all.txt", "b/all.txt"]]
+    assert seen(three, pps_pb2.Input(join=sides)) == [["a/a.txt", "b/a.txt"], ["a/all.txt", "b/all.txt"]]
 
 
 def test_an_outer_join_keeps_only_the_outer_sides_where_a_key_is_missing(three: Client) -> None:
     sides = [pfs(repo, "/(*).txt", join_on="$1", outer_join=repo == "a") for repo in "abc"]
-    assert seen(three, pps_proto.Input(join=sides)) == [["a/a.txt"], ["a/all.txt", "b/all.txt", "c/all.txt"]]
+    assert seen(three, pps_pb2.Input(join=sides)) == [["a/a.txt"], ["a/all.txt", "b/all.txt", "c/all.txt"]]
 
 
 def test_a_group_gathers_all_that_share_a_key_even_below_other_inputs(three: Client) -> None:
@@ -47,13 +46,13 @@ def test_a_group_gathers_all_that_share_a_key_even_below_other_inputs(three: Cli
         ["b/b.txt"],
         ["c/c.txt"],
     ]
-    assert seen(three, pps_proto.Input(group=[a, b, c])) == expected
-    assert seen(three, pps_proto.Input(group=[a, pps_proto.Input(union=[b, c])])) == expected
+    assert seen(three, pps_pb2.Input(group=[a, b, c])) == expected
+    assert seen(three, pps_pb2.Input(group=[a, pps_pb2.Input(union=[b, c])])) == expected
 
 
 def test_a_cross_of_a_union_pairs_each_with_each(three: Client) -> None:
-    either = pps_proto.Input(union=[pfs("a", "/all.txt", name="u"), pfs("b", "/all.txt", name="u")])
-    crossed = pps_proto.Input(cross=[either, pfs("c", "/")])
+    either = pps_pb2.Input(union=[pfs("a", "/all.txt", name="u"), pfs("b", "/all.txt", name="u")])
+    crossed = pps_pb2.Input(cross=[either, pfs("c", "/")])
     assert seen(three, crossed) == [["a/all.txt", "c/"], ["b/all.txt", "c/"]]
 
 
@@ -63,7 +62,7 @@ def test_the_environment_names_inputs_and_keys(three: Client) -> None:
         three,
         "env",
         'echo $a $PACH_DATUM_a_JOIN_ON $FOO > "/pfs/out/$PACH_DATUM_b_JOIN_ON"',
-        pps_proto.Input(join=sides),
+        pps_pb2.Input(join=sides),
     )
     last_job(three, "env")
     assert content(three, "env", "/all") == b"/pfs/a/all.txt all\n"
@@ -74,13 +73,13 @@ def test_empty_files_have_names_only_and_lazy_ones_all(three: Client) -> None:
     pipeline(three, "lazy", "cat /pfs/a/* | wc -c > /pfs/out/n", pfs("a", "/", lazy=True))
     pipeline(three, "named", "ls /pfs/a > /pfs/out/names", pfs("a", "/all.txt", empty_files=True))
     for name in ("empty", "lazy", "named"):
-        assert last_job(three, name).state == pps_proto.JOB_SUCCESS
+        assert last_job(three, name).state == pps_pb2.JOB_SUCCESS
     assert int(content(three, "lazy", "/n")) == 2
     assert content(three, "named", "/names") == b"all.txt\n"
 
 
 def test_each_tick_of_a_cron_is_a_datum(client: Client) -> None:
-    cron = pps_proto.Input(cron=pps_proto.CronInput(name="tick", spec="@never"))
+    cron = pps_pb2.Input(cron=pps_pb2.CronInput(name="tick", spec="@never"))
     pipeline(client, "clock", "cp /pfs/tick/* /pfs/out/", cron)
     client.run_cron("clock")
     last_job(client, "clock")
@@ -91,7 +90,7 @@ def test_each_tick_of_a_cron_is_a_datum(client: Client) -> None:
 
 
 def test_a_cron_that_overwrites_has_one_tick(client: Client) -> None:
-    cron = pps_proto.Input(cron=pps_proto.CronInput(name="tick", spec="@never", overwrite=True))
+    cron = pps_pb2.Input(cron=pps_pb2.CronInput(name="tick", spec="@never", overwrite=True))
     pipeline(client, "clock", "ls /pfs/tick > /pfs/out/seen", cron)
     client.run_cron("clock")
     time.sleep(1.1)
@@ -106,12 +105,12 @@ def test_datums_of_a_job_are_listed_by_state_and_inspected(client: Client) -> No
     pipeline(client, "picky", "test -e /pfs/in/good", pfs("in"), datum_tries=1)
     job = last_job(client, "picky")
     failed = list(
-        client.list_datum("picky", job.job.id, datum_filter=pps_proto.ListDatumRequest.Filter(state=[pps_proto.FAILED]))
+        client.list_datum("picky", job.job.id, filter=pps_pb2.ListDatumRequest.Filter(state=[pps_pb2.FAILED]))
     )
     assert [[each.file.path for each in datum.data] for datum in failed] == [["/bad"]]
     assert job.reason == f"datum {failed[0].datum.id} failed"
-    shown = client.inspect_datum("picky", job.job.id, failed[0].datum.id)
-    assert shown.state == pps_proto.FAILED
+    shown = client.pps.InspectDatum(pps_pb2.InspectDatumRequest(datum=failed[0].datum))
+    assert shown.state == pps_pb2.FAILED
 
 
 @pytest.mark.parametrize(
@@ -119,21 +118,21 @@ def test_datums_of_a_job_are_listed_by_state_and_inspected(client: Client) -> No
     [
         (pfs("in", "/", s3=True), grpc.StatusCode.UNIMPLEMENTED, "input.pfs.s3"),
         (
-            pps_proto.Input(cross=[pfs("in"), pfs("in", name="x", s3=True)]),
+            pps_pb2.Input(cross=[pfs("in"), pfs("in", name="x", s3=True)]),
             grpc.StatusCode.UNIMPLEMENTED,
             r"input\.cross\[1\]\.pfs\.s3",
         ),
         (pfs("in", "/", commit="1" * 32), grpc.StatusCode.UNKNOWN, "input cannot come from a commit"),
         (pfs("in", "/", name=".env"), grpc.StatusCode.UNKNOWN, "input cannot be named .env"),
         (pfs("in", ""), grpc.StatusCode.UNKNOWN, "input must specify a glob"),
-        (pps_proto.Input(), grpc.StatusCode.UNKNOWN, "no input set"),
+        (pps_pb2.Input(), grpc.StatusCode.UNKNOWN, "no input set"),
     ],
 )
 def test_an_input_that_can_not_be_is_refused(
-    client: Client, input: pps_proto.Input, code: grpc.StatusCode, text: str
+    client: Client, input: pps_pb2.Input, code: grpc.StatusCode, text: str
 ) -> None:
     client.create_repo("in")
     with pytest.raises(grpc.RpcError, match=text) as caught:
         pipeline(client, "wrong", "true", input)
-    assert caught.value.code() == code  # type: ignore[attr-defined]
-    assert not list(client.list_pipeline())
+    assert caught.value.code() == code
+    assert not client.list_pipeline()

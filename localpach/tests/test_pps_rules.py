@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf import json_format
-from python_pachyderm import Client
-from python_pachyderm.service import pfs_proto, pps_grpc, pps_proto
 
-from tests.localpach.conftest import Server
-from tests.localpach.test_pfs import put
-from tests.localpach.test_pfs_rules import refused
+from localpach.proto import pfs_pb2, pps_pb2
+from tests.client import Client
+from tests.helpers import put, refused
+from tests.servers import Server
 
 IN = {"repo": "in", "glob": "/*"}
 NAMES = "only alphanumeric characters, underscores, and dashes are allowed"
@@ -26,7 +25,7 @@ def transform(**fields: object) -> dict[str, Any]:
     return {"transform": {"cmd": ["true"], "image": "host", **fields}}
 
 
-def source(**fields: object) -> dict[str, Any]:
+def of_in(**fields: object) -> dict[str, Any]:
     return {"input": {"pfs": {**IN, **fields}}}
 
 
@@ -45,27 +44,27 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     (named("a" * 52), "UNKNOWN", f'pipeline name "{"a" * 52}" is 1 characters longer than the 51 max'),
     (named("in"), "UNKNOWN", 'pipeline "in" cannot be created because a repo with the same name already exists'),
     ({**named("q"), **inputs(pfs={"repo": "q", "glob": "/"})}, "NOT_FOUND", "repo default/q not found"),
-    (source(glob=""), "UNKNOWN", "input must specify a glob"),
-    (source(repo=""), "UNKNOWN", "input must specify a name"),
-    (source(repo="", name="x"), "UNKNOWN", "input must specify a repo"),
-    (source(repo="none"), "NOT_FOUND", "repo default/none not found"),
-    (source(project="none"), "NOT_FOUND", "repo none/in not found"),
-    (source(name="out"), "UNKNOWN", "input cannot be named out"),
-    (source(name=".env"), "UNKNOWN", "input cannot be named .env"),
-    (source(branch="a b"), "UNKNOWN", f"name (a b) invalid: {NAMES}"),
+    (of_in(glob=""), "UNKNOWN", "input must specify a glob"),
+    (of_in(repo=""), "UNKNOWN", "input must specify a name"),
+    (of_in(repo="", name="x"), "UNKNOWN", "input must specify a repo"),
+    (of_in(repo="none"), "NOT_FOUND", "repo default/none not found"),
+    (of_in(project="none"), "NOT_FOUND", "repo none/in not found"),
+    (of_in(name="out"), "UNKNOWN", "input cannot be named out"),
+    (of_in(name=".env"), "UNKNOWN", "input cannot be named .env"),
+    (of_in(branch="a b"), "UNKNOWN", f"name (a b) invalid: {NAMES}"),
     (
-        source(commit="1" * 32),
+        of_in(commit="1" * 32),
         "UNKNOWN",
         "input cannot come from a commit; use a branch with head pointing to the commit",
     ),
     (
-        source(branch="t", trigger={"branch": "master", "size": "big"}),
+        of_in(branch="t", trigger={"branch": "master", "size": "big"}),
         "UNKNOWN",
         "invalid trigger size: invalid size: 'big'",
     ),
-    (source(trigger={"branch": "master", "commits": 1}), "UNKNOWN", "triggers cannot form a loop"),
+    (of_in(trigger={"branch": "master", "commits": 1}), "UNKNOWN", "triggers cannot form a loop"),
     (
-        source(s3=True),
+        of_in(s3=True),
         "UNIMPLEMENTED",
         "input.pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/in",
     ),
@@ -134,22 +133,23 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.fixture
-def stub(client: Client) -> pps_grpc.APIStub:
+def source(client: Client) -> Iterator[Client]:
+    """A client of a server with one file in repo `in` and a secret."""
     client.create_repo("in")
     put(client, "in", {"/a": b"1"})
     client.create_secret("known", {"key": "value"})
-    yield pps_grpc.APIStub(client._channel)
+    yield client
     client.delete_secret("known")
 
 
-def test_a_broken_spec_is_refused_whole(client: Client, stub: pps_grpc.APIStub) -> None:
+def test_a_broken_spec_is_refused_whole(source: Client) -> None:
     for fields, code, sentence in BROKEN:
-        spec = {**named("p"), **transform(), **source(), **fields}
-        request = json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
-        assert refused(partial(stub.CreatePipeline, request)) == (code, sentence), fields
-    assert not list(client.list_pipeline())
-    assert [info.repo.name for info in client.list_repo("")] == ["in"]
-    assert [info.branch.name for info in client.list_branch("in")] == ["master"]
+        spec = {**named("p"), **transform(), **of_in(), **fields}
+        request = json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest())
+        assert refused(partial(source.pps.CreatePipeline, request)) == (code, sentence), fields
+    assert not source.list_pipeline()
+    assert [info.repo.name for info in source.list_repo("")] == ["in"]
+    assert [info.branch.name for info in source.list_branch("in")] == ["master"]
 
 
 @pytest.mark.parametrize(
@@ -162,51 +162,51 @@ def test_a_broken_spec_is_refused_whole(client: Client, stub: pps_grpc.APIStub) 
         ({"input": {"pfs": {"glob": 1}}}, "input"),
     ],
 )
-def test_a_template_that_gives_no_spec_says_where(stub: pps_grpc.APIStub, spec: dict[str, Any], part: str) -> None:
-    request = pps_proto.RenderTemplateRequest(template=json.dumps(spec))
-    code, details = refused(lambda: stub.RenderTemplate(request))
+def test_a_template_that_gives_no_spec_says_where(source: Client, spec: dict[str, Any], part: str) -> None:
+    request = pps_pb2.RenderTemplateRequest(template=json.dumps(spec))
+    code, details = refused(lambda: source.pps.RenderTemplate(request))
     assert code == "UNKNOWN"
     assert part in details
 
 
-def test_lists_of_fewer_than_no_things_are_refused(stub: pps_grpc.APIStub) -> None:
+def test_lists_of_fewer_than_no_things_are_refused(source: Client) -> None:
     for call in (
-        lambda: stub.ListJob(pps_proto.ListJobRequest(number=-1)),
-        lambda: stub.ListJobSet(pps_proto.ListJobSetRequest(number=-1)),
-        lambda: stub.ListDatum(pps_proto.ListDatumRequest(number=-1)),
+        lambda: source.pps.ListJob(pps_pb2.ListJobRequest(number=-1)),
+        lambda: source.pps.ListJobSet(pps_pb2.ListJobSetRequest(number=-1)),
+        lambda: source.pps.ListDatum(pps_pb2.ListDatumRequest(number=-1)),
     ):
         assert refused(call) == ("UNKNOWN", "number must be non-negative")
 
 
 def start(client: Client, name: str, command: str = "true", project: str = "default") -> None:
     """A pipeline on `in`."""
-    fields = pfs_proto.Project(name=project)
-    client.create_pipeline_from_request(
-        pps_proto.CreatePipelineRequest(
-            pipeline=pps_proto.Pipeline(name=name, project=fields),
-            transform=pps_proto.Transform(cmd=["sh", "-c", command], image="host"),
-            input=pps_proto.Input(pfs=pps_proto.PFSInput(repo="in", project="default", glob="/*")),
+    fields = pfs_pb2.Project(name=project)
+    client.pps.CreatePipeline(
+        pps_pb2.CreatePipelineRequest(
+            pipeline=pps_pb2.Pipeline(name=name, project=fields),
+            transform=pps_pb2.Transform(cmd=["sh", "-c", command], image="host"),
+            input=pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", project="default", glob="/*")),
         )
     )
 
 
-def test_job_sets_are_paged_and_filtered(client: Client, stub: pps_grpc.APIStub) -> None:
-    client.create_project("other")
-    start(client, "p")
-    start(client, "q", project="other")
-    ids = [put(client, "in", {"/a": b"%d" % number}) for number in range(3)]
+def test_job_sets_are_paged_and_filtered(source: Client) -> None:
+    source.create_project("other")
+    start(source, "p")
+    start(source, "q", project="other")
+    ids = [put(source, "in", {"/a": b"%d" % number}) for number in range(3)]
     for id in ids:
-        list(client.wait_commit(id))
+        source.wait_commit(id)
 
-    def listed(**fields: Any) -> list[pps_proto.JobSetInfo]:
-        return list(stub.ListJobSet(pps_proto.ListJobSetRequest(**fields)))
+    def listed(**fields: Any) -> list[pps_pb2.JobSetInfo]:
+        return list(source.pps.ListJobSet(pps_pb2.ListJobSetRequest(**fields)))
 
-    def names(sets: list[pps_proto.JobSetInfo]) -> list[str]:
+    def names(sets: list[pps_pb2.JobSetInfo]) -> list[str]:
         return [each.job_set.id for each in sets]
 
     assert names(listed(number=3)) == ids[::-1]
     assert names(listed(reverse=True))[-3:] == ids
-    of_other = listed(projects=[pfs_proto.Project(name="other")], number=1)
+    of_other = listed(projects=[pfs_pb2.Project(name="other")], number=1)
     assert [[job.job.pipeline.name for job in each.jobs] for each in of_other] == [["q"]]
     middle = max((job.created for job in listed(number=2)[1].jobs), key=lambda moment: moment.ToNanoseconds())
     assert names(listed(paginationMarker=middle, number=1)) == [ids[0]]
@@ -226,25 +226,28 @@ def until_gone(call: Callable[[], object], then: Callable[[], object]) -> tuple[
     return ended[0]
 
 
-def test_a_wait_ends_when_what_it_waits_for_is_deleted(client: Client, stub: pps_grpc.APIStub, server: Server) -> None:
-    start(client, "p", f"until test -e {server.root / 'gone'}; do sleep 0.02; done")
-    job = next(iter(client.list_job("p"))).job
-    wait = pps_proto.InspectJobRequest(job=job, wait=True)
-    ended = until_gone(lambda: stub.InspectJob(wait), lambda: client.delete_job(job.id, "p"))
+def test_a_wait_ends_when_what_it_waits_for_is_deleted(source: Client, server: Server) -> None:
+    start(source, "p", f"until test -e {server.root / 'gone'}; do sleep 0.02; done")
+    job = source.list_job("p")[0].job
+    wait = pps_pb2.InspectJobRequest(job=job, wait=True)
+    ended = until_gone(lambda: source.pps.InspectJob(wait), lambda: source.delete_job(job.id, "p"))
     assert ended == ("UNKNOWN", f"job {job.id} was deleted")
     (server.root / "gone").touch()
-    commit = client.start_commit("in", "aside")
-    ended = until_gone(lambda: client.wait_commit(commit), lambda: client.drop_commit(commit.id))
+    commit = source.start_commit("in", "aside")
+    ended = until_gone(lambda: source.wait_commit(commit), lambda: source.drop_commit(commit.id))
     assert ended == ("UNKNOWN", f"commit default/in@{commit.id} was deleted")
 
 
-def test_what_needs_a_cluster_says_so(stub: pps_grpc.APIStub) -> None:
-    job = pps_proto.UpdateJobStateRequest(job=pps_proto.Job(id="1" * 32))
-    for call, word in ((lambda: stub.UpdateJobState(job), "StopJob"), (lambda: stub.QueryLoki(_loki()), "GetLogs")):
+def test_what_needs_a_cluster_says_so(source: Client) -> None:
+    job = pps_pb2.UpdateJobStateRequest(job=pps_pb2.Job(id="1" * 32))
+    for call, word in (
+        (lambda: source.pps.UpdateJobState(job), "StopJob"),
+        (lambda: source.pps.QueryLoki(_loki()), "GetLogs"),
+    ):
         code, details = refused(call)
         assert code == grpc.StatusCode.UNIMPLEMENTED.name
         assert word in details
 
 
-def _loki() -> pps_proto.LokiRequest:
-    return pps_proto.LokiRequest(query="{}")
+def _loki() -> pps_pb2.LokiRequest:
+    return pps_pb2.LokiRequest(query="{}")

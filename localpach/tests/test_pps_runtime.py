@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from python_pachyderm.service import pps_proto
 
 from localpach.errors import Refused
+from localpach.proto import pps_pb2
 from localpach.runtime.bundles import Bundles
 from localpach.runtime.interface import Ended, RunSpec
 from localpach.runtime.process import ProcessRuntime
-from tests.localpach.conftest import Server
-from tests.localpach.test_pfs import put
-from tests.localpach.test_pps import content, last_job, pfs, pipeline
-from tests.localpach.test_pps_pipelines import until
+from tests.helpers import content, last_job, pfs, pipeline, put, until
+from tests.servers import ServerProcess, serving
 
 
 def alive(mark: str) -> bool:
@@ -105,9 +103,7 @@ def test_a_command_is_given_nothing_but_its_three_streams(bench: Bench) -> None:
 
 def test_a_killed_launcher_takes_its_commands_along_and_is_replaced(tmp_path: Path) -> None:
     mark = f"600.{os.getpid()}2"
-    server = Server(tmp_path)
-    server.start()
-    try:
+    with ServerProcess(tmp_path) as server:
         server.client.create_repo("in")
         put(server.client, "in", {"/a": b"1"})
         pipeline(server.client, "p", f"test -e {tmp_path}/mark || sleep {mark}", pfs("in"))
@@ -115,10 +111,8 @@ def test_a_killed_launcher_takes_its_commands_along_and_is_replaced(tmp_path: Pa
         (tmp_path / "mark").touch()
         launcher = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
         os.kill(int(launcher), signal.SIGKILL)
-        assert last_job(server.client, "p").state == pps_proto.JOB_SUCCESS
+        assert last_job(server.client, "p").state == pps_pb2.JOB_SUCCESS
         assert not alive(mark)
-    finally:
-        server.stop()
 
 
 def test_a_command_runs_as_the_user_it_names(tmp_path: Path) -> None:
@@ -134,17 +128,13 @@ def test_a_command_runs_as_the_user_it_names(tmp_path: Path) -> None:
 
 def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
     mark = f"600.{os.getpid()}1"
-    server = Server(tmp_path)
-    server.start()
-    try:
+    with ServerProcess(tmp_path) as server:
         server.client.create_repo("in")
         put(server.client, "in", {"/a": b"1"})
         pipeline(server.client, "p", f"setsid sleep {mark} & sleep {mark}", pfs("in"))
         until(lambda: alive(mark))
         server.kill()
         until(lambda: not alive(mark), 5)
-    finally:
-        server.stop()
 
 
 def test_a_pipeline_gets_going_once_its_image_is_built(tmp_path: Path) -> None:
@@ -155,33 +145,19 @@ def test_a_pipeline_gets_going_once_its_image_is_built(tmp_path: Path) -> None:
         "FROM python:3.11\nARG WHO=world\nENV GREETING=hi PYTHONPATH=/app-of-test\n"
         "WORKDIR /app-of-test\nRUN pip install nothing\nCOPY tool /app-of-test/tool\n"
     )
-    server = Server(tmp_path / "root", ("--missing-image", "refuse"))
-    server.start()
-    try:
+    with serving(tmp_path / "root", missing_image="refuse") as server:
         client = server.client
         client.create_repo("in")
         put(client, "in", {"/a": b"1"})
         script = '{ pwd; echo "$GREETING"; python3 -m tool.greet; } > /pfs/out/said'
-        transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="greeter:1")
+        transform = pps_pb2.Transform(cmd=["sh"], stdin=[script], image="greeter:1")
         client.create_pipeline("p", transform=transform, input=pfs("in"))
-        until(lambda: next(iter(client.inspect_pipeline("p"))).state == pps_proto.PIPELINE_CRASHING)
-        command = [
-            sys.executable,
-            "-m",
-            "localpach",
-            "image",
-            "build",
-            "--root",
-            str(server.root),
-            "--tag",
-            "greeter:1",
-        ]
-        subprocess.run([*command, str(context)], check=True, capture_output=True)
-        assert last_job(client, "p").state == pps_proto.JOB_SUCCESS
+        until(lambda: client.inspect_pipeline("p").state == pps_pb2.PIPELINE_CRASHING)
+        command = [sys.executable, "-m", "localpach", "image", "build", "--root", str(server.root)]
+        subprocess.run([*command, "--tag", "greeter:1", str(context)], check=True, capture_output=True)
+        assert last_job(client, "p").state == pps_pb2.JOB_SUCCESS
         said = content(client, "p", "/said").decode().splitlines()
         assert said == ["/app-of-test", "hi", "hello from /app-of-test/tool/greet.py"]
-    finally:
-        server.stop()
 
 
 def test_bundles_are_listed_shared_and_removed(tmp_path: Path) -> None:

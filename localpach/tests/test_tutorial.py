@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from python_pachyderm import Client
-from python_pachyderm.service import pps_proto
-
-from tests.localpach.test_pfs import put
-from tests.localpach.test_pps import last_job, pfs
+from localpach.proto import pps_pb2
+from tests.client import Client
+from tests.helpers import last_job, pfs, put
 
 # A plain-text graymap (PGM) in, its horizontal edges out.
 EDGES = """
@@ -32,19 +30,18 @@ def pgm(*rows: str) -> bytes:
 def test_edges_and_montage(client: Client) -> None:
     client.create_repo("images")
     put(client, "images", {"/liberty.pgm": pgm("0 0 9 9", "0 0 9 9")})
-    python = {"cmd": ["python3"], "image": "host"}
-    edges = pps_proto.Transform(stdin=[EDGES], **python)
+    edges = pps_pb2.Transform(cmd=["python3"], stdin=[EDGES], image="host")
     client.create_pipeline("edges", transform=edges, input=pfs("images"))
-    montage = pps_proto.Transform(stdin=[MONTAGE], **python)
-    both = pps_proto.Input(cross=[pfs("images", "/"), pfs("edges", "/")])
+    montage = pps_pb2.Transform(cmd=["python3"], stdin=[MONTAGE], image="host")
+    both = pps_pb2.Input(cross=[pfs("images", "/"), pfs("edges", "/")])
     client.create_pipeline("montage", transform=montage, input=both)
-    assert last_job(client, "montage").state == pps_proto.JOB_SUCCESS
-    found = client.get_file(("edges", "master"), "/liberty_edges.pgm").read()
+    assert last_job(client, "montage").state == pps_pb2.JOB_SUCCESS
+    found = client.get_file(("edges", "master"), "/liberty_edges.pgm")
     assert found == pgm("0 9 0 0", "0 9 0 0")
 
     put(client, "images", {"/kitten.pgm": pgm("9 0", "0 0")})
-    assert last_job(client, "montage").state == pps_proto.JOB_SUCCESS
+    assert last_job(client, "montage").state == pps_pb2.JOB_SUCCESS
     job = last_job(client, "edges")
     assert (job.data_processed, job.data_skipped) == (1, 1)
-    shown = client.get_file(("montage", "master"), "/montage.txt").read()
+    shown = client.get_file(("montage", "master"), "/montage.txt")
     assert shown == pgm("9 0", "0 0") + pgm("0 0 9 9", "0 0 9 9") + pgm("9 0", "0 0") + pgm("0 9 0 0", "0 9 0 0")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from localpach.runtime.bundles import Bundles
 from tests.conformance.exceptions import EXCEPTIONS
 from tests.conformance.replay import Replay, records
-from tests.localpach.conftest import Server
+from tests.servers import serving
 
 IMAGES = ("alpine", "a", "ubuntu:20.04")
 
@@ -39,14 +38,11 @@ def replay(tmp_path: Path) -> Iterator[Replay]:
     (tmp_path / "image" / "Dockerfile").write_text("FROM scratch\n")
     root = tmp_path / "root"
     for image in IMAGES:
-        command = [sys.executable, "-m", "localpach", "image", "build", "--root", str(root), "--tag", image]
-        subprocess.run([*command, str(tmp_path / "image")], check=True, capture_output=True)
+        Bundles(root).build(tmp_path / "image", image)
     site = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=site.serve_forever, daemon=True).start()
-    server = Server(root, ("--no-auth",))
-    server.start()
-    yield Replay(server.address, f"127.0.0.1:{site.server_address[1]}")
-    server.stop()
+    with serving(root, missing_image="docker", auth=False) as server:
+        yield Replay(server.address, f"127.0.0.1:{site.server_address[1]}")
     site.shutdown()
     site.server_close()
 

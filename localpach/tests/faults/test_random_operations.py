@@ -19,9 +19,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from python_pachyderm.service import pps_proto
 
-from tests.localpach.conftest import Server
+from localpach.proto import pfs_pb2, pps_pb2
+from tests.helpers import last_job, pfs, pipeline
+from tests.servers import Server, serving
 
 PATHS = st.sampled_from(["/a", "/b", "/d/a", "/d/b", "/d/e/f", "/g/h"])
 NAMES = st.sampled_from(["r1", "r2"])
@@ -40,7 +41,7 @@ class Machine(RuleBasedStateMachine):
         self.client = self.server.client
         self.client.delete_all()
         self.heads: dict[tuple[str, str], Tree] = {}
-        self.open: dict[tuple[str, str], tuple[object, Tree]] = {}
+        self.open: dict[tuple[str, str], tuple[pfs_pb2.Commit, Tree]] = {}
         self.past: dict[tuple[str, str], Tree] = {}
         self.copies = False
         for name in ("r1", "r2"):
@@ -91,7 +92,7 @@ class Machine(RuleBasedStateMachine):
         commit, tree = self.open.pop(key)
         self.client.finish_commit(commit)
         self.heads[key] = tree
-        self.past[(key[0], commit.id)] = dict(tree)  # type: ignore[attr-defined]
+        self.past[(key[0], commit.id)] = dict(tree)
 
     @rule(repo=NAMES, branch=BRANCHES, path=PATHS, content=DATA)
     def put_at_once(self, repo: str, branch: str, path: str, content: bytes) -> None:
@@ -103,18 +104,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.copies)
     @rule()
     def create_pipeline(self) -> None:
-        pfs = pps_proto.PFSInput(repo="r1", glob="/", branch="master")
-        script = "cp -r /pfs/r1/. /pfs/out/"
-        transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="host")
-        self.client.create_pipeline("copies", transform=transform, input=pps_proto.Input(pfs=pfs))
+        pipeline(self.client, "copies", "cp -r /pfs/r1/. /pfs/out/", pfs("r1", "/", branch="master"))
         self.copies = True
 
     @precondition(lambda self: self.copies and ("r1", "master") not in self.open)
     @rule()
     def wait_for_the_pipeline(self) -> None:
-        newest = next(iter(self.client.list_job("copies")))
-        job = next(iter(self.client.inspect_job(newest.job.id, "copies", wait=True)))
-        assert job.state == pps_proto.JOB_SUCCESS, job.reason
+        job = last_job(self.client, "copies")
+        assert job.state == pps_pb2.JOB_SUCCESS, job.reason
         self.check(("copies", "master"), self.heads.get(("r1", "master"), {}))
 
     @invariant()
@@ -127,7 +124,7 @@ class Machine(RuleBasedStateMachine):
         found = [info for info in self.client.glob_file(key, "/**") if not info.file.path.endswith("/")]
         assert {info.file.path: info.size_bytes for info in found} == {path: len(data) for path, data in tree.items()}
         for path, data in list(tree.items())[:1]:
-            assert self.client.get_file(key, path).read() == data
+            assert self.client.get_file(key, path) == data
 
     def teardown(self) -> None:
         if hasattr(self, "client"):
@@ -141,21 +138,15 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_random_operations() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder))
-        server.start()
-        try:
-            machine = type("RandomOperations", (Machine,), {"server": server})
-            checks = list(HealthCheck)
-            run_state_machine_as_test(
-                machine,
-                settings=settings(
-                    max_examples=100,
-                    stateful_step_count=300,
-                    deadline=None,
-                    suppress_health_check=checks,
-                    derandomize=True,
-                ),
-            )
-        finally:
-            server.stop()
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+        machine = type("RandomOperations", (Machine,), {"server": server})
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=100,
+                stateful_step_count=300,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                derandomize=True,
+            ),
+        )
