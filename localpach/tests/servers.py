@@ -32,7 +32,7 @@ def serving(root: Path, missing_image: str = "host", auth: bool = True) -> Itera
     """A server in this process until the end of the block; another block on `root` is its restart."""
     running = server.Server(root, auth=auth, missing_image=missing_image)
     running.start()
-    address = f"127.0.0.1:{running.port}"
+    address = running.address
     client = Client(address, token(root) if auth else None)
     try:
         yield Server(root, address, client)

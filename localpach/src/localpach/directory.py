@@ -31,10 +31,9 @@ class Directory:
         self._token = root / "token"
 
     def create(self) -> None:
-        """Makes the folder, if need be, for nobody else to read: secrets are in there."""
+        """Makes the folder, if need be; nobody else may read it, for secrets are in there."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for file in self.root.glob("metadata.sqlite*"):
-            file.chmod(0o600)
+        self.root.chmod(0o700)
 
     def lock(self) -> int:
         """Holds the directory for this process until the descriptor is closed.

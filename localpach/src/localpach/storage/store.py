@@ -49,6 +49,9 @@ class Store:
         self._thread = threading.local()
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
+        # The files that SQLite puts beside it get its mode.
+        self._path.touch(mode=0o600)
+        self._path.chmod(0o600)
         self._writer = self._connect()
         open_schema(self._writer, self._path)
 
