@@ -7,39 +7,42 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from model.configs import CONFIGS, Config
+from model.configs import CONFIGS
 from model.corpus import read_corpus
 from model.network import (
     State,
     Weights,
     clipped_step,
-    full_softmax,
     global_norm,
     gradients,
     initial_weights,
     token_losses,
+    write_out_softmax,
     zero_state,
 )
 from model.train import train
 from model.trainer import Trainer
 from tests import corpora
+from tests.model.recipes import TINY
 
-TINY = Config("tiny", 2, 5, 4, 3, 2, 1, 1.0, 0.3, 0.5, 0.4)
 VOCABULARY = 11
+Array = NDArray[Any]
 
 
-def text(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def text(seed: int = 0) -> tuple[Array, Array]:
     random = np.random.default_rng(seed)
     ids = random.integers(0, VOCABULARY, (TINY.steps + 1, TINY.batch)).astype(np.int32)
     return ids[:-1], ids[1:]
 
 
-def reference_losses(weights: Weights, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def reference_losses(weights: Weights, x: Array, y: Array) -> Array:
     """Cross-entropies in plain numpy, one token after the other (Zaremba 2014, equations 3 to 6)."""
     w = Weights(*(tf.nest.map_structure(lambda t: np.asarray(t, np.float64), part) for part in weights))
     width = w.embedding.shape[1]
@@ -74,7 +77,7 @@ def test_every_token_is_evaluated_once_after_all_before_it(length: int) -> None:
     np.testing.assert_allclose(found, reference_losses(weights, before[:, None], ids[:, None])[:, 0], rtol=1e-5)
 
 
-def autodiff_loss(weights: Weights, state: State, x: np.ndarray, y: np.ndarray, masks: tf.Tensor | None) -> tf.Tensor:
+def autodiff_loss(weights: Weights, state: State, x: Array, y: Array, masks: tf.Tensor | None) -> tf.Tensor:
     """The loss as one would write it down: a cell a step, a softmax over everything."""
     cells, outputs = list(state.cells), list(state.outputs)
     steps, batch = x.shape
@@ -123,7 +126,7 @@ def test_the_gradient_is_that_of_automatic_differentiation(dtype: tf.DType, boun
 def test_an_untrained_model_guesses_evenly() -> None:
     for config in CONFIGS.values():
         narrow = dataclasses.replace(config, hidden=min(config.hidden, 64))
-        weights = full_softmax(initial_weights(narrow, 500, seed=1))
+        weights = write_out_softmax(initial_weights(narrow, 500, seed=1))
         ids = np.random.default_rng(0).integers(0, 500, 80).astype(np.int32)
         assert math.exp(token_losses(weights, ids, first=0).mean()) == pytest.approx(500, rel=0.02)
 
@@ -154,30 +157,6 @@ def test_perplexity_counts_every_token_once(tmp_path: Path) -> None:
     assert trainer.perplexity(ids) == pytest.approx(math.exp(losses.mean()), rel=1e-4)
 
 
-def test_configurations_are_the_published_ones() -> None:
-    shapes = {name: dataclasses.astuple(config)[1:11] for name, config in CONFIGS.items() if not config.ours}
-    assert shapes == {
-        "test": (1, 2, 2, 10, 1, 1, 1.0, 0.1, 0.5, 1.0),
-        "small": (2, 200, 20, 20, 13, 4, 1.0, 0.1, 0.5, 5.0),
-        "medium": (2, 650, 35, 20, 39, 6, 0.5, 0.05, 0.8, 5.0),
-        "large": (2, 1500, 35, 20, 55, 14, 0.35, 0.04, 1 / 1.15, 10.0),
-    }
-    assert [CONFIGS["small"].rate_in(epoch) for epoch in (1, 4, 5, 6)] == [1.0, 1.0, 0.5, 0.25]
-
-
-def test_our_own_rates_rise_fall_to_zero_and_start_anew_in_each_cycle() -> None:
-    for config in (CONFIGS["quick"], CONFIGS["best"]):
-        rates = [config.rate_at(config.epochs * n / 2000) for n in range(2001)]
-        length = 2000 // config.cycles
-        for begin in range(0, 2000, length):
-            cycle = rates[begin : begin + length + 1]
-            assert cycle[0] == cycle[-1] == 0
-            top = cycle.index(max(cycle))
-            assert cycle[top] == pytest.approx(config.rate)
-            assert top == pytest.approx(length / 50, abs=1)
-            assert cycle == sorted(cycle[: top + 1]) + sorted(cycle[top + 1 :], reverse=True)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same training twice."""
@@ -196,7 +175,7 @@ def test_the_same_inputs_give_the_same_bytes(trained: tuple[Path, Path]) -> None
     assert metrics[0] == metrics[1]
 
 
-def test_the_ngram_model_is_told_on_a_line_of_its_own(trained: tuple[Path, Path]) -> None:
+def test_the_log_ends_with_the_ngram_model_and_the_mixture(trained: tuple[Path, Path]) -> None:
     log, metrics = ((trained[0] / name).read_text() for name in ("model-results", "metrics.json"))
     counted = json.loads(metrics)["ngram"]
     line, last = log.splitlines()[-2:]
