@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[None]:
     """A temporary Prefect server with a database of its own."""
+    # Tests that need no Prefect start without it, and where it is not installed.
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
     with prefect_test_harness(server_startup_timeout=180):
         yield
 

@@ -1,5 +1,4 @@
-"""What is kept of the training text beside the weights, for the new script: where it begins, how words are written,
-and whether it has been copied."""
+"""The training text beside the weights, which a new script needs: where it begins, how words are written, what is copied."""
 
 from __future__ import annotations
 
@@ -11,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.corpus import Corpus, Ids
+from model.files import DRAFT, publish, write_text
 
-TEXT, ABOUT = "training_text.npy", "training_text.json"
+IDS, ABOUT = "training_text.npy", "training_text.json"
 
 
-class Reference(NamedTuple):
-    """The training text: its word ids, its files with the tokens of each, and the words written with capitals."""
+class TrainingText(NamedTuple):
+    """Its word ids, its files with the tokens of each, and the words written with capitals."""
 
     ids: Ids
     sources: list[tuple[str, int]]
     capitals: dict[str, str]
 
-    def source(self, place: int) -> str:
+    def find_source(self, place: int) -> str:
         """The file that the token at a place is from."""
         ends = np.cumsum([size for _, size in self.sources])
         return self.sources[int(np.searchsorted(ends, place, side="right"))][0]
@@ -31,19 +31,21 @@ class Reference(NamedTuple):
 def save(folder: Path, corpus: Corpus) -> None:
     """Writes `training_text.npy` and `training_text.json`; same corpus, same bytes."""
     width = np.uint16 if len(corpus.words) <= 1 << 16 else np.uint32
-    np.save(folder / TEXT, corpus.train.astype(width))
-    (folder / ABOUT).write_text(
-        json.dumps({"sources": list(corpus.sources), "capitals": dict(corpus.capitals)}, indent=1) + "\n"
-    )
+    draft = folder / f"{IDS}{DRAFT}"
+    with draft.open("wb") as file:
+        np.save(file, corpus.train.astype(width))
+    publish(draft, folder / IDS)
+    about = {"sources": list(corpus.sources), "capitals": dict(corpus.capitals)}
+    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
 
 
-def load(folder: Path) -> Reference | None:
+def load(folder: Path) -> TrainingText | None:
     """Reads what `save` wrote; None where a model was trained without."""
-    if not (folder / TEXT).is_file():
+    if not (folder / IDS).is_file():
         return None
     about = json.loads((folder / ABOUT).read_text())
-    ids = np.load(folder / TEXT).astype(np.int32)
-    return Reference(ids, [(name, size) for name, size in about["sources"]], about["capitals"])
+    ids = np.load(folder / IDS).astype(np.int32)
+    return TrainingText(ids, [(name, size) for name, size in about["sources"]], about["capitals"])
 
 
 class Copy(NamedTuple):
@@ -54,7 +56,7 @@ class Copy(NamedTuple):
     there: int
 
 
-def longest_copy(text: Ids, original: Ids) -> Copy:
+def find_longest_copy(text: Ids, original: Ids) -> Copy:
     """The longest run of tokens of `text` that stands in `original`, too.
 
     A run of n tokens holds one of n - 1, so that the length is found by bisection; runs of one length are compared by
@@ -65,7 +67,7 @@ def longest_copy(text: Ids, original: Ids) -> Copy:
     hashes = [_Hashes(ids) for ids in (text, original)]
     while low < high:
         length = (low + high + 1) // 2
-        found = _copy_of(length, text, original, *hashes)
+        found = _find_copy(length, text, original, *hashes)
         if found:
             best, low = found, length
         else:
@@ -81,26 +83,27 @@ class _Hashes:
     def __init__(self, ids: Ids) -> None:
         values = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9)
         values ^= values >> np.uint64(31)
-        self._sums = np.append(np.uint64(0), np.cumsum(values * _powers(self.BASE, len(ids)), dtype=np.uint64))
-        self._scale = _powers(self.INVERSE, len(ids))
+        self._sums = np.append(np.uint64(0), np.cumsum(values * _list_powers(self.BASE, len(ids)), dtype=np.uint64))
+        self._scale = _list_powers(self.INVERSE, len(ids))
 
     def of(self, length: int) -> NDArray[np.uint64]:
         runs = len(self._sums) - length
-        return (self._sums[length:] - self._sums[:runs]) * self._scale[:runs]
+        hashes: NDArray[np.uint64] = (self._sums[length:] - self._sums[:runs]) * self._scale[:runs]
+        return hashes
 
 
-def _powers(base: int, count: int) -> NDArray[np.uint64]:
+def _list_powers(base: int, count: int) -> NDArray[np.uint64]:
     factors = np.full(count, base, np.uint64)
     factors[:1] = 1
     return np.cumprod(factors, dtype=np.uint64)
 
 
-def _copy_of(length: int, text: Ids, original: Ids, ours: _Hashes, theirs: _Hashes) -> Copy | None:
-    mine = ours.of(length)
-    order = np.argsort(mine, kind="stable")
-    others = theirs.of(length)
-    places = np.minimum(np.searchsorted(mine[order], others), len(order) - 1)
-    for there in np.flatnonzero(mine[order][places] == others):
+def _find_copy(length: int, text: Ids, original: Ids, text_hashes: _Hashes, original_hashes: _Hashes) -> Copy | None:
+    own = text_hashes.of(length)
+    order = np.argsort(own, kind="stable")
+    others = original_hashes.of(length)
+    places = np.minimum(np.searchsorted(own[order], others), len(order) - 1)
+    for there in np.flatnonzero(own[order][places] == others):
         here = int(order[places[there]])
         if (text[here : here + length] == original[there : there + length]).all():
             return Copy(length, here, int(there))
