@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from prefect import flow
+from prefect_pachyderm.waits import stop_jobs
 
 from flows.parameters import RerunParameters, takes
 from flows.teardown import teardown
 from flows.terminal import run_from_terminal
 from flows.train import train
-from tasks.jobs import stop_jobs
 
 
 @flow(name="rerun", flow_run_name="rerun {model}", persist_result=True, on_cancellation=[stop_jobs])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.image import build_image, choose_builder
-from tasks.pipelines import PachydermPipeline
+from prefect_pachyderm import PachydermPipeline
+from tasks.image.image import build_image, choose_builder
 
 
 @flow(name="count-words", log_prints=True)

@@ -17,10 +17,10 @@ import pytest
 from prefect.settings import get_current_settings
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
+from tasks.pachyderm import connect
 
 from flows.train import train
 from tasks import pipelines
-from tasks.pachyderm import connect
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]

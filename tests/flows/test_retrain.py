@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from tasks.pachyderm import connect
 
 from flows.retrain import retrain
 from flows.teardown import teardown
 from tasks import fetch, pipelines
 from tasks.errors import ScriptwrightError
-from tasks.pachyderm import connect
 from tests import corpora
 from tests.flows import cheap
 from tests.site import Site, serving

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from prefect import flow
 from python_pachyderm.service import pps_proto
+from tasks.pachyderm import connect
 
 from flows.teardown import teardown
 from flows.train import train
 from tasks import pipelines
 from tasks.errors import ScriptwrightError
-from tasks.pachyderm import connect
 from tasks.turns import LOCK_REPO, lock
 from tests.flows import cheap
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from prefect.settings import get_current_settings
 from python_pachyderm.service import pps_proto
-
 from tasks.pachyderm import connect
+
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]

@@ -9,14 +9,14 @@ import pytest
 from prefect import get_client
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
+from tasks.jobs import JobFailed
+from tasks.pachyderm import connect
 
 from flows.rerun import rerun
 from flows.teardown import teardown
 from flows.train import train
 from tasks import pipelines
 from tasks.errors import ScriptwrightError
-from tasks.jobs import JobFailed
-from tasks.pachyderm import connect
 from tests import corpora
 
 

@@ -17,10 +17,10 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
-
 from tasks.job_runs import JobFailed, JobGone, JobTimedOut, PachydermJob
 from tasks.pachyderm import PachydermCredentials, PachydermError
 from tasks.pipelines import PachydermPipeline
+
 from tests.localpach.conftest import Server
 from tests.localpach.test_pfs import put
 from tests.tasks.proxy import Fails, proxy

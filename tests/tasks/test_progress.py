@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from tasks.jobs import Progress
 
 from tasks import jobs
-from tasks.jobs import Progress
 
 LINES = [
     "Model: small Parameters: 9 Vocabulary: 9",

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tasks.learning_curve import Curve, read_curve, xychart
 from tasks.lineage import Datum, Input, Job, Lineage, mermaid
 from tasks.report_page import byte_count, duration, screenplay, write_report
 from tasks.reports import fenced
 
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = """<script>alert(1)</script>"];end<img src=http://x onerror='y'>```"""
 SCRIPT = f"PRINCE\nTo be,\nor not.\n\n[Exit, {HOSTILE}]\n\nGoes on {HOSTILE} talking.\n"
 FACTS = {"longest_copied_run": {"tokens": 7, "text": f"Good {HOSTILE} morrow", "source": "hamlet.txt"}}

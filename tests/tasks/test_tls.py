@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import trustme
 from pydantic import SecretStr
+from tasks.pachyderm import PachydermCredentials, PachydermError
 
 from tasks import pachyderm
-from tasks.pachyderm import PachydermCredentials, PachydermError
 from tests.localpach.conftest import Server
 from tests.tls import HOST, Proxy
 

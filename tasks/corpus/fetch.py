@@ -17,8 +17,9 @@ import requests
 import urllib3
 
 from tasks.errors import ScriptwrightError
+from tasks.files import write_whole
 
-Logger = logging.Logger | logging.LoggerAdapter  # type: ignore[type-arg]
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.5
@@ -177,7 +178,7 @@ class Fetch:
         if not offset:
             self._part_validator.write_text(_validator(response))
         size = offset
-        told = time.monotonic()
+        reported = time.monotonic()
         self._logger.info(
             "Downloading %s (%s%s)", shown(self._url), _size(total), f", from byte {offset:,}" if offset else ""
         )
@@ -187,8 +188,8 @@ class Fetch:
                 size += len(chunk)
                 if size > MAX_BYTES or (total or 0) > MAX_BYTES:
                     break
-                if time.monotonic() - told >= PROGRESS_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() - reported >= PROGRESS_SECONDS:
+                    reported = time.monotonic()
                     self._logger.info("%s of %s", _size(size), _size(total))
             part.flush()
             os.fsync(part.fileno())
@@ -217,10 +218,8 @@ class Fetch:
         _sync_directory(target.parent)
         self._part_validator.unlink(missing_ok=True)
         self._record.parent.mkdir(parents=True, exist_ok=True)
-        new = self._record.with_suffix(".new")
-        told = {"etag": response.headers.get("ETag", ""), "last_modified": response.headers.get("Last-Modified", "")}
-        new.write_text(json.dumps({"sha256": digest, **told}))
-        new.replace(self._record)
+        etag, last_modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
+        write_whole(self._record, json.dumps({"sha256": digest, "etag": etag, "last_modified": last_modified}))
         self._logger.info("Downloaded %s, %s, SHA-256 %s", shown(self._url), _size(target.stat().st_size), digest)
         return target, digest
 

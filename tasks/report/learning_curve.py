@@ -1,14 +1,12 @@
-"""The learning curve: from a run's metrics and log to a Mermaid chart for the Prefect UI and to points for an SVG."""
+"""The learning curve: from a run's metrics to a Mermaid chart for the Prefect UI and to points for an SVG."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PROGRESS = re.compile(r"^(\d\.\d+) perplexity: (\d+\.\d+)", re.MULTILINE)
 # What the axis may step by, as powers of ten times one of these.
 STEPS = (1.0, 2.0, 5.0)
 # Both can be told on light and on dark.
@@ -17,7 +15,7 @@ TRAIN_COLOUR, VALID_COLOUR = "#c4602f", "#4480bd"
 
 @dataclass(frozen=True)
 class Curve:
-    """Perplexity by epoch. A run of one epoch is drawn from its log: running mean by the share of the epoch."""
+    """Perplexity by epoch; in a run of one epoch, its running mean by the share of the epoch."""
 
     unit: str
     x: tuple[float, ...]
@@ -36,8 +34,8 @@ class Curve:
         return [number * step for number in range(first, max(math.ceil(high / step), first + 1) + 1)]
 
 
-def read_curve(metrics: Mapping[str, Any], log: str) -> Curve | None:
-    """The curve of a run; None where metrics and log tell too little for a line."""
+def read_curve(metrics: Mapping[str, Any]) -> Curve | None:
+    """The curve of a run; None where there is too little for a line."""
     epochs = metrics.get("epochs") or []
     if len(epochs) > 1:
         return Curve(
@@ -46,13 +44,13 @@ def read_curve(metrics: Mapping[str, Any], log: str) -> Curve | None:
             train=tuple(epoch["train"] for epoch in epochs),
             valid=tuple(epoch["valid"] for epoch in epochs),
         )
-    progress = {float(share): float(perplexity) for share, perplexity in PROGRESS.findall(log)}
-    if len(progress) < 2:
+    curve = metrics.get("curve") or []
+    if len(curve) < 2:
         return None
     return Curve(
         unit="share of the epoch",
-        x=tuple(progress),
-        train=tuple(progress.values()),
+        x=tuple(round(share, 3) for share, _ in curve),
+        train=tuple(perplexity for _, perplexity in curve),
         valid=(),
     )
 

@@ -1,4 +1,4 @@
-"""Which Pachyderm we talk to, and how its errors read.
+"""Which Pachyderm we talk to.
 
 It is the one of the block that `PACHYDERM_BLOCK` names, or else the one that `PACHD_ADDRESS` names (token in
 `PACH_PYTHON_AUTH_TOKEN`, file of TLS roots in `PACHD_ROOT_CERTIFICATES`), or else the active context of pachctl
@@ -9,48 +9,22 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypedDict, cast
+from typing import Any, TypedDict, cast
 
-import grpc
 import python_pachyderm
-from prefect import State, Task, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.blocks.abstract import CredentialsBlock
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
 from pydantic import Field, SecretStr
-from python_pachyderm.errors import AuthServiceNotActivated
 
-from tasks.embedded import attach_or_start
-from tasks.errors import ScriptwrightError
+from prefect_pachyderm.calls import LIVE, PachydermError, readable
+from prefect_pachyderm.embedded import attach_or_start, embedded_root
 
 DEFAULT_PORT = 30650
 ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>\d+))?/?")
-PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-# What gRPC says of TLS that can't be had, and what that means. None of it passes by itself.
-TLS_TROUBLES = {
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; check the TLS roots in PACHD_ROOT_CERTIFICATES",
-    "Hostname Verification Check failed": "its certificate is for another host; check the name in PACHD_ADDRESS",
-    "WRONG_VERSION_NUMBER": "TLS is not spoken there; leave out grpcs:// and the TLS roots",
-    "Failed to create security handshaker": "the TLS roots hold no certificate; check PACHD_ROOT_CERTIFICATES",
-}
-
-# python-pachyderm raises a call's error in a callback, too, where nobody can catch it.
-logging.getLogger("grpc._channel").addFilter(lambda record: not str(record.msg).startswith("Exception in callback"))
-
-
-class PachydermError(ScriptwrightError):
-    """Pachyderm refused a call or could not be reached. `passing`: the same call may succeed a little later."""
-
-    def __init__(self, message: str, passing: bool = False) -> None:
-        super().__init__(message)
-        self.passing = passing
 
 
 class PachydermCredentials(CredentialsBlock):
@@ -59,7 +33,7 @@ class PachydermCredentials(CredentialsBlock):
     Example:
         Connect with what is stored in a block:
         ```python
-        from tasks.pachyderm import PachydermCredentials
+        from prefect_pachyderm import PachydermCredentials
 
         credentials = PachydermCredentials.load("BLOCK_NAME")
         client = credentials.get_client()
@@ -169,41 +143,16 @@ def is_embedded() -> bool:
     return not named and active_context() is None
 
 
-def embedded_root() -> Path:
-    """The embedded server's data directory: `LOCALPACH_ROOT`, or `.localpach` in the working directory."""
-    return Path(os.environ.get("LOCALPACH_ROOT", ".localpach")).absolute()
-
-
-@contextmanager
-def readable(doing: str) -> Iterator[None]:
-    """Turns what gRPC and python-pachyderm raise into one sentence that starts with what was being done."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise _told(doing, error) from error
-    except ConnectionError as error:
-        # python-pachyderm raises this for every error at the start of a file's stream, too.
-        if isinstance(error.__cause__, grpc.RpcError):
-            raise _told(doing, error.__cause__) from error
-        raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})", True) from error
-    except AuthServiceNotActivated as error:
-        raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})") from error
-
-
-def _told(doing: str, error: grpc.RpcError) -> PachydermError:
-    code, details = error.code(), error.details() or ""  # type: ignore[attr-defined]
-    trouble = next((told for sign, told in TLS_TROUBLES.items() if sign in details), None)
-    if trouble:
-        return PachydermError(f"{doing} failed: {trouble}. ({details})")
-    return PachydermError(_sentence(doing, code, details), passing=code in PASSING)
-
-
-def _sentence(doing: str, code: grpc.StatusCode, details: str) -> str:
-    if code == grpc.StatusCode.UNAVAILABLE:
-        return f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({details})"
-    if code == grpc.StatusCode.UNAUTHENTICATED:
-        return f"{doing} failed: the token was refused; check PACH_PYTHON_AUTH_TOKEN. ({details})"
-    return f"{doing} failed: {details} ({code.name})."
+@task(name="find Pachyderm", **LIVE)
+def find_pachyderm() -> None:
+    """Sees Pachyderm answer, before anything is downloaded or built for it."""
+    credentials = PachydermCredentials.from_environment()
+    with readable(f"Connecting to Pachyderm at {credentials.address}"):
+        version = credentials.get_client().get_remote_version()
+    kind = "embedded server" if is_embedded() else "cluster"
+    get_run_logger().info(
+        "Pachyderm %d.%d.%d at %s (%s)", version.major, version.minor, version.micro, credentials.address, kind
+    )
 
 
 @lru_cache
@@ -230,31 +179,3 @@ def _roots_of_environment() -> str | None:
         return Path(path).read_text() if path else None
     except OSError as error:
         raise PachydermError(f"PACHD_ROOT_CERTIFICATES {path} can't be read: {error.strerror}.") from error
-
-
-def _is_passing(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, PachydermError) and error.passing
-
-
-# For tasks that may be run again without harm: the server may be on its way back.
-RETRIES: Final[dict[str, Any]] = {
-    "retries": 3,
-    "retry_delay_seconds": [1, 2, 4],
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": _is_passing,
-}
-# For tasks whose answer is what Pachyderm has now, so that a run that is retried asks again.
-LIVE: Final[dict[str, Any]] = {**RETRIES, "cache_policy": NO_CACHE}
-
-
-@task(name="find Pachyderm", **LIVE)
-def find_pachyderm() -> None:
-    """Sees Pachyderm answer, before anything is downloaded or built for it."""
-    credentials = PachydermCredentials.from_environment()
-    with readable(f"Connecting to Pachyderm at {credentials.address}"):
-        version = credentials.get_client().get_remote_version()
-    kind = "embedded server" if is_embedded() else "cluster"
-    get_run_logger().info(
-        "Pachyderm %d.%d.%d at %s (%s)", version.major, version.minor, version.micro, credentials.address, kind
-    )

@@ -9,9 +9,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 import grpc
-from python_pachyderm.service import pps_grpc, pps_proto
+from python_pachyderm.service import pps_proto
 
-from tasks.pachyderm import PachydermCredentials, PachydermError, readable
+from prefect_pachyderm.calls import PachydermError, pps, readable
+from prefect_pachyderm.credentials import PachydermCredentials
 
 LAST_LINES = 20
 QUIET_SECONDS = 2.0
@@ -62,13 +63,13 @@ class LogFollower:
                     self._read()
                 return
             except PachydermError as error:
-                if not error.passing:
+                if not error.transient:
                     return
             self._over.wait(RECONNECT_SECONDS)
 
     def _read(self) -> None:
-        stub = pps_grpc.APIStub(self._credentials.get_client()._channel)
-        stream = self._stream = stub.GetLogs(pps_proto.GetLogsRequest(job=self._job, follow=True))
+        request = pps_proto.GetLogsRequest(job=self._job, follow=True)
+        stream = self._stream = pps(self._credentials.get_client()).GetLogs(request)
         if self._over.is_set():
             stream.cancel()
         again: Counter[bytes] = Counter()

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.context import TaskRunContext
+from prefect_pachyderm.calls import RETRIES, readable
+from prefect_pachyderm.credentials import connect
 
-from tasks.pachyderm import RETRIES, connect, readable
+from tasks.files import write_whole
+from tasks.project import CHAIN, GENERATE
 
-# Who writes what a run is judged by.
-FILES = {
-    "model-results": "GoT_train",
-    "metrics.json": "GoT_train",
-    "new_script.txt": "GoT_generate",
-    "script_facts.json": "GoT_generate",
-}
-PERPLEXITY = re.compile(r"^(?:Epoch: \d+ )?(Train|Valid|Test) Perplexity: ([\d.]+)$", re.MULTILINE)
+# The pipeline that writes it, by file.
+FILES = {output: pipeline.name for pipeline in CHAIN for output in pipeline.outputs}
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,12 @@ def output_root() -> Path:
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
     """What commits hold does not change: fetched once, as long as the files are there."""
     jobs: dict[str, str] = parameters["jobs"]
-    directory = output_root() / jobs["GoT_generate"]
+    directory = output_root() / jobs[GENERATE.name]
     if not all((directory / name).exists() for name in FILES):
         return None
     # What was kept by a version of the project whose `Results` are others is of no use.
-    parts = (jobs["GoT_train"], jobs["GoT_generate"], str(directory.absolute()), *Results.__annotations__)
+    kind = (Results.__module__, *Results.__annotations__)
+    parts = (*(jobs[pipeline.name] for pipeline in CHAIN), str(directory.absolute()), *kind)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -55,18 +53,15 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
 def fetch_results(jobs: dict[str, str]) -> Results:
     """Fetches log, metrics and script of these jobs (pipeline → job id) into `output/<commit set of the script>/`."""
     wanted = {name: (pipeline, jobs[pipeline]) for name, pipeline in FILES.items()}
-    directory = output_root() / jobs["GoT_generate"]
+    directory = output_root() / jobs[GENERATE.name]
     directory.mkdir(parents=True, exist_ok=True)
     client = connect()
     with readable("Fetching the results"):
         for name, commit in wanted.items():
-            partial = directory / f".{name}.partial"
-            partial.write_bytes(client.get_file(commit, f"/{name}").read())
-            partial.replace(directory / name)
-    found = PERPLEXITY.findall((directory / "model-results").read_text())
+            write_whole(directory / name, client.get_file(commit, f"/{name}").read())
     return Results(
         jobs=jobs,
-        perplexity={split.lower(): float(value) for split, value in found},
+        perplexity=json.loads((directory / "metrics.json").read_text())["perplexity"],
         script=(directory / "new_script.txt").read_text(),
         directory=directory,
         stored=[f"{repo}@{commit}:/{name}" for name, (repo, commit) in wanted.items()],

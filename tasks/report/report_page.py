@@ -10,14 +10,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tasks.learning_curve import TRAIN_COLOUR, VALID_COLOUR, Curve
-from tasks.lineage import Lineage
+from tasks.files import write_whole
+from tasks.report.learning_curve import TRAIN_COLOUR, VALID_COLOUR, Curve
+from tasks.report.lineage import Lineage
 
 TEMPLATE = "report_page.html.jinja"
 PAGE = "report.html"
@@ -135,9 +136,8 @@ def write_report(
         name=directory.name,
         words=len(script.split()),
     )
-    partial = directory / f".{PAGE}.partial"
-    partial.write_text(page)
-    return partial.replace(directory / PAGE)
+    write_whole(directory / PAGE, page)
+    return directory / PAGE
 
 
 def screenplay(script: str) -> Iterator[Passage]:
@@ -173,7 +173,7 @@ def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
     for file in _earlier(directory):
         try:
             earlier = json.loads(file.read_text())
-            when = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+            when = datetime.fromtimestamp(file.stat().st_mtime, UTC)
             same = all(earlier[key] == metrics[key] for key in ("vocabulary", "tokens"))
             note = f"{file.parent.name[:12]}, {when:%d %b %Y}" + ("" if same else ", on other scripts")
             yield _figure("earlier run", "earlier", earlier, note)

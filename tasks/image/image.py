@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +17,15 @@ from uuid import UUID
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
+from prefect_pachyderm.credentials import is_embedded
+from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 from pydantic import Field, SecretStr
 
-from tasks import docker_images
-from tasks.docker_images import DockerUnavailable, ImageError, Login
-from tasks.pachyderm import embedded_root, is_embedded
+from tasks.image import docker_images
+from tasks.image.docker_images import DockerUnavailable, ImageError, Login
 
 IMAGE = "tensor_flow_rnn_got"
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 # Prefect's database is not for more.
 UPDATE_SECONDS = 2.0
 Builder = Literal["docker", "bundle"]
@@ -37,7 +36,7 @@ class RegistryCredentials(Block):
 
     Example:
         ```python
-        from tasks.image import RegistryCredentials
+        from tasks.image.image import RegistryCredentials
 
         RegistryCredentials(username="ann", password="…").save("BLOCK_NAME")
         RegistryCredentials.load("BLOCK_NAME")
@@ -104,20 +103,15 @@ def build_input_hash() -> str:
 def _bundle(tag: str) -> str:
     logger = get_run_logger()
     root = str(embedded_root())
-    if tag in _localpach("image", "list", "--root", root).split():
-        logger.info("Bundle %s is built already", tag)
-    else:
-        said = _localpach("image", "build", "--root", root, "--tag", tag, str(PROJECT))
-        logger.info("Built bundle %s for the embedded server\n%s", tag, said.rstrip())
+    try:
+        if tag in run_localpach("image", "list", "--root", root).split():
+            logger.info("Bundle %s is built already", tag)
+        else:
+            log = run_localpach("image", "build", "--root", root, "--tag", tag, str(PROJECT))
+            logger.info("Built bundle %s for the embedded server\n%s", tag, log.rstrip())
+    except LocalpachError as error:
+        raise ImageError(f"The bundle can't be built: {error}") from error
     return tag
-
-
-def _localpach(*arguments: str) -> str:
-    command = [sys.executable, "-m", "localpach", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)
-    if done.returncode:
-        raise ImageError(f"The bundle can't be built: {done.stderr.strip()}")
-    return done.stderr + done.stdout
 
 
 def _docker_image(tag: str) -> str:
