@@ -12,14 +12,23 @@ from pathlib import Path
 
 import pytest
 import trustme
+from prefect_pachyderm.credentials import connect, is_embedded
 from pydantic import SecretStr
-from tasks.pachyderm import PachydermCredentials, PachydermError
+from server import Server
+from tls import HOST, Proxy
 
-from tasks import pachyderm
-from tests.localpach.conftest import Server
-from tests.tls import HOST, Proxy
+from prefect_pachyderm import PachydermCredentials, PachydermError
 
-ROOT = Path(__file__).parents[2]
+# As a program that has no traceback for its users.
+CONNECT = """
+import sys
+from prefect_pachyderm import PrefectPachydermError
+from prefect_pachyderm.credentials import connect
+try:
+    connect()
+except PrefectPachydermError as error:
+    sys.exit(str(error))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,33 +38,14 @@ def ca() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def address(server: Server, ca: trustme.CA) -> Iterator[str]:
+    server.client.create_repo("behind_tls")
     proxy = Proxy(server.address, ca.issue_cert(HOST))
     yield proxy.address
     proxy.close()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("localpach"))
-    server.start()
-    server.client.create_repo("behind_tls")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("PACHYDERM_BLOCK", "PACHD_ADDRESS", "PACHD_ROOT_CERTIFICATES", "PACH_PYTHON_AUTH_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PACH_CONFIG", str(tmp_path / "config.json"))
-
-
 def pem(ca: trustme.CA) -> str:
     return ca.cert_pem.bytes().decode()
-
-
-def token(server: Server) -> str:
-    return (server.root / "token").read_text().strip()
 
 
 def repos(credentials: PachydermCredentials) -> list[str]:
@@ -65,20 +55,20 @@ def repos(credentials: PachydermCredentials) -> list[str]:
 def test_by_a_block_that_is_stored(
     prefect: None, server: Server, ca: trustme.CA, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = SecretStr(token(server))
+    secret = SecretStr(server.token)
     block = PachydermCredentials(address=f"grpcs://{address}", auth_token=secret, root_certificates=pem(ca))
     assert repos(block) == ["behind_tls"]
     block.save("cluster")
     monkeypatch.setenv("PACHYDERM_BLOCK", "cluster")
     assert repos(PachydermCredentials.from_environment()) == ["behind_tls"]
-    assert not pachyderm.is_embedded()
+    assert not is_embedded()
     monkeypatch.setenv("PACHYDERM_BLOCK", "elsewhere")
     with pytest.raises(PachydermError, match="'elsewhere', and Prefect has no such block"):
-        pachyderm.connect()
+        connect()
     PachydermCredentials().save("empty")
     monkeypatch.setenv("PACHYDERM_BLOCK", "empty")
     with pytest.raises(PachydermError, match=r"'empty' .* has no address"):
-        pachyderm.connect()
+        connect()
 
 
 def name_by_environment(monkeypatch: pytest.MonkeyPatch, address: str, roots: Path, token: str) -> None:
@@ -92,14 +82,14 @@ def test_by_the_environment(
 ) -> None:
     roots = tmp_path / "roots.pem"
     roots.write_text(pem(ca))
-    name_by_environment(monkeypatch, f"grpcs://{address}", roots, token(server))
+    name_by_environment(monkeypatch, f"grpcs://{address}", roots, server.token)
     assert repos(PachydermCredentials.from_environment()) == ["behind_tls"]
 
 
 def test_by_a_context_of_pachctl(server: Server, ca: trustme.CA, address: str) -> None:
     context = {
         "pachd_address": f"grpcs://{address}",
-        "session_token": token(server),
+        "session_token": server.token,
         "server_cas": base64.b64encode(pem(ca).encode()).decode(),
     }
     config = {"v2": {"active_context": "cluster", "contexts": {"cluster": context}}}
@@ -126,11 +116,11 @@ def test_what_is_wrong_is_told_in_one_sentence(
     given = {"other roots": pem(trustme.CA()), "empty roots": nothing, "no roots": "none"}
     roots.write_text(given.get(case, pem(ca)))
     there = {"no TLS there": server.address, "other name": address.replace(HOST, "127.0.0.1")}.get(case, address)
-    name_by_environment(monkeypatch, f"grpcs://{there}", roots, "wrong" if case == "other token" else token(server))
+    name_by_environment(monkeypatch, f"grpcs://{there}", roots, "wrong" if case == "other token" else server.token)
     with pytest.raises(PachydermError) as caught:
-        pachyderm.connect()
+        connect()
     assert told in str(caught.value)
-    assert not caught.value.passing
+    assert not caught.value.transient
 
 
 def test_nothing_else_is_printed(
@@ -138,9 +128,9 @@ def test_nothing_else_is_printed(
 ) -> None:
     roots = tmp_path / "roots.pem"
     roots.write_text(pem(trustme.CA()))
-    name_by_environment(monkeypatch, f"grpcs://{address}", roots, token(server))
-    command = [sys.executable, "-m", "tasks.status"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    name_by_environment(monkeypatch, f"grpcs://{address}", roots, server.token)
+    command = [sys.executable, "-c", CONNECT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Connecting to Pachyderm at grpcs://{address} failed: its certificate is not trusted")

@@ -1,53 +1,34 @@
-"""The blocks: pipelines triggered, waited for and read through them, on a real server that fails now and then."""
+"""Pipelines triggered, waited for and read, on a real server that fails now and then."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.blocks.core import Block
-from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from proxy import Fails, proxy
 from pydantic import SecretStr
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
-from tasks.job_runs import JobFailed, JobGone, JobTimedOut, PachydermJob
-from tasks.pachyderm import PachydermCredentials, PachydermError
-from tasks.pipelines import PachydermPipeline
+from server import Server
 
-from tests.localpach.conftest import Server
-from tests.localpach.test_pfs import put
-from tests.tasks.proxy import Fails, proxy
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on which images that are missing run on the host; it comes back at the same address."""
-    server = Server(tmp_path_factory.mktemp("localpach"))
-    server.start()
-    server.arguments = (*server.arguments, "--port", server.address.partition(":")[2])
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def client(server: Server) -> Client:
-    client = server.client
-    client.delete_all()
-    client.create_repo("in")
-    put(client, "in", {"/a": b"one"})
-    return client
+from prefect_pachyderm import (
+    JobFailed,
+    JobGone,
+    JobTimedOut,
+    PachydermCredentials,
+    PachydermError,
+    PachydermJob,
+    PachydermPipeline,
+)
 
 
 def credentials_of(server: Server, address: str | None = None) -> PachydermCredentials:
-    token = SecretStr((server.root / "token").read_text())
-    return PachydermCredentials(address=address or server.address, auth_token=token)
+    return PachydermCredentials(address=address or server.address, auth_token=SecretStr(server.token))
 
 
 def block(server: Server, script: str, address: str | None = None, **fields: Any) -> PachydermPipeline:
@@ -63,26 +44,6 @@ def block(server: Server, script: str, address: str | None = None, **fields: Any
 
 def state_of(client: Client, job: PachydermJob) -> int:
     return next(iter(client.inspect_job(job.job_id, "p"))).state
-
-
-class TestCredentials(BlockStandardTestSuite):
-    """Prefect's own rules for blocks. It has no rule for a block without a logo, so that one is left out."""
-
-    test_has_a_valid_image = None  # type: ignore[assignment]
-
-    @pytest.fixture
-    def block(self) -> type[Block]:
-        return PachydermCredentials
-
-
-class TestPipeline(BlockStandardTestSuite):
-    """Likewise."""
-
-    test_has_a_valid_image = None  # type: ignore[assignment]
-
-    @pytest.fixture
-    def block(self) -> type[Block]:
-        return PachydermPipeline
 
 
 def test_trigger_wait_and_fetch(server: Server, client: Client) -> None:
@@ -241,23 +202,3 @@ def test_a_server_that_is_gone_for_ten_seconds_is_survived(server: Server, clien
     assert not waiting.is_alive()
     assert state_of(server.client, job) == pps_proto.JOB_SUCCESS
     assert captured.lines == said(server.client, job)
-
-
-def test_where_a_pachyderm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
-    """PACHD_ADDRESS first, then pachctl's context, then the embedded server."""
-    token = (server.root / "token").read_text()
-    context = tmp_path / "config.json"
-    named = {"pachd_address": f"grpc://{server.address}", "session_token": token}
-    context.write_text(json.dumps({"v2": {"active_context": "c", "contexts": {"c": named}}}))
-    monkeypatch.setenv("PACH_CONFIG", str(context))
-    monkeypatch.delenv("PACHD_ADDRESS", raising=False)
-    found = PachydermCredentials.from_environment()
-    assert found.address == f"grpc://{server.address}"
-    assert found.get_client().get_remote_version().major == 2
-    assert token not in repr(found)
-    monkeypatch.setenv("PACHD_ADDRESS", "elsewhere:1")
-    assert PachydermCredentials.from_environment().address == "elsewhere:1"
-    context.write_text("no JSON")
-    monkeypatch.delenv("PACHD_ADDRESS")
-    with pytest.raises(PachydermError, match=r"config\.json"):
-        PachydermCredentials.from_environment()
