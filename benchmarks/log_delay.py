@@ -19,10 +19,10 @@ os.environ["PREFECT_LOGGING_TO_API_BATCH_INTERVAL"] = "0.5"
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
-from prefect_pachyderm.waits import wait_for_job
 from python_pachyderm.service import pps_proto
 
 from benchmarks.localpach_speed import row, small_commit, start
+from prefect_pachyderm.waits import wait_for_job
 
 LINES = 100
 SCRIPT = f"for n in $(seq {LINES}); do date +%s.%N; sleep 0.1; done"

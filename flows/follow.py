@@ -8,11 +8,11 @@ A run that has ended, or died, is gone on with by the next: the last commit repo
 from __future__ import annotations
 
 from prefect import flow
-from prefect_pachyderm.credentials import find_pachyderm
-from prefect_pachyderm.follow import new_commits, report_commit
 
 from flows.parameters import FollowParameters, takes
 from flows.terminal import run_from_terminal
+from prefect_pachyderm.credentials import find_pachyderm
+from prefect_pachyderm.follow import new_commits, report_commit
 from tasks.project import BRANCH, SCRIPTS_DESCRIPTION, SCRIPTS_REPO
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect_pachyderm.credentials import find_pachyderm
 
 from flows.parameters import CorpusParameters, takes
 from flows.terminal import run_from_terminal
+from prefect_pachyderm.credentials import find_pachyderm
 from tasks.corpus.corpus import download, extract
 from tasks.names import name_run
 from tasks.scripts import commit_scripts

@@ -16,13 +16,13 @@ from typing import Any
 
 from prefect import State, flow
 from prefect.states import Completed
-from prefect_pachyderm.credentials import find_pachyderm
-from prefect_pachyderm.pipelines import create_pipelines
-from prefect_pachyderm.waits import stop_jobs, wait_for_job
 
 from flows.parameters import RetrainParameters, takes
 from flows.terminal import run_from_terminal
 from flows.train import templates_of, train
+from prefect_pachyderm.credentials import find_pachyderm
+from prefect_pachyderm.pipelines import create_pipelines
+from prefect_pachyderm.waits import stop_jobs, wait_for_job
 from tasks.corpus.corpus import download, extract
 from tasks.gate import decide, has_released, nothing_to_do
 from tasks.image.image import build_image, choose_builder

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect_pachyderm.credentials import find_pachyderm
-from prefect_pachyderm.pipelines import Template, create_pipelines
-from prefect_pachyderm.waits import stop_jobs, wait_for_job
 
 from flows.parameters import TrainParameters, takes
 from flows.terminal import run_from_terminal
+from prefect_pachyderm.credentials import find_pachyderm
+from prefect_pachyderm.pipelines import Template, create_pipelines
+from prefect_pachyderm.waits import stop_jobs, wait_for_job
 from tasks.corpus.corpus import download, extract
 from tasks.image.image import build_image, choose_builder
 from tasks.names import name_run

@@ -15,9 +15,9 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 
 from prefect_pachyderm import PachydermPipeline
+from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 from tasks.errors import USER_ERRORS, ScriptwrightError
 from tasks.image.image import RegistryCredentials
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import python_pachyderm
 from prefect import get_run_logger, task
+
+from prefect_pachyderm import events
 from prefect_pachyderm.calls import LIVE, readable
 from prefect_pachyderm.commits import ensure_repo, has_just, head_of, input_commits
 from prefect_pachyderm.credentials import connect
 from prefect_pachyderm.pipelines import Template, are_up_to_date
-
-from prefect_pachyderm import events
 from tasks.errors import ScriptwrightError
 from tasks.project import BRANCH, EVALUATE, RELEASED_REPO, SCRIPTS_REPO, TRAIN
 

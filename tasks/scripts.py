@@ -7,11 +7,11 @@ from pathlib import Path
 
 import python_pachyderm
 from prefect import get_run_logger, task
+from python_pachyderm.service import pfs_proto
+
 from prefect_pachyderm.calls import LIVE, PachydermError, readable
 from prefect_pachyderm.commits import commit_files, ensure_repo, has_just, head_of
 from prefect_pachyderm.credentials import connect
-from python_pachyderm.service import pfs_proto
-
 from tasks.project import BRANCH, SCRIPTS_DESCRIPTION, SCRIPTS_REPO
 
 # How a commit of ours is described; another one is somebody else's.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from prefect_pachyderm.calls import readable
-from prefect_pachyderm.credentials import connect
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import PrefectPachydermError
+from prefect_pachyderm.calls import readable
+from prefect_pachyderm.credentials import connect
 
 
 def main() -> int:

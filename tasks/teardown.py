@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from prefect import get_run_logger, task
+
 from prefect_pachyderm.calls import readable
 from prefect_pachyderm.credentials import connect
-
 from tasks.project import ALL, LOCK_REPO, RELEASED_REPO, SCRIPTS_REPO
 from tasks.turns import lock
 

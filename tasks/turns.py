@@ -19,13 +19,13 @@ from contextlib import contextmanager, suppress
 
 import python_pachyderm
 from prefect import get_run_logger
+from python_pachyderm.service import pfs_proto
+
 from prefect_pachyderm.calls import PachydermError, readable
 from prefect_pachyderm.commits import ensure_repo, head_of
 from prefect_pachyderm.credentials import connect
 from prefect_pachyderm.jobs import JobFailed, PachydermJob
 from prefect_pachyderm.pipelines import Template, jobs_in_the_way
-from python_pachyderm.service import pfs_proto
-
 from tasks.project import BRANCH, LOCK_REPO
 
 HELD_SECONDS = 120.0

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
-from prefect_pachyderm.embedded import LocalpachError, find_localpach
 from python_pachyderm import Client
+
+from prefect_pachyderm.embedded import LocalpachError, find_localpach
 from server import Server
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import pytest
 from prefect.blocks.core import Block
-from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 
 from prefect_pachyderm import PachydermCredentials, PachydermPipeline
 

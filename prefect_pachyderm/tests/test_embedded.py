@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from prefect_pachyderm import PachydermCredentials, PachydermError
 from prefect_pachyderm.credentials import connect, is_embedded
 from prefect_pachyderm.embedded import LocalpachError, attach_or_start, embedded_root, find_localpach, run_localpach
 from server import Server
-
-from prefect_pachyderm import PachydermCredentials, PachydermError
 
 
 def test_where_a_pachyderm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:

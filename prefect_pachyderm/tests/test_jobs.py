@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from proxy import Fails, proxy
 from pydantic import SecretStr
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
-from server import Server
 
 from prefect_pachyderm import (
     JobFailed,
@@ -25,6 +23,8 @@ from prefect_pachyderm import (
     PachydermJob,
     PachydermPipeline,
 )
+from proxy import Fails, proxy
+from server import Server
 
 
 def credentials_of(server: Server, address: str | None = None) -> PachydermCredentials:
@@ -43,7 +43,7 @@ def block(server: Server, script: str, address: str | None = None, **fields: Any
 
 
 def state_of(client: Client, job: PachydermJob) -> int:
-    return next(iter(client.inspect_job(job.job_id, "p"))).state
+    return int(next(iter(client.inspect_job(job.job_id, "p"))).state)
 
 
 def test_trigger_wait_and_fetch(server: Server, client: Client) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import trustme
-from prefect_pachyderm.credentials import connect, is_embedded
 from pydantic import SecretStr
-from server import Server
-from tls import HOST, Proxy
 
 from prefect_pachyderm import PachydermCredentials, PachydermError
+from prefect_pachyderm.credentials import connect, is_embedded
+from server import Server
+from tls import HOST, Proxy
 
 # As a program that has no traceback for its users.
 CONNECT = """

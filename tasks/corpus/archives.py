@@ -36,8 +36,8 @@ MAX_READ = 1024**2
 
 COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),  # type: ignore[dict-item,return-value]
-    b"BZh": bz2.BZ2File,  # type: ignore[dict-item]
-    b"\xfd7zXZ\x00": lzma.LZMAFile,  # type: ignore[dict-item]
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 PLAIN_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 SPECIAL_TYPES = {
@@ -82,7 +82,7 @@ def list_files(archive: Archive) -> dict[str, int]:
     files: dict[str, int] = {}
     allowed = _allowed_bytes(archive)
     total = count = 0
-    with _damage_told(archive):
+    with _damage_as_error(archive):
         for entry in _entries(archive, allowed):
             count += 1
             if count > MAX_MEMBERS:
@@ -102,7 +102,7 @@ def list_files(archive: Archive) -> dict[str, int]:
 
 def read_files(archive: Archive, wanted: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Name and chunks of each wanted file, in the archive's order. Call `list_files` before."""
-    with _damage_told(archive):
+    with _damage_as_error(archive):
         for entry in _entries(archive, _allowed_bytes(archive)):
             name = entry.name.removeprefix("./")
             if not entry.is_directory and name in wanted:
@@ -112,7 +112,7 @@ def read_files(archive: Archive, wanted: Collection[str]) -> Iterator[tuple[str,
 
 def _chunks(archive: Archive, content: IO[bytes]) -> Iterator[bytes]:
     # Runs while the reader of the chunks does, so outside of what `read_files` guards.
-    with _damage_told(archive):
+    with _damage_as_error(archive):
         while chunk := content.read(64 * 1024):
             yield chunk
 
@@ -124,14 +124,14 @@ class _Names:
         self._archive = archive
         self._seen: dict[str, tuple[str, bool]] = {}
 
-    def add(self, told: str, is_directory: bool) -> str:
+    def add(self, raw_name: str, is_directory: bool) -> str:
         """The usable name of a member; an empty one for the archive's own root."""
-        name = told.removeprefix("./").rstrip("/") if is_directory else told.removeprefix("./")
+        name = raw_name.removeprefix("./").rstrip("/") if is_directory else raw_name.removeprefix("./")
         if is_directory and name in ("", "."):
             return ""
         problem = _problem(name)
         if problem:
-            raise _bad_member(self._archive, told, problem)
+            raise _bad_member(self._archive, raw_name, problem)
         parts = name.split("/")
         for depth in range(1, len(parts) + 1):
             self._add_level("/".join(parts[:depth]), is_directory or depth < len(parts))
@@ -257,7 +257,7 @@ def _allowed_bytes(archive: Archive) -> int:
 
 
 @contextmanager
-def _damage_told(archive: Archive) -> Iterator[None]:
+def _damage_as_error(archive: Archive) -> Iterator[None]:
     """One sentence for the many ways in which the decompressors report damage."""
     try:
         yield

@@ -139,9 +139,9 @@ def pushed_digest(api: APIClient, name: str, login: Login | None) -> str | None:
     Raises:
         ImageError: the registry does not answer, or refuses the login.
     """
-    with _told_of_registry(name):
+    with _registry_errors(name):
         try:
-            return api.inspect_distribution(name, auth_config=login)["Descriptor"]["digest"]
+            return str(api.inspect_distribution(name, auth_config=login)["Descriptor"]["digest"])
         except NotFound:
             return None
 
@@ -155,7 +155,7 @@ def push(api: APIClient, name: str, login: Login | None, on_progress: OnProgress
     layers: dict[str, tuple[int, int]] = {}
     said: dict[str, str] = {}
     digest = ""
-    with _told_of_registry(name):
+    with _registry_errors(name):
         for event in api.push(name, stream=True, decode=True, auth_config=login):
             if "error" in event:
                 raise ImageError(_registry_failure(name, event["error"]))
@@ -175,7 +175,7 @@ def push(api: APIClient, name: str, login: Login | None, on_progress: OnProgress
 
 
 @contextmanager
-def _told_of_registry(name: str) -> Iterator[None]:
+def _registry_errors(name: str) -> Iterator[None]:
     try:
         yield
     except RequestException as error:

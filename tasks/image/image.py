@@ -17,10 +17,10 @@ from uuid import UUID
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
-from prefect_pachyderm.credentials import is_embedded
-from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 from pydantic import Field, SecretStr
 
+from prefect_pachyderm.credentials import is_embedded
+from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 from tasks.image import docker_images
 from tasks.image.docker_images import DockerUnavailable, ImageError, Login
 

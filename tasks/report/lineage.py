@@ -10,10 +10,10 @@ from itertools import islice
 from typing import Any
 
 import python_pachyderm
-from prefect_pachyderm.calls import pps, readable
-from prefect_pachyderm.jobs import job_of
 from python_pachyderm.service import pfs_proto, pps_proto
 
+from prefect_pachyderm.calls import pps, readable
+from prefect_pachyderm.jobs import job_of
 from tasks.errors import ScriptwrightError
 
 MAX_DATUMS = 100

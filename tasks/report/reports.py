@@ -10,8 +10,8 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect_pachyderm.credentials import connect
 
+from prefect_pachyderm.credentials import connect
 from tasks.report.learning_curve import Curve, read_curve, xychart
 from tasks.report.lineage import Job, Lineage, mermaid, trace
 from tasks.report.report_page import byte_count, duration, write_report

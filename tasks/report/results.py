@@ -11,9 +11,9 @@ from typing import Any
 
 from prefect import task
 from prefect.context import TaskRunContext
+
 from prefect_pachyderm.calls import RETRIES, readable
 from prefect_pachyderm.credentials import connect
-
 from tasks.files import write_whole
 from tasks.project import CHAIN, GENERATE
 

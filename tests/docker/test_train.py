@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 from docker.types import Mount
-from tasks.pachyderm import connect
 
 from flows.docker_build import docker_build
 from flows.train import train
+from prefect_pachyderm.credentials import connect
 from tests import corpora
 from tests.docker.conftest import FULL_BASE, PLAIN_BASE, registry
 

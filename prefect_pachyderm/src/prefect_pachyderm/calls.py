@@ -78,8 +78,7 @@ def readable(doing: str) -> Iterator[None]:
 
 def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
     """Code and details of a call's error."""
-    # What a call raises is a `grpc.Call`, too, of which its class says nothing.
-    return error.code(), error.details() or ""  # type: ignore[attr-defined]
+    return error.code(), error.details() or ""
 
 
 def pps(client: python_pachyderm.Client) -> Any:

@@ -7,8 +7,8 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import Any
 
-import grpc
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm.calls import PachydermError, pps, readable
@@ -36,7 +36,7 @@ class LogFollower:
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._last_at = time.monotonic()
         self._over = threading.Event()
-        self._stream: grpc.Call | None = None
+        self._stream: Any = None
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._follow,), daemon=True)
         self._thread.start()

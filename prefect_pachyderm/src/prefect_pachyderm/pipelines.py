@@ -173,8 +173,8 @@ def _has_other_spec(client: python_pachyderm.Client, request: pps_proto.CreatePi
 
 
 def _same(info: pps_proto.PipelineInfo, request: pps_proto.CreatePipelineRequest) -> bool:
-    there: str = info.details.metadata.annotations.get(SPEC_HASH)
-    return there == request.metadata.annotations[SPEC_HASH]
+    there, wanted = info.details.metadata.annotations, request.metadata.annotations
+    return bool(there.get(SPEC_HASH) == wanted[SPEC_HASH])
 
 
 def _is_due(client: python_pachyderm.Client, request: pps_proto.CreatePipelineRequest) -> bool:

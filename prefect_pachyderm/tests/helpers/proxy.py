@@ -16,13 +16,13 @@ def _as_it_is(message: bytes) -> bytes:
     return message
 
 
-class _Forward(grpc.GenericRpcHandler):
+class _Forward(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def __init__(self, target: str, fails: Fails) -> None:
         self._channel = grpc.insecure_channel(target)
         self._fails = fails
         self.calls: dict[str, int] = {}
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Hands every method on as a stream of bytes."""
 
         def behaviour(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -36,7 +36,7 @@ class _Forward(grpc.GenericRpcHandler):
             try:
                 yield from call
             except grpc.RpcError as error:
-                context.abort(error.code(), str(error.details()))  # type: ignore[attr-defined]
+                context.abort(error.code(), str(error.details()))
 
         return grpc.stream_stream_rpc_method_handler(behaviour)
 

@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect_pachyderm.embedded import find_localpach
 from python_pachyderm import Client
+
+from prefect_pachyderm.embedded import find_localpach
 
 
 @dataclass
