@@ -18,7 +18,7 @@ from prefect import get_run_logger, task
 
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import LIVE, readable
-from prefect_pachyderm.commits import ensure_repo, has_just, head_of, input_commits
+from prefect_pachyderm.commits import ensure_repo, has_exactly, head_of, input_commits
 from prefect_pachyderm.credentials import connect
 from prefect_pachyderm.pipelines import Template, are_up_to_date
 from tasks.errors import ScriptwrightError
@@ -44,7 +44,7 @@ def nothing_to_do(scripts: Mapping[str, Path], templates: Iterable[Template], to
     client = connect()
     with readable("Looking whether anything has changed"):
         head = head_of(client, SCRIPTS_REPO, BRANCH)
-        if head is None or not has_just(client, head, scripts) or not are_up_to_date(client, templates):
+        if head is None or not has_exactly(client, head, scripts) or not are_up_to_date(client, templates):
             return None
         candidate, before = _heads(client)
         if candidate is None or before is None:
@@ -113,7 +113,7 @@ def _emit_decision(verdict: Verdict, scripts: str) -> None:
     if verdict.before:
         related.append(events.related_resource("commit", f"{MODEL_REPO}@{verdict.before}", role="released-commit"))
     outcome = "released" if verdict.released else "rejected"
-    events.emit(f"model.{outcome}", f"model.{candidate}", related, {"reason": verdict.reason})
+    events.emit(f"model.{outcome}", "model", candidate, related, {"reason": verdict.reason})
 
 
 def _heads(client: python_pachyderm.Client) -> tuple[str | None, str | None]:

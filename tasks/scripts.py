@@ -10,7 +10,7 @@ from prefect import get_run_logger, task
 from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm.calls import LIVE, PachydermError, readable
-from prefect_pachyderm.commits import commit_files, ensure_repo, has_just, head_of
+from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of
 from prefect_pachyderm.credentials import connect
 from tasks.project import BRANCH, SCRIPTS_DESCRIPTION, SCRIPTS_REPO
 
@@ -32,7 +32,7 @@ def commit_scripts(scripts: Mapping[str, Path], source: str, sha256: str) -> str
     with readable(f"Committing {len(scripts)} scripts to {SCRIPTS_REPO}"):
         ensure_repo(client, SCRIPTS_REPO, SCRIPTS_DESCRIPTION)
         head = _settled_head(client)
-        if head and has_just(client, head, scripts):
+        if head and has_exactly(client, head, scripts):
             commit = str(head.commit.id)
             logger.info("%s@%s has these %d scripts already: no new commit", SCRIPTS_REPO, commit, len(scripts))
             return commit

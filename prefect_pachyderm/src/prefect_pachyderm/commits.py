@@ -35,7 +35,7 @@ def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> li
     return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
-def has_just(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Path]) -> bool:
+def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Path]) -> bool:
     """Whether these files (path in the repo → file) are the whole content of a finished commit."""
     if not info.finished.seconds and not info.finishing.seconds:
         return False

@@ -34,7 +34,7 @@ def commit_finished(info: pfs_proto.CommitInfo) -> None:
     repo = info.commit.branch.repo.name
     payload = {"description": info.description, "error": info.error, "bytes": info.details.size_bytes}
     related = [related_resource("branch", f"{repo}@{info.commit.branch.name}")]
-    emit("pachyderm.commit.finished", f"pachyderm.commit.{repo}@{info.commit.id}", related, payload)
+    emit("pachyderm.commit.finished", "pachyderm.commit", f"{repo}@{info.commit.id}", related, payload)
 
 
 def job_ended(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
@@ -50,7 +50,7 @@ def job_ended(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
         "reason": info.reason,
         "datums": {"total": info.data_total, "processed": info.data_processed, "skipped": info.data_skipped},
     }
-    emit(f"pachyderm.job.{OUTCOMES[info.state]}", f"pachyderm.job.{pipeline}@{job_id}", related, payload)
+    emit(f"pachyderm.job.{OUTCOMES[info.state]}", "pachyderm.job", f"{pipeline}@{job_id}", related, payload)
 
 
 def related_resource(kind: str, name: str, role: str | None = None, **labels: str) -> dict[str, str]:
@@ -63,10 +63,9 @@ def related_resource(kind: str, name: str, role: str | None = None, **labels: st
     }
 
 
-def emit(event: str, resource_id: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
-    """Emits an event, once however often it is emitted, about a resource whose name is the id's last part."""
-    name = resource_id.rpartition(".")[2]
-    resource = {"prefect.resource.id": resource_id, "prefect.resource.name": name}
+def emit(event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
+    """Emits an event about the resource `kind.name`. Prefect keeps one, however often it is emitted."""
+    resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
     # Prefect adds it only where the flow run is not that of a flow within another. Outside of deployments asking is a call in vain.
     if "PREFECT__FLOW_RUN_ID" in os.environ and (deployment := runtime.deployment.id):
         named = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
