@@ -22,7 +22,7 @@ from prefect.testing.utilities import prefect_test_harness
 from python_pachyderm.service import pps_proto
 
 from benchmarks.localpach_speed import row, small_commit, start
-from tasks.jobs import wait_for_job
+from prefect_pachyderm.waits import wait_for_job
 
 LINES = 100
 SCRIPT = f"for n in $(seq {LINES}); do date +%s.%N; sleep 0.1; done"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.terminal import run_from_terminal
-from tasks.image import build_image, choose_builder
+from tasks.image.image import build_image, choose_builder
 
 
 @flow(name="docker-build")

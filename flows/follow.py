@@ -11,8 +11,9 @@ from prefect import flow
 
 from flows.parameters import FollowParameters, takes
 from flows.terminal import run_from_terminal
-from tasks.commits import new_commits, report_commit
-from tasks.pachyderm import find_pachyderm
+from prefect_pachyderm.credentials import find_pachyderm
+from prefect_pachyderm.follow import new_commits, report_commit
+from tasks.project import BRANCH, SCRIPTS_DESCRIPTION, SCRIPTS_REPO
 
 
 @flow(name="follow", flow_run_name="follow GoT_scripts")
@@ -21,8 +22,8 @@ def follow(run: FollowParameters) -> int:
     """Reports each new commit of scripts and the jobs that it starts; returns how many commits there were."""
     find_pachyderm()
     count = 0
-    for info in new_commits():
-        report_commit(info.commit.id)
+    for info in new_commits(SCRIPTS_REPO, BRANCH, SCRIPTS_DESCRIPTION):
+        report_commit(SCRIPTS_REPO, info.commit.id)
         count += 1
         if count == run.commits:
             break

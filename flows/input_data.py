@@ -6,10 +6,10 @@ from prefect import flow
 
 from flows.parameters import CorpusParameters, takes
 from flows.terminal import run_from_terminal
-from tasks.corpus import download, extract
+from prefect_pachyderm.credentials import find_pachyderm
+from tasks.corpus.corpus import download, extract
 from tasks.names import name_run
-from tasks.pachyderm import find_pachyderm
-from tasks.repos import commit_scripts
+from tasks.scripts import commit_scripts
 from tasks.turns import turn
 
 
@@ -21,7 +21,7 @@ def input_data(run: CorpusParameters) -> str:
     tarball = download(run.source, run.sha256)
     name_run(f"scripts of {tarball.source}")
     scripts = extract(tarball, run.members)
-    with turn({}):
+    with turn([]):
         return commit_scripts(scripts, tarball.source, tarball.sha256)
 
 

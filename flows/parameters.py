@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.corpus import DEFAULT_SOURCE
+from tasks.corpus.corpus import DEFAULT_SOURCE
 
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
 SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://\S+|file:\S.*|[./~].*|[^:]+)$"

@@ -8,7 +8,7 @@ from flows.parameters import RerunParameters, takes
 from flows.teardown import teardown
 from flows.terminal import run_from_terminal
 from flows.train import train
-from tasks.jobs import stop_jobs
+from prefect_pachyderm.waits import stop_jobs
 
 
 @flow(name="rerun", flow_run_name="rerun {model}", persist_result=True, on_cancellation=[stop_jobs])
@@ -16,7 +16,8 @@ from tasks.jobs import stop_jobs
 def rerun(run: RerunParameters) -> str:
     """Deletes this project's pipelines and repos, then trains anew; returns the summary of `train`."""
     teardown()
-    return train(**run.model_dump())
+    summary: str = train(**run.model_dump())
+    return summary
 
 
 if __name__ == "__main__":

@@ -19,14 +19,15 @@ from prefect.states import Completed
 
 from flows.parameters import RetrainParameters, takes
 from flows.terminal import run_from_terminal
-from flows.train import pipeline_arguments, train
-from tasks.corpus import download, extract
+from flows.train import templates_of, train
+from prefect_pachyderm.credentials import find_pachyderm
+from prefect_pachyderm.pipelines import create_pipelines
+from prefect_pachyderm.waits import stop_jobs, wait_for_job
+from tasks.corpus.corpus import download, extract
 from tasks.gate import decide, has_released, nothing_to_do
-from tasks.image import build_image, choose_builder
-from tasks.jobs import stop_jobs, wait_for_job
+from tasks.image.image import build_image, choose_builder
 from tasks.names import name_run
-from tasks.pachyderm import find_pachyderm
-from tasks.pipelines import EVALUATE, create_pipelines
+from tasks.project import EVALUATE
 
 
 @flow(name="retrain", flow_run_name="retrain {model}", on_cancellation=[stop_jobs])
@@ -38,15 +39,15 @@ def retrain(run: RetrainParameters) -> State[Any]:
     tarball = download(run.source, run.sha256)
     scripts = extract(tarball, run.members)
     image = build_image(builder)
-    reason = nothing_to_do(scripts, pipeline_arguments(run, image), run.tolerance)
+    reason = nothing_to_do(scripts, templates_of(run, image), run.tolerance)
     if reason:
         name_run(f"retrain {run.model}: nothing new")
         return Completed(name="Skipped", message=reason)
     # The very archive that was looked at: it is not asked for again.
     train(**{**run.model_dump(exclude={"tolerance"}), "sha256": tarball.sha256})
     if has_released():
-        jobs = create_pipelines({EVALUATE: {"image": image}})
-        wait_for_job(EVALUATE, jobs[EVALUATE], run.timeout_minutes)
+        jobs = create_pipelines([EVALUATE.template({"image": image})])
+        wait_for_job(EVALUATE.name, jobs[EVALUATE.name], 60 * run.timeout_minutes)
     verdict = decide(run.tolerance)
     outcome = "Released" if verdict.released else "Rejected"
     name_run(f"retrain {run.model}: {outcome.lower()} GoT_train@{verdict.candidate[:7]}")

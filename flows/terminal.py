@@ -13,7 +13,7 @@ from typing import Any
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
-from tasks.errors import ScriptwrightError
+from tasks.errors import USER_ERRORS
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
@@ -30,7 +30,7 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
         flow(**given)
-    except ScriptwrightError as error:
+    except USER_ERRORS as error:
         sys.exit(f"\nError: {error}")
     except ParameterTypeError as error:
         sys.exit(f"\nError: {_first_problem(flow, error)}")
@@ -68,6 +68,6 @@ def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """A user's error is told by its sentence; the way it took through our code is noise."""
-    if record.exc_info and isinstance(record.exc_info[1], ScriptwrightError):
+    if record.exc_info and isinstance(record.exc_info[1], USER_ERRORS):
         record.exc_info = None
     return True

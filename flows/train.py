@@ -6,15 +6,17 @@ from prefect import flow
 
 from flows.parameters import TrainParameters, takes
 from flows.terminal import run_from_terminal
-from tasks.corpus import download, extract
-from tasks.image import build_image, choose_builder
-from tasks.jobs import stop_jobs, wait_for_job
+from prefect_pachyderm.credentials import find_pachyderm
+from prefect_pachyderm.pipelines import Template, create_pipelines
+from prefect_pachyderm.waits import stop_jobs, wait_for_job
+from tasks.corpus.corpus import download, extract
+from tasks.image.image import build_image, choose_builder
 from tasks.names import name_run
-from tasks.pachyderm import find_pachyderm
-from tasks.pipelines import PIPELINES, Arguments, create_pipelines
-from tasks.reports import report
-from tasks.repos import commit_scripts
-from tasks.results import fetch_results
+from tasks.progress import Progress
+from tasks.project import CHAIN, GENERATE, TRAIN
+from tasks.report.reports import report
+from tasks.report.results import fetch_results
+from tasks.scripts import commit_scripts
 from tasks.turns import turn
 
 
@@ -27,24 +29,23 @@ def train(run: TrainParameters) -> str:
     tarball = download(run.source, run.sha256)
     scripts = extract(tarball, run.members)
     image = build_image(builder)
-    arguments = pipeline_arguments(run, image)
-    with turn(arguments):
+    templates = templates_of(run, image)
+    with turn(templates):
         commit = commit_scripts(scripts, tarball.source, tarball.sha256)
-        jobs = create_pipelines(arguments)
+        jobs = create_pipelines(templates)
     name_run(f"train {run.model} on GoT_scripts@{commit[:7]}")
-    for pipeline in PIPELINES:
-        wait_for_job(pipeline, jobs[pipeline], run.timeout_minutes)
+    seconds = 60 * run.timeout_minutes
+    with Progress(TRAIN.name, jobs[TRAIN.name]) as progress:
+        wait_for_job(TRAIN.name, jobs[TRAIN.name], seconds, on_line=progress.read)
+    wait_for_job(GENERATE.name, jobs[GENERATE.name], seconds)
     summary = report(run.model, fetch_results(jobs))
     print(summary)
     return summary
 
 
-def pipeline_arguments(run: TrainParameters, image: str) -> Arguments:
-    """What the pipelines' specs are rendered with."""
-    return {
-        "GoT_train": {"image": image, "model": run.model, "seed": str(run.seed)},
-        "GoT_generate": {"image": image, "tokens": str(run.tokens), "seed": str(run.seed)},
-    }
+def templates_of(run: TrainParameters, image: str) -> list[Template]:
+    """What the pipelines' specifications are made of."""
+    return [pipeline.template({**run.model_dump(), "image": image}) for pipeline in CHAIN]
 
 
 if __name__ == "__main__":

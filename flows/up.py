@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from httpx import HTTPError
 from prefect import get_client
@@ -16,10 +16,10 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
-from tasks.errors import ScriptwrightError
-from tasks.image import RegistryCredentials
-from tasks.pachyderm import embedded_root
-from tasks.pipelines import PachydermPipeline
+from prefect_pachyderm import PachydermPipeline
+from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
+from tasks.errors import USER_ERRORS, ScriptwrightError
+from tasks.image.image import RegistryCredentials
 
 POOL = "scriptwright"
 WAIT_SECONDS = 300.0
@@ -37,7 +37,7 @@ Ctrl-C here ends all.
 
 def main() -> None:
     """Waits, prints, and goes on until it is ended: when one process ends, honcho ends the others."""
-    started = datetime.now(timezone.utc)
+    started = datetime.now(UTC)
     try:
         _until("Prefect's server", _server_answers)
         _until("Prefect's worker", lambda: _worker_has_answered(started))
@@ -45,7 +45,7 @@ def main() -> None:
         for block in (PachydermPipeline, RegistryCredentials):
             block.register_type_and_schema()
         deploy()
-    except ScriptwrightError as error:
+    except USER_ERRORS as error:
         sys.exit(f"Error: {error}")
     api = os.environ["PREFECT_API_URL"]
     print(
@@ -78,8 +78,11 @@ def _worker_has_answered(since: datetime) -> bool:
 
 
 def _localpach_answers() -> bool:
-    status = [sys.executable, "-m", "localpach", "status", "--root", str(embedded_root())]
-    return subprocess.run(status, capture_output=True, check=False).returncode == 0
+    try:
+        run_localpach("status", "--root", str(embedded_root()))
+    except LocalpachError:
+        return False
+    return True
 
 
 def deploy() -> None:

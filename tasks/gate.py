@@ -8,22 +8,24 @@ pipeline `GoT_evaluate` compares that with every new model; how, `model/evaluate
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import python_pachyderm
 from prefect import get_run_logger, task
 
-from tasks import events
+from prefect_pachyderm import events
+from prefect_pachyderm.calls import LIVE, readable
+from prefect_pachyderm.commits import ensure_repo, has_exactly, head_of, input_commits
+from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.pipelines import Template, are_up_to_date
 from tasks.errors import ScriptwrightError
-from tasks.pachyderm import LIVE, connect, readable
-from tasks.pipelines import EVALUATE, Arguments, are_up_to_date
-from tasks.repos import BRANCH, SCRIPTS_REPO, ensure_repo, has_just, head_of, input_commits
+from tasks.project import BRANCH, EVALUATE, RELEASED_REPO, SCRIPTS_REPO, TRAIN
 
-MODEL_REPO = "GoT_train"
+MODEL_REPO = TRAIN.name
 RELEASED = "released"
-RELEASED_REPO = "GoT_released"
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class Verdict:
 
 
 @task(name="look whether anything has changed", **LIVE)
-def nothing_to_do(scripts: Mapping[str, Path], arguments: Arguments, tolerance: float) -> str | None:
+def nothing_to_do(scripts: Mapping[str, Path], templates: Iterable[Template], tolerance: float) -> str | None:
     """Why there is nothing to do: the scripts, image and parameters are as they were, and the gate has decided."""
     client = connect()
     with readable("Looking whether anything has changed"):
         head = head_of(client, SCRIPTS_REPO, BRANCH)
-        if head is None or not has_just(client, head, scripts) or not are_up_to_date(client, arguments):
+        if head is None or not has_exactly(client, head, scripts) or not are_up_to_date(client, templates):
             return None
         candidate, before = _heads(client)
         if candidate is None or before is None:
@@ -97,8 +99,21 @@ def decide(tolerance: float) -> Verdict:
             client.create_branch(MODEL_REPO, RELEASED, head_commit=(MODEL_REPO, candidate))
             _copy(client, candidate)
     get_run_logger().info("%s", verdict.reason)
-    events.model_decided(verdict.released, candidate, verdict.before, scripts, {"reason": verdict.reason})
+    _emit_decision(verdict, scripts)
     return verdict
+
+
+def _emit_decision(verdict: Verdict, scripts: str) -> None:
+    """Emits `model.released` or `model.rejected` about a model made of the scripts of commit `scripts`."""
+    candidate = f"{MODEL_REPO}@{verdict.candidate}"
+    related = [
+        events.related_resource("commit", candidate, role="output-commit"),
+        events.related_resource("commit", f"{SCRIPTS_REPO}@{scripts}", role="input-commit"),
+    ]
+    if verdict.before:
+        related.append(events.related_resource("commit", f"{MODEL_REPO}@{verdict.before}", role="released-commit"))
+    outcome = "released" if verdict.released else "rejected"
+    events.emit(f"model.{outcome}", "model", candidate, related, {"reason": verdict.reason})
 
 
 def _heads(client: python_pachyderm.Client) -> tuple[str | None, str | None]:
@@ -109,17 +124,18 @@ def _heads(client: python_pachyderm.Client) -> tuple[str | None, str | None]:
 
 def _verdict(client: python_pachyderm.Client, candidate: str, before: str | None, tolerance: float) -> Verdict | None:
     """What the newest comparison says, if it is one of these two models."""
-    job = head_of(client, EVALUATE, BRANCH)
+    job = head_of(client, EVALUATE.name, BRANCH)
     if job is None or job.error or not job.finished.seconds:
         return None
-    inputs = input_commits(client, EVALUATE, job.commit.id)
+    inputs = input_commits(client, EVALUATE.name, job.commit.id)
     copy = head_of(client, RELEASED_REPO, BRANCH)
     if copy is None or copy.description != _description(before):
         return None
     if (MODEL_REPO, candidate) not in inputs or (RELEASED_REPO, copy.commit.id) not in inputs:
         return None
-    found = json.loads(client.get_file((EVALUATE, job.commit.id), "/evaluation.json").read())
-    new, old, tokens = found["candidate"], found["released"], found["tokens"]
+    (evaluation,) = EVALUATE.outputs
+    compared: dict[str, Any] = json.loads(client.get_file((EVALUATE.name, job.commit.id), f"/{evaluation}").read())
+    new, old, tokens = compared["candidate"], compared["released"], compared["tokens"]
     if not tokens:
         reason = "No text is held out from both models: the released one is kept."
         return Verdict(False, reason, candidate, before)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from python_pachyderm.service import pps_proto
 
-from tasks.errors import ScriptwrightError
-from tasks.pachyderm import connect, readable
+from prefect_pachyderm import PrefectPachydermError
+from prefect_pachyderm.calls import readable
+from prefect_pachyderm.credentials import connect
 
 
 def main() -> int:
@@ -27,7 +28,7 @@ def main() -> int:
             _table(("REPO", "BRANCH", "COMMIT", "FINISHED", "SIZE"), rows)
             jobs = [job for p in client.list_pipeline() for job in client.list_job(p.pipeline.name)]
             _table(("PIPELINE", "JOB", "STARTED", "PROGRESS", "STATE"), [_job(job) for job in jobs])
-    except ScriptwrightError as error:
+    except PrefectPachydermError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
-from tasks.gate import RELEASED_REPO
-from tasks.pachyderm import connect, readable
-from tasks.pipelines import EVALUATE, PIPELINES
-from tasks.repos import SCRIPTS_REPO
-from tasks.turns import LOCK_REPO, lock
+from prefect_pachyderm.calls import readable
+from prefect_pachyderm.credentials import connect
+from tasks.project import ALL, LOCK_REPO, RELEASED_REPO, SCRIPTS_REPO
+from tasks.turns import lock
 
 
 @task(name="delete project")
@@ -17,7 +16,7 @@ def delete_project() -> None:
     client = connect()
     with lock(client), readable("Tearing down"):
         there = {info.pipeline.name for info in client.list_pipeline()}
-        pipelines = [name for name in (EVALUATE, *reversed(PIPELINES)) if name in there]
+        pipelines = [pipeline.name for pipeline in ALL if pipeline.name in there]
         for name in pipelines:
             client.delete_pipeline(name, force=True)
         there = {info.repo.name for info in client.list_repo()}

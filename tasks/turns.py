@@ -14,39 +14,39 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-import grpc
 import python_pachyderm
 from prefect import get_run_logger
 from python_pachyderm.service import pfs_proto
 
-from tasks.job_runs import JobFailed, PachydermJob
-from tasks.pachyderm import PachydermError, connect, readable
-from tasks.pipelines import Arguments, jobs_in_the_way
-from tasks.repos import BRANCH, ensure_repo, head_of
+from prefect_pachyderm.calls import PachydermError, readable
+from prefect_pachyderm.commits import ensure_repo, head_of
+from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.jobs import JobFailed, PachydermJob
+from prefect_pachyderm.pipelines import Template, jobs_in_the_way
+from tasks.project import BRANCH, LOCK_REPO
 
-LOCK_REPO = "GoT_lock"
 HELD_SECONDS = 120.0
 PAUSE_SECONDS = 0.25
 
 
 @contextmanager
-def turn(arguments: Arguments) -> Iterator[None]:
-    """Holds the lock while no job runs that pipelines with these arguments would end."""
+def turn(templates: Sequence[Template]) -> Iterator[None]:
+    """Holds the lock while no job runs that an update to these specifications would end."""
     logger = get_run_logger()
     while True:
         client = connect()
         with lock(client):
-            others = jobs_in_the_way(client, arguments)
+            others = jobs_in_the_way(client, templates)
             if not others:
                 yield
                 return
         for pipeline, job_id in others:
             logger.info("Another run's job %s@%s is on: waiting for its end", pipeline, job_id)
             with suppress(JobFailed):
-                PachydermJob(pipeline, job_id, ours=False).wait_for_completion()
+                PachydermJob(pipeline, job_id, stop_when_interrupted=False).wait_for_completion()
 
 
 @contextmanager
@@ -67,13 +67,13 @@ def _acquire(client: python_pachyderm.Client) -> pfs_proto.Commit:
     while True:
         ensure_repo(client, LOCK_REPO, "Lock: who changes scripts and pipelines holds an open commit here.")
         try:
-            return client.start_commit(LOCK_REPO, BRANCH, description=f"{socket.gethostname()} {os.getpid()}")
-        except grpc.RpcError as error:
-            details = error.details() or ""  # type: ignore[attr-defined]
-            if "not found" in details:
+            with readable("Taking the lock"):
+                return client.start_commit(LOCK_REPO, BRANCH, description=f"{socket.gethostname()} {os.getpid()}")
+        except PachydermError as error:
+            if "not found" in str(error):
                 # A teardown has just deleted the repo.
                 continue
-            if "has not been finished" not in details:
+            if "has not been finished" not in str(error):
                 raise
         holder = head_of(client, LOCK_REPO, BRANCH)
         if holder is None or holder.finished.seconds:
@@ -83,7 +83,7 @@ def _acquire(client: python_pachyderm.Client) -> pfs_proto.Commit:
             logger.info("Another run is committing or updating the pipelines (%s): waiting", holder.description)
         if _is_dead(holder.description) or time.monotonic() - seen[holder.commit.id] > HELD_SECONDS:
             logger.warning("The run that held the lock is gone (%s)", holder.description)
-            with suppress(grpc.RpcError):
+            with suppress(PachydermError), readable("Dropping the lock"):
                 client.drop_commit(holder.commit.id)
             continue
         time.sleep(PAUSE_SECONDS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from prefect_pachyderm.embedded import find_localpach
 
 
 @pytest.fixture(scope="session")
@@ -33,5 +34,5 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterato
         patch.setenv("SCRIPTWRIGHT_OUTPUT", str(folder / "output"))
         patch.setenv("SCRIPTWRIGHT_CACHE", str(folder / "cache"))
         yield folder
-        stop = [sys.executable, "-m", "localpach", "stop", "--root", str(folder / "localpach")]
+        stop = [find_localpach(), "stop", "--root", str(folder / "localpach")]
         subprocess.run(stop, check=False, capture_output=True)

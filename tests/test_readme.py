@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from tests import corpora
-from tests.tls import HOST, Proxy
+from tls import HOST, Proxy
 
 ROOT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.image import build_image, choose_builder
-from tasks.pipelines import PachydermPipeline
+from prefect_pachyderm import PachydermPipeline
+from tasks.image.image import build_image, choose_builder
+from tasks.project import GENERATE
 
 
 @flow(name="count-words", log_prints=True)
@@ -15,10 +16,10 @@ def count_words() -> int:
         spec={
             "pipeline": {"name": "count_words"},
             "description": "Counts the words of a script.",
-            "input": {"pfs": {"repo": "GoT_generate", "glob": "/"}},
+            "input": {"pfs": {"repo": GENERATE.name, "name": "script", "glob": "/"}},
             "transform": {
                 "image": build_image(choose_builder()),
-                "cmd": ["sh", "-c", "wc -w < /pfs/GoT_generate/new_script.txt > /pfs/out/words"],
+                "cmd": ["sh", "-c", "wc -w < /pfs/script/new_script.txt > /pfs/out/words"],
             },
         }
     )

@@ -15,9 +15,9 @@ from docker import DockerClient
 from pydantic import SecretStr
 
 from flows.docker_build import docker_build
-from tasks import image
-from tasks.docker_images import DockerUnavailable, ImageError, connect
-from tasks.image import RegistryCredentials, build_input_hash
+from tasks.image import image
+from tasks.image.docker_images import DockerUnavailable, ImageError, connect
+from tasks.image.image import RegistryCredentials, build_input_hash
 from tests.docker.conftest import PLAIN_BASE, daemon, free_port, registry
 
 # The first of them to run makes the base image, where it is not there from an earlier session.

@@ -13,7 +13,7 @@ from docker.types import Mount
 
 from flows.docker_build import docker_build
 from flows.train import train
-from tasks.pachyderm import connect
+from prefect_pachyderm.credentials import connect
 from tests import corpora
 from tests.docker.conftest import FULL_BASE, PLAIN_BASE, registry
 

@@ -21,6 +21,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from python_pachyderm import Client
 
+from prefect_pachyderm.embedded import find_localpach
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ class Deployed:
             "SCRIPTWRIGHT_OUTPUT": str(folder / "output"),
             "SCRIPTWRIGHT_CACHE": str(folder / "cache"),
             # The copy's packages come before those that are installed.
-            "PYTHONPATH": str(self.project),
+            "PYTHONPATH": f"{self.project}:{self.project}/prefect_pachyderm/src",
         }
         self.api = SyncPrefectClient(api=self.env["PREFECT_API_URL"])
         self.worker: subprocess.Popen[bytes] | None = None
@@ -143,7 +144,7 @@ class Deployed:
 
     def stop_pachyderm(self) -> None:
         """Ends the embedded Pachyderm."""
-        command = [sys.executable, "-m", "localpach", "stop", "--root", str(self.folder / "localpach")]
+        command = [find_localpach(), "stop", "--root", str(self.folder / "localpach")]
         subprocess.run(command, check=False, capture_output=True)
 
 

@@ -19,17 +19,18 @@ from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
 from flows.train import train
-from tasks import pipelines
-from tasks.pachyderm import connect
+from prefect_pachyderm.credentials import connect
+from tasks import project
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
-OURS = (str(ROOT / "tasks"), str(ROOT / "flows"))
+OURS = tuple(str(ROOT / name) for name in ("flows", "tasks", "prefect_pachyderm/src"))
+CHAIN = tuple(pipeline.name for pipeline in project.CHAIN)
 
 
 def run_train(specs: Path, parameters: dict[str, Any], kill_at: int, calls: str) -> None:
-    """In a process of its own: the train flow, killed at the `kill_at`-th call of a function of flows or tasks."""
-    pipelines.SPECS = specs
+    """In a process of its own: the train flow, killed at the `kill_at`-th call of a function of ours."""
+    project.SPECS = specs
     count = 0
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
@@ -88,7 +89,7 @@ def counts(client: Client) -> dict[str, int]:
     lock = [info for info in client.list_commit("GoT_lock") if not info.finished.seconds]
     assert not lock, "the lock is held"
     found = {"commits": len(commits), "pipelines": len(list(client.list_pipeline()))}
-    for name in pipelines.PIPELINES:
+    for name in CHAIN:
         jobs = list(client.list_job(name, history=-1))
         states = [info.state for info in jobs]
         assert set(states) <= {pps_proto.JOB_SUCCESS, pps_proto.JOB_KILLED}

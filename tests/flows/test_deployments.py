@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -256,7 +256,7 @@ def test_retraining_by_a_schedule(it: Deployed, source: Path) -> None:
     found = it.api.read_deployment_by_name("retrain/default")
     it.api._client.patch(f"/deployments/{found.id}", json={"parameters": {"source": str(source)}}).raise_for_status()
     (schedule,) = found.schedules
-    every = IntervalSchedule(interval=timedelta(minutes=1), anchor_date=datetime.now(timezone.utc))
+    every = IntervalSchedule(interval=timedelta(minutes=1), anchor_date=datetime.now(UTC))
     it.api.update_deployment_schedule(found.id, schedule.id, active=True, schedule=every)
     seen = outcomes(it)
 
@@ -306,7 +306,7 @@ def test_missed_firings_do_not_pile_up(it: Deployed, source: Path) -> None:
         it.api.create_flow_run_from_deployment(
             found.id,
             parameters={"source": str(source)},
-            state=Scheduled(scheduled_time=datetime.now(timezone.utc) - timedelta(minutes=minutes)),
+            state=Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=minutes)),
         ).id
         for minutes in range(5, 0, -1)
     ]

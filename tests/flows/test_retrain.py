@@ -9,16 +9,17 @@ import pytest
 
 from flows.retrain import retrain
 from flows.teardown import teardown
-from tasks import fetch, pipelines
+from prefect_pachyderm.credentials import connect
+from tasks import project
+from tasks.corpus import fetch
 from tasks.errors import ScriptwrightError
-from tasks.pachyderm import connect
 from tests import corpora
 from tests.flows import cheap
 from tests.site import Site, serving
 
 
 def test_the_gate_decides_both_ways(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipelines, "SPECS", cheap.specs(tmp_path / "specs"))
+    monkeypatch.setattr(project, "SPECS", cheap.specs(tmp_path / "specs"))
     source = tmp_path / "scripts.tar.gz"
     seen = []
     for number, quality in ((1, 50.0), (1, 50.0), (2, 90.0), (2, 90.0), (3, 40.0)):
@@ -61,7 +62,7 @@ class Source:
 def test_the_source_is_asked_whether_it_has_changed(
     embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipelines, "SPECS", cheap.specs(tmp_path / "specs", seconds=0))
+    monkeypatch.setattr(project, "SPECS", cheap.specs(tmp_path / "specs", seconds=0))
     monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0.01)
     with serving() as site:
         source = Source(site, tmp_path)

@@ -13,10 +13,11 @@ from python_pachyderm.service import pps_proto
 
 from flows.teardown import teardown
 from flows.train import train
-from tasks import pipelines
-from tasks.errors import ScriptwrightError
-from tasks.pachyderm import connect
-from tasks.turns import LOCK_REPO, lock
+from prefect_pachyderm import PrefectPachydermError
+from prefect_pachyderm.credentials import connect
+from tasks import project
+from tasks.project import LOCK_REPO
+from tasks.turns import lock
 from tests.flows import cheap
 
 # Tells the jobs' processes from any other.
@@ -29,13 +30,13 @@ class Train(threading.Thread):
     def __init__(self, source: Path) -> None:
         super().__init__()
         self._source = source
-        self.error: ScriptwrightError | None = None
+        self.error: PrefectPachydermError | None = None
         self.start()
 
     def run(self) -> None:
         try:
             train(source=str(self._source), tokens=200)
-        except ScriptwrightError as error:
+        except PrefectPachydermError as error:
             self.error = error
 
 
@@ -71,7 +72,7 @@ def nothing_is_left() -> bool:
 @pytest.fixture
 def source(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Scripts that are trained on for minutes."""
-    monkeypatch.setattr(pipelines, "SPECS", cheap.specs(tmp_path / "specs", seconds=SECONDS))
+    monkeypatch.setattr(project, "SPECS", cheap.specs(tmp_path / "specs", seconds=SECONDS))
     return cheap.scripts(tmp_path / "scripts.tar.gz", 1, 9.0)
 
 

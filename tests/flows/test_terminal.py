@@ -14,7 +14,7 @@ import pytest
 from prefect.settings import get_current_settings
 from python_pachyderm.service import pps_proto
 
-from tasks.pachyderm import connect
+from prefect_pachyderm.credentials import connect
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
@@ -72,9 +72,9 @@ def test_make_alone_lists_the_targets() -> None:
 def running(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The train flow as make starts it, with a temporary Prefect server, once its job runs; it writes to `tmp_path / "log"`."""
     code = (
-        "import sys; from pathlib import Path; from tests.flows import cheap; from tasks import pipelines;"
+        "import sys; from pathlib import Path; from tests.flows import cheap; from tasks import project;"
         "from flows.terminal import run_from_terminal; from flows.train import train;"
-        "pipelines.SPECS = cheap.specs(Path(sys.argv[1]), seconds=100); run_from_terminal(train)"
+        "project.SPECS = cheap.specs(Path(sys.argv[1]), seconds=100); run_from_terminal(train)"
     )
     env = {**os.environ, "SOURCE": str(cheap.scripts(tmp_path / "s.tar.gz", 1, 9.0)), "PREFECT_HOME": str(tmp_path)}
     env["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"

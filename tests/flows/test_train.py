@@ -13,11 +13,13 @@ from python_pachyderm.service import pps_proto
 from flows.rerun import rerun
 from flows.teardown import teardown
 from flows.train import train
-from tasks import pipelines
+from prefect_pachyderm import JobFailed, PachydermError
+from prefect_pachyderm.credentials import connect
+from tasks import project
 from tasks.errors import ScriptwrightError
-from tasks.jobs import JobFailed
-from tasks.pachyderm import connect
 from tests import corpora
+
+CHAIN = tuple(pipeline.name for pipeline in project.CHAIN)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def shape(client: Client) -> tuple[list[str], list[str]]:
 
 def jobs_of(client: Client) -> list[pps_proto.JobInfo]:
     """All jobs of our pipelines."""
-    return [info for name in pipelines.PIPELINES for info in client.list_job(name)]
+    return [info for name in CHAIN for info in client.list_job(name)]
 
 
 def output_of(folder: Path) -> Path:
@@ -133,13 +135,13 @@ def test_a_corpus_that_is_too_small_is_told_by_the_job(tmp_path: Path, summary: 
 def test_an_unknown_model_is_refused_before_anything_runs(summary: str) -> None:
     before = shape(connect())
     with pytest.raises(Exception, match="model"):
-        train(model="huge")  # type: ignore[arg-type]
+        train(model="huge")
     assert shape(connect()) == before
 
 
 def test_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, embedded: Path, summary: str) -> None:
     monkeypatch.setenv("PACHD_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(ScriptwrightError, match="PACHD_ADDRESS"):
+    with pytest.raises(PachydermError, match="PACHD_ADDRESS"):
         train(source=str(embedded / "plays.tar.gz"))
 
 
@@ -147,7 +149,7 @@ def test_a_token_that_is_refused(monkeypatch: pytest.MonkeyPatch, embedded: Path
     address = json.loads((embedded / "localpach" / "address").read_text())["address"]
     monkeypatch.setenv("PACHD_ADDRESS", address)
     monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", "wrong")
-    with pytest.raises(ScriptwrightError, match="PACH_PYTHON_AUTH_TOKEN"):
+    with pytest.raises(PachydermError, match="PACH_PYTHON_AUTH_TOKEN"):
         train(source=str(embedded / "plays.tar.gz"))
 
 
@@ -162,11 +164,11 @@ def test_a_token_that_is_refused(monkeypatch: pytest.MonkeyPatch, embedded: Path
 def test_a_failed_job_fails_the_flow_with_its_words(
     command: list[str], told: str, tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch, summary: str
 ) -> None:
-    for name in pipelines.PIPELINES:
-        spec = (pipelines.SPECS / f"{name}.jsonnet").read_text()
+    for name in CHAIN:
+        spec = (project.SPECS / f"{name}.jsonnet").read_text()
         text = spec.replace("cmd: ['python3'", f"cmd: {json.dumps(command)} + ['python3'")
         (tmp_path / f"{name}.jsonnet").write_text(text)
-    monkeypatch.setattr(pipelines, "SPECS", tmp_path)
+    monkeypatch.setattr(project, "SPECS", tmp_path)
     with pytest.raises(JobFailed, match="JOB_FAILURE") as caught:
         train(source=str(embedded / "plays.tar.gz"))
     assert told in str(caught.value)
@@ -177,7 +179,7 @@ def test_rerun_tears_down_and_runs_again(embedded: Path, summary: str) -> None:
     shown = rerun(source=str(embedded / "plays.tar.gz"), model="test")
     assert "Perplexity (test)" in shown
     jobs = jobs_of(connect())
-    assert {info.job.pipeline.name for info in jobs} == set(pipelines.PIPELINES)
+    assert {info.job.pipeline.name for info in jobs} == set(CHAIN)
     assert not old & {info.job.id for info in jobs}
     assert all(info.state == pps_proto.JOB_SUCCESS for info in jobs)
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prefect.logging import disable_run_logger
 
-from tasks import corpus, fetch, package_index
+from tasks.corpus import corpus, fetch, package_index
 from tasks.errors import ScriptwrightError
 from tests.site import Site, serving
 

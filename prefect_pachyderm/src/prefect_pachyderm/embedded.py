@@ -1,0 +1,108 @@
+"""The embedded server: localpach on this machine, attached to, or started, when no Pachyderm is named."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from python_pachyderm.service import version_grpc
+
+from prefect_pachyderm.calls import PrefectPachydermError
+
+START_SECONDS = 20.0
+
+
+class LocalpachError(PrefectPachydermError):
+    """The program localpach is missing, or did not do what it was asked."""
+
+
+def embedded_root() -> Path:
+    """The embedded server's data directory: `LOCALPACH_ROOT`, or `.localpach` in the working directory."""
+    return Path(os.environ.get("LOCALPACH_ROOT", ".localpach")).absolute()
+
+
+def find_localpach() -> str:
+    """The program localpach, beside this Python or on PATH.
+
+    Raises:
+        LocalpachError: there is none.
+    """
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which("localpach", path=places)
+    if program is None:
+        raise LocalpachError(
+            "No Pachyderm is named and the program localpach is not there: install localpach, or set PACHD_ADDRESS."
+        )
+    return program
+
+
+def run_localpach(*arguments: str) -> str:
+    """What a command of localpach prints.
+
+    Raises:
+        LocalpachError: it fails, with what it says, or there is no localpach.
+    """
+    done = subprocess.run([find_localpach(), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalpachError(done.stderr.strip() or f"localpach {arguments[0]} failed without a word.")
+    return done.stderr + done.stdout
+
+
+def attach_or_start(root: Path) -> tuple[str, str]:
+    """The address and token of the embedded server on `root`, which is started when it does not run.
+
+    Raises:
+        LocalpachError: it does not start, or there is no localpach.
+    """
+    running = _look(root)
+    if running:
+        return running
+    root.mkdir(parents=True, exist_ok=True)
+    # Two runs that find no server must not start two.
+    with (root / "starting.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _look(root) or _start(root)
+
+
+def _start(root: Path) -> tuple[str, str]:
+    command = [find_localpach(), "serve", "--root", str(root), "--port", "0"]
+    with (root / "server.log").open("ab") as log:
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root, start_new_session=True
+        )
+    # It outlives us; if we outlive it, nobody should wait for its end in vain.
+    threading.Thread(target=server.wait, daemon=True).start()
+    deadline = time.monotonic() + START_SECONDS
+    ended = False
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.05)
+        # Looked at first: if it has ended, somebody else's start may have been the quicker one.
+        ended = server.poll() is not None
+        if running := _look(root):
+            return running
+    raise LocalpachError(f"The embedded Pachyderm did not start; its log is {root / 'server.log'}.")
+
+
+def _look(root: Path) -> tuple[str, str] | None:
+    """Address and token of a server that answers on `root`."""
+    try:
+        address = json.loads((root / "address").read_text())["address"]
+        token_file = root / "token"
+        token = token_file.read_text().strip() if token_file.exists() else ""
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    try:
+        with grpc.insecure_channel(address) as channel:
+            version_grpc.APIStub(channel).GetVersion(Empty(), timeout=5, metadata=(("authn-token", token),))
+    except grpc.RpcError:
+        return None
+    return address, token

@@ -1,0 +1,73 @@
+"""Events in Prefect about what happened in Pachyderm, for automations and for the event feed.
+
+| event | resource | when |
+| --- | --- | --- |
+| `pachyderm.commit.finished` | `pachyderm.commit.REPO@ID` | a commit that a flow follows is finished |
+| `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that a flow waited for is over |
+
+Related resources name the commits, the pipeline and the deployment; Prefect adds flow run and work pool. An event's id is
+made of its name and resource, so that Prefect keeps one where two runs emit the same.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Any
+
+from prefect import runtime
+from prefect.events import emit_event
+from python_pachyderm.service import pfs_proto, pps_proto
+
+# Names for uuid5; any fixed UUID does.
+NAMESPACE = uuid.UUID("6f1c2d0e-8f0b-4a43-9a65-6b2f5d7f0c11")
+OUTCOMES = {
+    pps_proto.JOB_SUCCESS: "succeeded",
+    pps_proto.JOB_FAILURE: "failed",
+    pps_proto.JOB_UNRUNNABLE: "failed",
+    pps_proto.JOB_KILLED: "killed",
+}
+
+
+def commit_finished(info: pfs_proto.CommitInfo) -> None:
+    """Emits the event of a finished commit."""
+    repo = info.commit.branch.repo.name
+    payload = {"description": info.description, "error": info.error, "bytes": info.details.size_bytes}
+    related = [related_resource("branch", f"{repo}@{info.commit.branch.name}")]
+    emit("pachyderm.commit.finished", "pachyderm.commit", f"{repo}@{info.commit.id}", related, payload)
+
+
+def job_ended(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
+    """Emits the event of a job that is over; `inputs` are the repos and commits that it has read."""
+    pipeline, job_id = info.job.pipeline.name, info.job.id
+    related = [
+        related_resource("pipeline", pipeline, version=str(info.pipeline_version)),
+        related_resource("commit", f"{pipeline}@{job_id}", role="output-commit"),
+        *(related_resource("commit", f"{repo}@{commit}", role="input-commit") for repo, commit in inputs),
+    ]
+    payload = {
+        "state": pps_proto.JobState.Name(info.state),
+        "reason": info.reason,
+        "datums": {"total": info.data_total, "processed": info.data_processed, "skipped": info.data_skipped},
+    }
+    emit(f"pachyderm.job.{OUTCOMES[info.state]}", "pachyderm.job", f"{pipeline}@{job_id}", related, payload)
+
+
+def related_resource(kind: str, name: str, role: str | None = None, **labels: str) -> dict[str, str]:
+    """A commit, branch or pipeline as an event names it; its role is its kind unless given."""
+    return {
+        "prefect.resource.id": f"pachyderm.{kind}.{name}",
+        "prefect.resource.name": name,
+        "prefect.resource.role": role or kind,
+        **labels,
+    }
+
+
+def emit(event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
+    """Emits an event about the resource `kind.name`. Prefect keeps one, however often it is emitted."""
+    resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
+    # Prefect adds it only where the flow run is not that of a flow within another. Outside of deployments asking is a call in vain.
+    if "PREFECT__FLOW_RUN_ID" in os.environ and (deployment := runtime.deployment.id):
+        named = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
+        related = [*related, {**named, "prefect.resource.name": runtime.deployment.name}]
+    emit_event(event, resource, related=related, payload=payload, id=uuid.uuid5(NAMESPACE, f"{event} {name}"))

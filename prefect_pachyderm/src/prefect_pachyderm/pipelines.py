@@ -1,0 +1,189 @@
+"""Pipelines, created or updated from their specs only when something differs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import python_pachyderm
+from google.protobuf import json_format
+from prefect import get_run_logger, task
+from prefect.blocks.abstract import JobBlock
+from pydantic import Field
+from python_pachyderm.service import pps_proto
+
+from prefect_pachyderm.calls import LIVE, PachydermError, pps, readable, status_of
+from prefect_pachyderm.credentials import PachydermCredentials, connect
+from prefect_pachyderm.jobs import JobResult, PachydermJob
+
+SPEC_HASH = "prefect-pachyderm/spec-sha256"
+ENDED_BADLY = (pps_proto.JOB_FAILURE, pps_proto.JOB_KILLED, pps_proto.JOB_UNRUNNABLE)
+OVER = (*ENDED_BADLY, pps_proto.JOB_SUCCESS)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A pipeline's specification as a jsonnet file, and the arguments of the function that it holds."""
+
+    file: Path
+    arguments: Mapping[str, str]
+
+
+class PachydermPipeline(JobBlock[JobResult]):
+    """A Pachyderm pipeline that runs as its specification says.
+
+    Triggering it creates the pipeline, or updates it when the specification has changed, and gives the job that works on
+    the newest input, which may have begun or ended before. Each method has an asynchronous twin whose name begins with `a`.
+
+    Example:
+        Run a pipeline on the newest commit of its input and read what it has made:
+        ```python
+        from prefect_pachyderm import PachydermPipeline
+
+        pipeline = PachydermPipeline.load("BLOCK_NAME")
+        job = pipeline.trigger()
+        job.wait_for_completion()
+        print(job.fetch_result().files)
+        ```
+    """
+
+    _block_type_name = "Pachyderm Pipeline"
+    _block_type_slug = "pachyderm-pipeline"
+    _documentation_url = "https://github.com/pachyderm/pachyderm"  # type: ignore[assignment]
+
+    credentials: PachydermCredentials = Field(
+        default_factory=PachydermCredentials, title="Credentials", description="The Pachyderm that runs the pipeline."
+    )
+    spec: dict[str, Any] = Field(
+        title="Specification", description="The pipeline's specification, as `pachctl create pipeline -f` takes it."
+    )
+    reprocess: bool = Field(
+        default=False,
+        title="Reprocess",
+        description="Run again on the newest input, also when a job has succeeded on it.",
+    )
+    timeout_seconds: float | None = Field(
+        default=None, gt=0, title="Timeout", description="Seconds after which a job is stopped; empty waits for ever."
+    )
+
+    def trigger(self) -> PachydermJob:  # type: ignore[override]
+        """Makes the pipeline run its specification on the newest input.
+
+        Raises:
+            PachydermError: the specification is refused, or Pachyderm can't be reached.
+        """
+        client = self.credentials.get_client()
+        with readable("Creating the pipeline"):
+            try:
+                request = _request(self.spec)
+            except json_format.ParseError as error:
+                raise PachydermError(f"The pipeline's specification is not usable: {error}.") from error
+            name = request.pipeline.name
+            due = _is_due(client, request)
+            if due or self.reprocess:
+                request.reprocess = request.update and (request.reprocess or self.reprocess)
+                client.create_pipeline_from_request(request)
+            job_id = client.inspect_branch(name, "master").head.id
+        self.logger.info("Pipeline %s %s", name, "created or updated" if due else "is up to date")
+        return PachydermJob(name, job_id, self.credentials, self.timeout_seconds)
+
+    async def atrigger(self) -> PachydermJob:
+        """As `trigger`."""
+        return await asyncio.to_thread(self.trigger)
+
+
+@task(name="create pipelines", **LIVE)
+def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
+    """Makes each pipeline run its rendered specification on the newest input; returns pipeline → id of its newest job.
+
+    A pipeline whose specification is unchanged is left alone, unless its newest job ended badly: that one is tried again.
+    What changes, changes in one transaction, so in one job set.
+
+    Raises:
+        PachydermError: a specification is refused, or Pachyderm can't be reached.
+    """
+    logger = get_run_logger()
+    client = connect()
+    with readable("Creating the pipelines"):
+        requests = [_render(client, template) for template in templates]
+        due = [request for request in requests if _is_due(client, request)]
+        if due:
+            with client.transaction():
+                for request in due:
+                    client.create_pipeline_from_request(request)
+        for request in requests:
+            logger.info(
+                "Pipeline %s %s", request.pipeline.name, "created or updated" if request in due else "is up to date"
+            )
+        names = [request.pipeline.name for request in requests]
+        return {name: client.inspect_branch(name, "master").head.id for name in names}
+
+
+def are_up_to_date(client: python_pachyderm.Client, templates: Iterable[Template]) -> bool:
+    """Whether all pipelines run just these specifications, and their newest jobs have not ended badly."""
+    with readable("Looking at the pipelines"):
+        return not any(_is_due(client, _render(client, template)) for template in templates)
+
+
+def jobs_in_the_way(client: python_pachyderm.Client, templates: Iterable[Template]) -> list[tuple[str, str]]:
+    """Pipeline and id of the jobs that are on and that an update to these specifications would end."""
+    with readable("Looking at the pipelines"):
+        requests = [_render(client, template) for template in templates]
+        return [
+            (info.job.pipeline.name, info.job.id)
+            for request in requests
+            if _has_other_spec(client, request)
+            for info in client.list_job(request.pipeline.name)
+            if info.state not in OVER
+        ]
+
+
+def _render(client: python_pachyderm.Client, template: Template) -> pps_proto.CreatePipelineRequest:
+    text = template.file.read_text()
+    rendered = pps(client).RenderTemplate(pps_proto.RenderTemplateRequest(template=text, args=template.arguments))
+    return _request(json.loads(rendered.json))
+
+
+def _request(spec: dict[str, Any]) -> pps_proto.CreatePipelineRequest:
+    request = json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
+    canonical = json.dumps(spec, sort_keys=True).encode()
+    request.metadata.annotations[SPEC_HASH] = hashlib.sha256(canonical).hexdigest()
+    return request
+
+
+def _inspect(client: python_pachyderm.Client, name: str) -> pps_proto.PipelineInfo | None:
+    try:
+        return next(iter(client.inspect_pipeline(name, details=True)))
+    except grpc.RpcError as error:
+        if status_of(error)[0] == grpc.StatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+def _has_other_spec(client: python_pachyderm.Client, request: pps_proto.CreatePipelineRequest) -> bool:
+    """Whether the pipeline is there with another spec."""
+    info = _inspect(client, request.pipeline.name)
+    return info is not None and not _same(info, request)
+
+
+def _same(info: pps_proto.PipelineInfo, request: pps_proto.CreatePipelineRequest) -> bool:
+    there, wanted = info.details.metadata.annotations, request.metadata.annotations
+    return bool(there.get(SPEC_HASH) == wanted[SPEC_HASH])
+
+
+def _is_due(client: python_pachyderm.Client, request: pps_proto.CreatePipelineRequest) -> bool:
+    """Whether `request` has to be sent; marks it as an update that runs again what has run, if the pipeline exists."""
+    info = _inspect(client, request.pipeline.name)
+    if info is None:
+        return True
+    request.update = True
+    if not _same(info, request):
+        request.reprocess = True
+        return True
+    return info.last_job_state in ENDED_BADLY

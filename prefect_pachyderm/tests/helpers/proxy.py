@@ -1,0 +1,55 @@
+"""A gRPC proxy that fails as a network does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+
+# Whether the call of this method, the n-th of its name, is answered with UNAVAILABLE.
+Fails = Callable[[str, int], bool]
+
+
+def _as_it_is(message: bytes) -> bytes:
+    return message
+
+
+class _Forward(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    def __init__(self, target: str, fails: Fails) -> None:
+        self._channel = grpc.insecure_channel(target)
+        self._fails = fails
+        self.calls: dict[str, int] = {}
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """Hands every method on as a stream of bytes."""
+
+        def behaviour(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            method = details.method.rpartition("/")[2]
+            self.calls[method] = self.calls.get(method, 0) + 1
+            if self._fails(method, self.calls[method]):
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the proxy fails this call")
+            metadata = tuple(pair for pair in details.invocation_metadata if pair[0] == "authn-token")
+            call = self._channel.stream_stream(details.method, _as_it_is, _as_it_is)(requests, metadata=metadata)
+            context.add_callback(call.cancel)
+            try:
+                yield from call
+            except grpc.RpcError as error:
+                context.abort(error.code(), str(error.details()))
+
+        return grpc.stream_stream_rpc_method_handler(behaviour)
+
+
+@contextmanager
+def proxy(target: str, fails: Fails, address: str = "127.0.0.1:0") -> Iterator[tuple[str, dict[str, int]]]:
+    """The address of a proxy to `target`, and how often each method has been called."""
+    server = grpc.server(ThreadPoolExecutor(16))
+    handler = _Forward(target, fails)
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port(address)
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}", handler.calls
+    finally:
+        server.stop(0).wait()

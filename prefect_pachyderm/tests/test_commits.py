@@ -1,0 +1,175 @@
+"""Commits made of files, and commits that somebody makes, followed with their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from python_pachyderm import Client
+from python_pachyderm.service import pps_proto
+
+from prefect_pachyderm import JobFailed, PachydermError, events
+from prefect_pachyderm.calls import readable
+from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits
+from prefect_pachyderm.follow import new_commits, report_commit
+from prefect_pachyderm.waits import wait_for_job
+from server import Server
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Two files by their paths in a repo."""
+    (tmp_path / "one").write_text("1\n")
+    (tmp_path / "two").write_text("2\n2\n")
+    return {"a.txt": tmp_path / "one", "d/b.txt": tmp_path / "two"}
+
+
+def contents(client: Client, commit: tuple[str, str]) -> dict[str, bytes]:
+    paths = [info.file.path for info in client.walk_file(commit, "/") if not info.file.path.endswith("/")]
+    return {path: client.get_file(commit, path).read() for path in paths}
+
+
+def test_files_become_the_whole_content(client: Client, files: dict[str, Path]) -> None:
+    commit = commit_files(client, "in", "master", files, "mine")
+    client.wait_commit(("in", commit))
+    assert contents(client, ("in", commit)) == {"/a.txt": b"1\n", "/d/b.txt": b"2\n2\n"}
+    head = head_of(client, "in", "master")
+    assert head is not None
+    assert (head.commit.id, head.description) == (commit, "mine")
+    assert has_exactly(client, head, files)
+    assert not has_exactly(client, head, {"a.txt": files["a.txt"]})
+    assert not has_exactly(client, head, {**files, "c": files["a.txt"]})
+    assert not has_exactly(client, head, {**files, "a.txt": files["d/b.txt"]})
+
+
+def test_a_commit_that_fails_on_the_way_leaves_nothing(client: Client, files: dict[str, Path]) -> None:
+    before = head_of(client, "in", "master")
+    assert before is not None
+    files["d/b.txt"].unlink()
+    with pytest.raises(FileNotFoundError):
+        commit_files(client, "in", "master", files, "mine")
+    after = head_of(client, "in", "master")
+    assert after is not None
+    assert after.commit.id == before.commit.id
+    assert contents(client, ("in", "master")) == {"/a": b"one"}
+
+
+def test_an_open_commit_has_nothing_yet(client: Client) -> None:
+    client.start_commit("in", "master")
+    head = head_of(client, "in", "master")
+    assert head is not None
+    assert not has_exactly(client, head, {})
+
+
+def test_a_repo_is_made_once_and_a_branch_may_have_no_head(client: Client) -> None:
+    assert head_of(client, "new", "master") is None
+    ensure_repo(client, "new", "first")
+    ensure_repo(client, "new", "second")
+    (info,) = [each for each in client.list_repo() if each.repo.name == "new"]
+    assert info.description == "first"
+    assert head_of(client, "new", "master") is None
+
+
+def test_what_is_not_there_is_said_in_a_sentence(client: Client) -> None:
+    with pytest.raises(PachydermError, match=r"^Looking at nowhere@master failed: .*nowhere") as caught:
+        input_commits(client, "nowhere", "master")
+    assert not caught.value.transient
+    with pytest.raises(KeyError), readable("Looking"):
+        raise KeyError("no error of Pachyderm's")
+
+
+@pytest.fixture
+def named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names the server."""
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
+
+
+Emitted = dict[str, tuple[str, list[dict[str, str]], dict[str, Any], object]]
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emitted]:
+    """The events by resource: name, related resources, payload and id."""
+    found: Emitted = {}
+
+    def record(event: str, resource: dict[str, str], related: list[dict[str, str]], payload: Any, id: object) -> None:
+        found[resource["prefect.resource.id"]] = (event, related, payload, id)
+
+    monkeypatch.setattr(events, "emit_event", record)
+    yield found
+
+
+def create_pipeline(client: Client, script: str) -> None:
+    transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="host")
+    pfs = pps_proto.PFSInput(repo="in", glob="/")
+    client.create_pipeline("p", transform=transform, input=pps_proto.Input(pfs=pfs))
+
+
+def put(client: Client, content: bytes) -> str:
+    with client.commit("in", "master") as commit:
+        client.put_file_bytes(commit, "/a", content)
+    return str(commit.id)
+
+
+def test_a_job_that_ends_is_an_event(prefect: None, named: None, client: Client, emitted: Emitted) -> None:
+    create_pipeline(client, "sleep 3; [ $(cat /pfs/in/a) = one ] && echo fine")
+    lines: list[str] = []
+
+    @flow
+    def wait(job_id: str) -> None:
+        wait_for_job("p", job_id, on_line=lines.append)
+
+    first = str(client.inspect_branch("p", "master").head.id)
+    wait(first)
+    assert lines == ["fine"]
+    event, related, payload, _ = emitted[f"pachyderm.job.p@{first}"]
+    assert event == "pachyderm.job.succeeded"
+    assert payload["datums"] == {"total": 1, "processed": 1, "skipped": 0}
+    (read,) = [each for each in related if each["prefect.resource.role"] == "input-commit"]
+    (written,) = [each for each in related if each["prefect.resource.role"] == "output-commit"]
+    assert read["prefect.resource.id"].startswith("pachyderm.commit.in@")
+    assert written["prefect.resource.id"] == f"pachyderm.commit.p@{first}"
+
+    second = put(client, b"two")
+    with pytest.raises(JobFailed):
+        wait(second)
+    assert emitted[f"pachyderm.job.p@{second}"][0] == "pachyderm.job.failed"
+
+
+def test_commits_are_followed_from_the_last_one_reported(
+    prefect: None, named: None, client: Client, emitted: Emitted
+) -> None:
+    create_pipeline(client, "[ $(cat /pfs/in/a) != bad ]")
+    client.wait_commit(("p", "master"))
+
+    @flow
+    def follow(made: list[bytes], count: int) -> dict[str, dict[str, str]]:
+        outcomes = {}
+        for content in made:
+            put(client, content)
+        for info in new_commits("in", "master"):
+            outcomes[info.commit.id] = report_commit("in", info.commit.id)
+            if len(outcomes) == count:
+                break
+        return outcomes
+
+    @flow
+    def begin() -> None:
+        report_commit("in", client.inspect_branch("in", "master").head.id)
+
+    begin()
+    first = follow([b"good", b"bad", b"fine"], 2)
+    good, bad = first
+    assert first[good] == {"p": "succeeded"}
+    assert "ended as JOB_FAILURE" in first[bad]["p"]
+    (rest,) = follow([], 1).items()
+    assert rest[0] not in first
+    assert rest[1] == {"p": "succeeded"}
+    assert emitted[f"pachyderm.commit.in@{good}"][0] == "pachyderm.commit.finished"
+    assert emitted[f"pachyderm.job.p@{bad}"][0] == "pachyderm.job.failed"
+    ids = [each[3] for each in emitted.values()]
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,80 @@
+"""Which Pachyderm is meant, and the embedded server where none is named."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from prefect_pachyderm import PachydermCredentials, PachydermError
+from prefect_pachyderm.credentials import connect, is_embedded
+from prefect_pachyderm.embedded import LocalpachError, attach_or_start, embedded_root, find_localpach, run_localpach
+from server import Server
+
+
+def test_where_a_pachyderm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """PACHD_ADDRESS first, then pachctl's context, then the embedded server."""
+    context = tmp_path / "config.json"
+    named = {"pachd_address": f"grpc://{server.address}", "session_token": server.token}
+    context.write_text(json.dumps({"v2": {"active_context": "c", "contexts": {"c": named}}}))
+    monkeypatch.setenv("PACH_CONFIG", str(context))
+    monkeypatch.delenv("PACHD_ADDRESS", raising=False)
+    found = PachydermCredentials.from_environment()
+    assert found.address == f"grpc://{server.address}"
+    assert found.get_client().get_remote_version().major == 2
+    assert server.token not in repr(found)
+    monkeypatch.setenv("PACHD_ADDRESS", "elsewhere:1")
+    assert PachydermCredentials.from_environment().address == "elsewhere:1"
+    context.write_text("no JSON")
+    monkeypatch.delenv("PACHD_ADDRESS")
+    with pytest.raises(PachydermError, match=r"config\.json"):
+        PachydermCredentials.from_environment()
+
+
+def program(folder: Path, script: str) -> Path:
+    """A program `localpach` of one's own."""
+    folder.mkdir()
+    path = folder / "localpach"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def lone_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A Python beside which there is nothing, and nothing on PATH."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+
+
+def test_the_program_beside_python_comes_before_the_one_on_path(lone_python: None, tmp_path: Path) -> None:
+    with pytest.raises(LocalpachError, match=r"install localpach, or set PACHD_ADDRESS\.$"):
+        connect()
+    on_path = program(tmp_path / "path", "exit 0")
+    assert find_localpach() == str(on_path)
+    beside = program(tmp_path / "bin", "exit 0")
+    assert find_localpach() == str(beside)
+
+
+def test_a_server_that_ends_at_once_is_told(lone_python: None, tmp_path: Path) -> None:
+    program(tmp_path / "bin", "echo no room >&2; exit 1")
+    with pytest.raises(LocalpachError, match=r"did not start; its log is .*server\.log\.$"):
+        attach_or_start(tmp_path / "root")
+    assert (tmp_path / "root" / "server.log").read_text() == "no room\n"
+    with pytest.raises(LocalpachError, match=r"^no room$"):
+        run_localpach("status")
+
+
+def test_runs_that_start_one_at_once_share_it(server: Server) -> None:
+    root = embedded_root()
+    assert is_embedded()
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            first, *others = pool.map(attach_or_start, [root] * 3)
+        assert all(other == first for other in others)
+        assert not list(connect().list_repo())
+    finally:
+        run_localpach("stop", "--root", str(root))

@@ -1,0 +1,204 @@
+"""Pipelines triggered, waited for and read, on a real server that fails now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from python_pachyderm import Client
+from python_pachyderm.service import pps_proto
+
+from prefect_pachyderm import (
+    JobFailed,
+    JobGone,
+    JobTimedOut,
+    PachydermCredentials,
+    PachydermError,
+    PachydermJob,
+    PachydermPipeline,
+)
+from proxy import Fails, proxy
+from server import Server
+
+
+def credentials_of(server: Server, address: str | None = None) -> PachydermCredentials:
+    return PachydermCredentials(address=address or server.address, auth_token=SecretStr(server.token))
+
+
+def block(server: Server, script: str, address: str | None = None, **fields: Any) -> PachydermPipeline:
+    """A pipeline of a shell script."""
+    spec = {
+        "pipeline": {"name": "p"},
+        "input": {"pfs": {"repo": "in", "glob": "/"}},
+        "transform": {"image": "host", "cmd": ["sh"], "stdin": [script]},
+        "datumTries": "1",
+    }
+    return PachydermPipeline(credentials=credentials_of(server, address), spec=spec, **fields)
+
+
+def state_of(client: Client, job: PachydermJob) -> int:
+    return int(next(iter(client.inspect_job(job.job_id, "p"))).state)
+
+
+def test_trigger_wait_and_fetch(server: Server, client: Client) -> None:
+    job = block(server, "tr a-z A-Z < /pfs/in/a > /pfs/out/b").trigger()
+    job.wait_for_completion()
+    result = job.fetch_result()
+    assert result.files == ["/b"]
+    assert result.read("/b") == b"ONE"
+
+
+def test_triggered_again_it_is_the_same_job_unless_told_to_reprocess(server: Server, client: Client) -> None:
+    script = "cp /pfs/in/a /pfs/out/"
+    first = block(server, script).trigger()
+    first.wait_for_completion()
+    assert block(server, script).trigger().job_id == first.job_id
+    again = block(server, script, reprocess=True).trigger()
+    again.wait_for_completion()
+    assert again.job_id != first.job_id
+    assert next(iter(client.inspect_job(again.job_id, "p"))).data_processed == 1
+
+
+def test_the_asynchronous_twins(server: Server, client: Client) -> None:
+    async def run() -> list[str]:
+        job = await block(server, "echo hello; cp /pfs/in/a /pfs/out/").atrigger()
+        await job.await_for_completion()
+        return (await job.afetch_result()).files
+
+    assert asyncio.run(run()) == ["/a"]
+
+
+def test_a_cancelled_await_stops_the_job(server: Server, client: Client) -> None:
+    async def run() -> PachydermJob:
+        job = await block(server, "sleep 300").atrigger()
+        waiting = asyncio.create_task(job.await_for_completion())
+        await asyncio.sleep(1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return job
+
+    assert state_of(client, asyncio.run(run())) == pps_proto.JOB_KILLED
+
+
+def test_a_failed_job_tells_its_reason_and_its_last_words(server: Server, client: Client) -> None:
+    job = block(server, "echo these are my last words; exit 3").trigger()
+    with pytest.raises(JobFailed, match="JOB_FAILURE") as caught:
+        job.wait_for_completion()
+    assert "these are my last words" in str(caught.value)
+    with pytest.raises(JobFailed, match="no result"):
+        job.fetch_result()
+
+
+def test_a_job_that_takes_too_long_is_stopped(server: Server, client: Client) -> None:
+    job = block(server, "sleep 300", timeout_seconds=1.5).trigger()
+    with pytest.raises(JobTimedOut, match="not over after 2 s"):
+        job.wait_for_completion()
+    assert state_of(client, job) == pps_proto.JOB_KILLED
+
+
+def test_a_job_that_somebody_deletes_or_that_never_was(server: Server, client: Client) -> None:
+    job = block(server, "sleep 300").trigger()
+    threading.Timer(1.0, client.delete_job, (job.job_id, "p")).start()
+    with pytest.raises(JobGone, match="deleted"):
+        job.wait_for_completion()
+    with pytest.raises(JobGone, match="not found"):
+        PachydermJob("p", "0" * 32, credentials_of(server)).wait_for_completion()
+
+
+def test_a_specification_that_is_refused(server: Server, client: Client) -> None:
+    wrong = PachydermPipeline(credentials=credentials_of(server), spec={"pipeline": {"name": "p"}, "nonsense": 1})
+    with pytest.raises(PachydermError, match="nonsense"):
+        wrong.trigger()
+
+
+def said(client: Client, job: PachydermJob) -> list[str]:
+    """What the job has said, as Pachyderm has it."""
+    messages = client.get_job_logs("p", job.job_id)
+    return [each.message.strip() for each in messages if each.user and each.message.startswith("line ")]
+
+
+class Captured(logging.Handler):
+    """Every message of the job's logger, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    @property
+    def lines(self) -> list[str]:
+        """What the job has said."""
+        return [message for message in self.messages if message.startswith("line ")]
+
+
+@pytest.fixture
+def captured() -> Iterator[Captured]:
+    handler = Captured()
+    logger = logging.getLogger("prefect.PachydermJob")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+COUNT = "i=0; while [ $i -lt {lines} ]; do echo line $i; i=$((i+1)); sleep {pause}; done"
+
+
+def test_each_line_once_in_order_and_each_state_once(server: Server, client: Client, captured: Captured) -> None:
+    job = block(server, COUNT.format(lines=20, pause=0.1)).trigger()
+    job.wait_for_completion()
+    assert captured.lines == said(client, job) == [f"line {number}" for number in range(20)]
+    told = [message for message in captured.messages if " is JOB_" in message]
+    assert len(told) == len(set(told))
+    assert told[-1].endswith("is JOB_SUCCESS")
+
+
+@pytest.mark.parametrize("method", ["InspectJob", "GetLogs", "ListRepo"])
+def test_five_calls_in_a_row_that_fail_are_survived(
+    method: str, server: Server, client: Client, captured: Captured
+) -> None:
+    job_id = block(server, COUNT.format(lines=10, pause=0.1)).trigger().job_id
+    fails: Fails = lambda name, number: name == method and 2 <= number <= 6  # noqa: E731
+    with proxy(server.address, fails) as (address, calls):
+        job = PachydermJob("p", job_id, credentials_of(server, address))
+        job.wait_for_completion()
+        assert calls[method] >= 6 or method == "GetLogs"
+    assert captured.lines == [f"line {number}" for number in range(10)]
+
+
+def test_a_log_that_breaks_off_goes_on_where_it_was(server: Server, client: Client, captured: Captured) -> None:
+    """The proxy, and with it each stream through it, ends while the job talks, and comes back."""
+    job_id = block(server, COUNT.format(lines=40, pause=0.1)).trigger().job_id
+    with proxy(server.address, lambda name, number: False) as (address, _):
+        waiting = threading.Thread(
+            target=PachydermJob("p", job_id, credentials_of(server, address)).wait_for_completion
+        )
+        waiting.start()
+        time.sleep(1.5)
+    with proxy(server.address, lambda name, number: False, address):
+        waiting.join(60)
+        assert not waiting.is_alive()
+    assert captured.lines == [f"line {number}" for number in range(40)]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_for_ten_seconds_is_survived(server: Server, client: Client, captured: Captured) -> None:
+    job = block(server, COUNT.format(lines=100, pause=0.1)).trigger()
+    waiting = threading.Thread(target=job.wait_for_completion)
+    waiting.start()
+    time.sleep(3)
+    server.kill()
+    time.sleep(10)
+    server.start()
+    waiting.join(120)
+    assert not waiting.is_alive()
+    assert state_of(server.client, job) == pps_proto.JOB_SUCCESS
+    assert captured.lines == said(server.client, job)

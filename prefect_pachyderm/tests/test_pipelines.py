@@ -1,0 +1,87 @@
+"""Pipelines from jsonnet templates: what is changed, what is left alone, and what an update would end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from python_pachyderm import Client
+
+from prefect_pachyderm import PachydermError, PachydermJob
+from prefect_pachyderm.pipelines import Template, are_up_to_date, create_pipelines, jobs_in_the_way
+from server import Server
+
+SPEC = """
+function(script, input='in') {
+  pipeline: { name: 'of_' + input },
+  input: { pfs: { repo: input, glob: '/' } },
+  transform: { image: 'host', cmd: ['sh'], stdin: [script] },
+  datum_tries: 1,
+}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "spec.jsonnet"
+    path.write_text(SPEC)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
+
+
+@flow
+def create(templates: list[Template]) -> dict[str, str]:
+    return create_pipelines(templates)
+
+
+def versions(client: Client) -> dict[str, int]:
+    return {info.pipeline.name: info.version for info in client.list_pipeline()}
+
+
+def test_only_what_has_changed_is_sent(prefect: None, client: Client, file: Path) -> None:
+    first, second = Template(file, {"script": "true"}), Template(file, {"script": "true", "input": "of_in"})
+    assert not are_up_to_date(client, [first, second])
+    jobs = create([first, second])
+    assert jobs.keys() == {"of_in", "of_of_in"}
+    assert len(set(jobs.values())) == 1
+    for name, job in jobs.items():
+        PachydermJob(name, job).wait_for_completion()
+    assert are_up_to_date(client, [first, second])
+    assert create([first, second]) == jobs
+    assert versions(client) == {"of_in": 1, "of_of_in": 1}
+    other = Template(file, {"script": "echo other", "input": "of_in"})
+    assert not are_up_to_date(client, [first, other])
+    changed = create([first, other])
+    assert versions(client) == {"of_in": 1, "of_of_in": 2}
+    assert changed["of_in"] == jobs["of_in"]
+    assert changed["of_of_in"] != jobs["of_of_in"]
+
+
+def test_a_job_that_ended_badly_is_tried_again(prefect: None, client: Client, file: Path) -> None:
+    template = Template(file, {"script": "exit 1"})
+    failed = create([template])["of_in"]
+    client.wait_commit(("of_in", failed))
+    assert not are_up_to_date(client, [template])
+    assert create([template])["of_in"] != failed
+
+
+def test_jobs_in_the_way_are_those_an_update_would_end(prefect: None, client: Client, file: Path) -> None:
+    there, other = (Template(file, {"script": f"sleep {seconds}"}) for seconds in (300, 301))
+    assert jobs_in_the_way(client, [there]) == []
+    job = create([there])["of_in"]
+    assert jobs_in_the_way(client, [there]) == []
+    assert jobs_in_the_way(client, [other]) == [("of_in", job)]
+    PachydermJob("of_in", job).stop("the test is over")
+    assert jobs_in_the_way(client, [other]) == []
+
+
+def test_a_template_that_does_not_render_is_a_sentence(prefect: None, client: Client, file: Path) -> None:
+    with pytest.raises(PachydermError, match=r"^Creating the pipelines failed: ") as caught:
+        create([Template(file, {})])
+    assert "script" in str(caught.value)

@@ -1,0 +1,1 @@
+"""Scripts from where they are: downloaded, checked, unpacked."""

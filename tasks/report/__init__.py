@@ -1,0 +1,1 @@
+"""What a run has made, fetched and shown."""
