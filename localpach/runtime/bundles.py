@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -137,6 +138,8 @@ class Bundles:
     def _alone(self) -> Iterator[None]:
         """Nobody else builds or removes meanwhile."""
         with (self._folder / "lock").open("w") as lock:
+            # Also what a killed build has started, which has it still open.
+            os.set_inheritable(lock.fileno(), True)
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -48,7 +48,7 @@ class Environments:
         shutil.rmtree(place, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            uv = _find_uv()
+            uv = find_uv()
             make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
             _run([*make, str(place)], {}, "its environment")
             python = str(place / "bin" / "python")
@@ -85,7 +85,8 @@ def _digest(asked: Sequence[tuple[Install, Path]]) -> str:
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
 
-def _find_uv() -> str | None:
+def find_uv() -> str | None:
+    """The program uv, beside this Python or where the shell finds it."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.exists() else shutil.which("uv")
 
@@ -97,7 +98,16 @@ def _run(command: list[str], settings: dict[str, str], what: str) -> None:
     env = {"UV_SYSTEM_CERTS": "true"} | {UV_NAMES[name]: given[name] for name in UV_NAMES.keys() & given.keys()} | given
     # Away from any project's folder, whose settings uv would heed.
     done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", cwd="/", env=env, umask=0o022, check=False
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd="/",
+        env=env,
+        umask=0o022,
+        # It holds the lock of the bundles on, should we be killed.
+        close_fds=False,
+        check=False,
     )
     if done.returncode:
         end = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:])

@@ -143,9 +143,11 @@ def _read_command(words: list[str], working_dir: str, settings: Mapping[str, str
                 return None
             value = expand(value if has_value else rest.pop(0))
         if name in FILES:
-            arguments += [(FILES[name], False), (posixpath.join(working_dir, value), True)]
+            arguments += [(FILES[name], False), (posixpath.normpath(posixpath.join(working_dir, value)), True)]
         elif name in VALUES:
-            arguments += [(VALUES[name], False), (value, False)]
+            is_folder = VALUES[name] == "--find-links" and "://" not in value
+            value = posixpath.normpath(posixpath.join(working_dir, value)) if is_folder else value
+            arguments += [(VALUES[name], False), (value, is_folder)]
         elif name in FLAGS:
             arguments.append((FLAGS[name], False))
         elif not name.startswith("-"):

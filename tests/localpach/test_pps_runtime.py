@@ -14,7 +14,6 @@ import pytest
 from python_pachyderm.service import pps_proto
 
 from localpach.errors import Refused
-from localpach.runtime.bundles import Bundles
 from localpach.runtime.interface import Ended, RunSpec
 from localpach.runtime.process import ProcessRuntime
 from tests.localpach.conftest import Server
@@ -182,42 +181,3 @@ def test_a_pipeline_gets_going_once_its_image_is_built(tmp_path: Path) -> None:
         assert said == ["/app-of-test", "hi", "hello from /app-of-test/tool/greet.py"]
     finally:
         server.stop()
-
-
-def test_bundles_are_listed_shared_and_removed(tmp_path: Path) -> None:
-    context = tmp_path / "context"
-    context.mkdir()
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /bundle-of-test/\n")
-    bundles = Bundles(tmp_path / "root")
-    digest = bundles.build(context, "a:1")
-    assert bundles.build(context, "registry/b:2") == digest
-    assert bundles.list() == {"a:1": digest, "registry/b:2": digest}
-    bundles.remove("a:1")
-    assert bundles.find("registry/b:2") is not None
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY ../outside /bundle-of-test/\n")
-    with pytest.raises(Refused, match="outside"):
-        bundles.build(context, "c:3")
-
-
-def test_a_bundle_honours_arguments_and_says_what_it_leaves_out(tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text(
-        "ARG BASE=scratch\nFROM ${BASE}\nARG WHERE=here\nARG WHO\nRUN pip install \\\n  nothing\n"
-        'ENV PLACE="${WHERE}" PERSON=$WHO\nWORKDIR /bundle-of-test\nCOPY Dockerfile ./sub/\nUSER 1000\nLABEL a=b\n'
-    )
-    bundles = Bundles(tmp_path / "root")
-    said: list[str] = []
-    bundles.build(tmp_path, "a:1", arguments={"WHO": "me"}, say=said.append)
-    bundle = bundles.find("a:1")
-    assert bundle is not None
-    assert bundle.env == {"PLACE": "here", "PERSON": "me"}
-    assert bundle.working_dir == "/bundle-of-test"
-    assert (bundle.root / "bundle-of-test" / "sub" / "Dockerfile").exists()
-    assert said == [
-        "line 5: RUN is left out: what it installs is expected on this machine",
-        "line 10: USER is left out: commands run as the server's user, or as the spec's transform.user",
-    ]
-    for text, problem in (("FROM a\nFROM b\n", "more than one FROM"), ("FROM a\nCOPPY x y\n", "line 2: COPPY")):
-        (tmp_path / "Dockerfile").write_text(text)
-        with pytest.raises(Refused, match=problem):
-            bundles.build(tmp_path, "a:2")
-    assert list(bundles.list()) == ["a:1"]
