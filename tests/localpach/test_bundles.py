@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from python_pachyderm.service import pps_proto
 
 from localpach.errors import NotFound, Refused
 from localpach.runtime.bundles import Bundle, Bundles
 from localpach.runtime.interface import Ended, RunSpec
 from localpach.runtime.process import ProcessRuntime
+from tests.localpach.conftest import Server
+from tests.localpach.test_pfs import put
+from tests.localpach.test_pps import content, last_job, pfs
 from tests.localpach.test_pps_pipelines import until
 
 # A small package of the index, as `uv pip compile --generate-hashes` locks it.
@@ -128,6 +132,25 @@ def test_the_environment_is_read_only_and_its_programs_come_first(shop: Shop, sa
     mine = f"{bundle.environment}/bin:{bundle.root if not sandboxed else ''}/of-test/bin:{usual}"
     if ProcessRuntime(shop.root, may_use_host=False).is_sandboxed or not sandboxed:
         assert (ended, said) == (Ended(code=0), ["one", "two", mine, "none", *["refused"] * sandboxed])
+
+
+def test_a_pipeline_gets_going_once_its_image_is_built(shop: Shop) -> None:
+    server = Server(shop.root, ("--missing-image", "refuse"))
+    shop.root.mkdir()
+    server.start()
+    try:
+        client = server.client
+        client.create_repo("in")
+        put(client, "in", {"/a": b"1"})
+        script = '{ pwd; echo "$GREETING"; python3 -m one; } > /pfs/out/said'
+        transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="a:1")
+        client.create_pipeline("p", transform=transform, input=pfs("in"))
+        until(lambda: next(iter(client.inspect_pipeline("p"))).state == pps_proto.PIPELINE_CRASHING)
+        shop.build(*COPY, f"RUN {PIP} -r /of-test/one.txt", "ENV GREETING=hi", "WORKDIR /of-test")
+        assert last_job(client, "p").state == pps_proto.JOB_SUCCESS
+        assert content(client, "p", "/said").decode().splitlines() == ["/of-test", "hi", "one"]
+    finally:
+        server.stop()
 
 
 def test_without_an_environment_programs_are_this_machines_not_the_servers(shop: Shop) -> None:

@@ -8,6 +8,7 @@ backslash for itself; and it always takes in `Dockerfile` and `.dockerignore`, w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -92,7 +93,12 @@ def test_what_is_no_pattern_is_refused(line: str) -> None:
 
 def test_a_folder_that_nothing_can_be_taken_from_is_not_entered(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entered: list[str] = []
-    listed = Path.iterdir
-    monkeypatch.setattr(Path, "iterdir", lambda path: entered.append(path.name) or listed(path))
+    list_folder = Path.iterdir
+
+    def note(folder: Path) -> Iterator[Path]:
+        entered.append(folder.name)
+        return list_folder(folder)
+
+    monkeypatch.setattr(Path, "iterdir", note)
     assert left(context, "*\n!a/b.py") == {"a/b.py"}
     assert entered == [context.name, "a"]

@@ -1,11 +1,9 @@
-"""How commands run: in a sandbox and without one, as whom, from which image, and that nothing of them is left."""
+"""How commands run: in a sandbox and without one, as whom, and that nothing of them is left."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ from localpach.runtime.interface import Ended, RunSpec
 from localpach.runtime.process import ProcessRuntime
 from tests.localpach.conftest import Server
 from tests.localpach.test_pfs import put
-from tests.localpach.test_pps import content, last_job, pfs, pipeline
+from tests.localpach.test_pps import last_job, pfs, pipeline
 from tests.localpach.test_pps_pipelines import until
 
 
@@ -142,42 +140,5 @@ def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
         until(lambda: alive(mark))
         server.kill()
         until(lambda: not alive(mark), 5)
-    finally:
-        server.stop()
-
-
-def test_a_pipeline_gets_going_once_its_image_is_built(tmp_path: Path) -> None:
-    context = tmp_path / "context"
-    (context / "tool").mkdir(parents=True)
-    (context / "tool" / "greet.py").write_text("print('hello from', __file__)")
-    (context / "Dockerfile").write_text(
-        "FROM python:3.11\nARG WHO=world\nENV GREETING=hi PYTHONPATH=/app-of-test\n"
-        "WORKDIR /app-of-test\nRUN pip install nothing\nCOPY tool /app-of-test/tool\n"
-    )
-    server = Server(tmp_path / "root", ("--missing-image", "refuse"))
-    server.start()
-    try:
-        client = server.client
-        client.create_repo("in")
-        put(client, "in", {"/a": b"1"})
-        script = '{ pwd; echo "$GREETING"; python3 -m tool.greet; } > /pfs/out/said'
-        transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="greeter:1")
-        client.create_pipeline("p", transform=transform, input=pfs("in"))
-        until(lambda: next(iter(client.inspect_pipeline("p"))).state == pps_proto.PIPELINE_CRASHING)
-        command = [
-            sys.executable,
-            "-m",
-            "localpach",
-            "image",
-            "build",
-            "--root",
-            str(server.root),
-            "--tag",
-            "greeter:1",
-        ]
-        subprocess.run([*command, str(context)], check=True, capture_output=True)
-        assert last_job(client, "p").state == pps_proto.JOB_SUCCESS
-        said = content(client, "p", "/said").decode().splitlines()
-        assert said == ["/app-of-test", "hi", "hello from /app-of-test/tool/greet.py"]
     finally:
         server.stop()
