@@ -1,11 +1,9 @@
-"""How commands run: in a sandbox and without one, as whom, from which image, and that nothing of them is left."""
+"""How commands run: in a sandbox and without one, as whom, and that nothing of them is left."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +12,10 @@ import pytest
 
 from localpach.errors import Refused
 from localpach.proto import pps_pb2
-from localpach.runtime.bundles import Bundles
 from localpach.runtime.interface import Ended, RunSpec
 from localpach.runtime.process import ProcessRuntime
-from tests.helpers import content, last_job, pfs, pipeline, put, until
-from tests.servers import ServerProcess, serving
+from tests.helpers import last_job, pfs, pipeline, put, until
+from tests.servers import ServerProcess
 
 
 def alive(mark: str) -> bool:
@@ -135,65 +132,3 @@ def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
         until(lambda: alive(mark))
         server.kill()
         until(lambda: not alive(mark), 5)
-
-
-def test_a_pipeline_gets_going_once_its_image_is_built(tmp_path: Path) -> None:
-    context = tmp_path / "context"
-    (context / "tool").mkdir(parents=True)
-    (context / "tool" / "greet.py").write_text("print('hello from', __file__)")
-    (context / "Dockerfile").write_text(
-        "FROM python:3.11\nARG WHO=world\nENV GREETING=hi PYTHONPATH=/app-of-test\n"
-        "WORKDIR /app-of-test\nRUN pip install nothing\nCOPY tool /app-of-test/tool\n"
-    )
-    with serving(tmp_path / "root", missing_image="refuse") as server:
-        client = server.client
-        client.create_repo("in")
-        put(client, "in", {"/a": b"1"})
-        script = '{ pwd; echo "$GREETING"; python3 -m tool.greet; } > /pfs/out/said'
-        transform = pps_pb2.Transform(cmd=["sh"], stdin=[script], image="greeter:1")
-        client.create_pipeline("p", transform=transform, input=pfs("in"))
-        until(lambda: client.inspect_pipeline("p").state == pps_pb2.PIPELINE_CRASHING)
-        command = [sys.executable, "-m", "localpach", "image", "build", "--root", str(server.root)]
-        subprocess.run([*command, "--tag", "greeter:1", str(context)], check=True, capture_output=True)
-        assert last_job(client, "p").state == pps_pb2.JOB_SUCCESS
-        said = content(client, "p", "/said").decode().splitlines()
-        assert said == ["/app-of-test", "hi", "hello from /app-of-test/tool/greet.py"]
-
-
-def test_bundles_are_listed_shared_and_removed(tmp_path: Path) -> None:
-    context = tmp_path / "context"
-    context.mkdir()
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /bundle-of-test/\n")
-    bundles = Bundles(tmp_path / "root")
-    digest = bundles.build(context, "a:1")
-    assert bundles.build(context, "registry/b:2") == digest
-    assert bundles.list() == {"a:1": digest, "registry/b:2": digest}
-    bundles.remove("a:1")
-    assert bundles.find("registry/b:2") is not None
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY ../outside /bundle-of-test/\n")
-    with pytest.raises(Refused, match="outside"):
-        bundles.build(context, "c:3")
-
-
-def test_a_bundle_honours_arguments_and_says_what_it_leaves_out(tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text(
-        "ARG BASE=scratch\nFROM ${BASE}\nARG WHERE=here\nARG WHO\nRUN pip install \\\n  nothing\n"
-        'ENV PLACE="${WHERE}" PERSON=$WHO\nWORKDIR /bundle-of-test\nCOPY Dockerfile ./sub/\nUSER 1000\nLABEL a=b\n'
-    )
-    bundles = Bundles(tmp_path / "root")
-    said: list[str] = []
-    bundles.build(tmp_path, "a:1", arguments={"WHO": "me"}, say=said.append)
-    bundle = bundles.find("a:1")
-    assert bundle is not None
-    assert bundle.env == {"PLACE": "here", "PERSON": "me"}
-    assert bundle.working_dir == "/bundle-of-test"
-    assert (bundle.root / "bundle-of-test" / "sub" / "Dockerfile").exists()
-    assert said == [
-        "line 5: RUN is left out: what it installs is expected on this machine",
-        "line 10: USER is left out: commands run as the server's user, or as the spec's transform.user",
-    ]
-    for text, problem in (("FROM a\nFROM b\n", "more than one FROM"), ("FROM a\nCOPPY x y\n", "line 2: COPPY")):
-        (tmp_path / "Dockerfile").write_text(text)
-        with pytest.raises(Refused, match=problem):
-            bundles.build(tmp_path, "a:2")
-    assert list(bundles.list()) == ["a:1"]

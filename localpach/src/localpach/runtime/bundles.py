@@ -1,52 +1,42 @@
-"""Bundles: images for the process runtime, built from a Dockerfile's COPY, ENV, WORKDIR and ARG.
+"""Bundles: images for the process runtime, built from a Dockerfile.
 
-A bundle holds the files that the Dockerfile adds; the programs are this machine's, those of the server's own Python
-environment first. What a Dockerfile RUNs is thus expected to be installed here, and is left out.
+A bundle holds the files that the Dockerfile adds, and an environment of its own with what its RUN lines install by pip
+or uv; the other programs are this machine's.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import fcntl
 import json
-import posixpath
-import re
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dockerfile_parse import DockerfileParser
-
 from localpach.errors import NotFound, Refused
+from localpach.runtime import trees
+from localpach.runtime.dockerfile import Build
+from localpach.runtime.environments import Environments
 
-# What a bundle leaves out, and what takes its place.
-LEFT_OUT = {
-    "RUN": "what it installs is expected on this machine",
-    "USER": "commands run as the server's user, or as the spec's transform.user",
-    "ENTRYPOINT": "the spec gives the command",
-    "CMD": "the spec gives the command",
-    "SHELL": "the spec gives the command",
-    "VOLUME": "commands can write to /pfs/out",
-    "EXPOSE": "commands share this machine's network",
-    "HEALTHCHECK": "nobody asks",
-    "STOPSIGNAL": "commands are stopped by SIGKILL",
-    "ONBUILD": "nothing is built on a bundle",
-}
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))")
+SHAPE = "bundle.json"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A built bundle; `root` holds its files as they shall stand below `/`."""
+    """A built bundle; `root` holds its files as they shall stand below `/`, `environment` is a Python environment."""
 
     digest: str
     root: Path
     env: dict[str, str]
     working_dir: str
+    user: str
+    environment: Path | None
 
     @property
     def top_level(self) -> list[str]:
@@ -60,15 +50,20 @@ class Bundles:
     def __init__(self, root: Path) -> None:
         self._folder = root / "images"
         self._tags = self._folder / "tags"
+        self._environments = Environments(self._folder / "environments")
 
     def find(self, tag: str) -> Bundle | None:
         """The bundle of a tag."""
         try:
             digest = (self._tags / _file_name(tag)).read_text()
-            shape = json.loads((self._folder / digest / "bundle.json").read_text())
+            shape = json.loads((self._folder / digest / SHAPE).read_text())
         except FileNotFoundError:
             return None
-        return Bundle(digest, self._folder / digest / "files", shape["env"], shape["working_dir"])
+        # Bundles of earlier versions have neither user nor environment.
+        made = shape.get("environment")
+        environment = self._environments.place(made) if made else None
+        files = self._folder / digest / "files"
+        return Bundle(digest, files, shape["env"], shape["working_dir"], shape.get("user", ""), environment)
 
     def list(self) -> dict[str, str]:
         """Digests by tag."""
@@ -77,13 +72,18 @@ class Bundles:
         return {_tag(item.name): item.read_text() for item in sorted(self._tags.iterdir())}
 
     def remove(self, tag: str) -> None:
-        """Forgets a tag, and its bundle unless another tag names it."""
-        bundle = self.find(tag)
-        if bundle is None:
+        """Forgets a tag, and the bundles and environments that no other tag needs."""
+        if tag not in self.list():
             raise NotFound(f"there is no image {tag}; `localpach image list` names those that are there")
-        (self._tags / _file_name(tag)).unlink()
-        if bundle.digest not in self.list().values():
-            shutil.rmtree(self._folder / bundle.digest)
+        with self._alone():
+            (self._tags / _file_name(tag)).unlink(missing_ok=True)
+            wanted, environments = set(self.list().values()), set()
+            for file in list(self._folder.glob(f"*/{SHAPE}")):
+                if file.parent.name in wanted:
+                    environments.add(json.loads(file.read_text()).get("environment", ""))
+                else:
+                    shutil.rmtree(file.parent)
+            self._environments.remove_but(environments)
 
     def build(
         self,
@@ -93,142 +93,55 @@ class Bundles:
         arguments: Mapping[str, str] | None = None,
         say: Callable[[str], None] = print,
     ) -> str:
-        """Builds a bundle from a folder with a Dockerfile and gives it a tag; gives the digest. `say` is told of each
-        instruction that is left out; `arguments` are values of ARGs.
+        """Builds a bundle from a folder with a Dockerfile and gives it a tag; gives the digest of what was built. `say`
+        is told of each instruction that is left out; `arguments` are values of ARGs.
 
         Raises:
-            Refused: the Dockerfile is missing, or asks for what a bundle can't be.
+            Refused: the Dockerfile is missing, asks for what a bundle can't be, or what it installs can't be.
         """
         dockerfile = dockerfile or context / "Dockerfile"
         if not dockerfile.is_file():
             raise Refused(f"{dockerfile} does not exist: an image is built from a Dockerfile")
         self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tags.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=self._folder))
-        try:
-            builder = _Builder(context.resolve(), aside / "files", arguments or {}, say)
-            builder.perform(dockerfile)
-            (aside / "bundle.json").write_text(json.dumps({"env": builder.env, "working_dir": builder.working_dir}))
-            digest = _digest(aside)
-            place = self._folder / digest
-            if not place.exists():
-                aside.chmod(0o755)
-                aside.replace(place)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        fresh = self._folder / f".{_file_name(tag)}.new"
-        fresh.write_text(digest)
-        fresh.replace(self._tags / _file_name(tag))
+        with self._alone():
+            # What a killed build has left.
+            for left in self._folder.glob("build-*"):
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(prefix="build-", dir=self._folder) as aside:
+                digest = self._perform(context.resolve(), dockerfile, arguments or {}, say, Path(aside))
+                fresh = Path(aside) / "tag"
+                fresh.write_text(digest)
+                fresh.replace(self._tags / _file_name(tag))
         return digest
 
+    def _perform(
+        self, context: Path, dockerfile: Path, given: Mapping[str, str], say: Callable[[str], None], aside: Path
+    ) -> str:
+        bundle = aside / "bundle"
+        bundle.mkdir()
+        build = Build(context, bundle / "files", aside / "installs", given, say)
+        build.perform(dockerfile)
+        shape = {
+            "env": build.env,
+            "working_dir": build.working_dir,
+            "user": build.user,
+            "environment": self._environments.make(build.asked) if build.asked else "",
+        }
+        (bundle / SHAPE).write_text(json.dumps(shape, sort_keys=True))
+        digest = trees.digest(bundle)
+        if not (self._folder / digest).exists():
+            bundle.replace(self._folder / digest)
+        return digest
 
-class _Builder:
-    """Performs the instructions of a Dockerfile that bring files or settings."""
-
-    def __init__(self, context: Path, files: Path, given: Mapping[str, str], say: Callable[[str], None]) -> None:
-        self._context = context
-        self._given = given
-        self._say = say
-        self._files = files
-        self._args: dict[str, str] = {}
-        self._patterns = _read_dockerignore(context)
-        self.env: dict[str, str] = {}
-        self.working_dir = "/"
-        files.mkdir()
-
-    def perform(self, dockerfile: Path) -> None:
-        with dockerfile.open("rb") as stream:
-            steps = DockerfileParser(fileobj=stream, env_replace=False).structure
-        if sum(step["instruction"] == "FROM" for step in steps) > 1:
-            raise Refused(f"{dockerfile} has more than one FROM: a bundle has one stage")
-        for step in steps:
-            kind, value, line = step["instruction"], step["value"], step["startline"] + 1
-            if kind == "ARG":
-                name, _, default = value.partition("=")
-                self._args[name] = self._given.get(name, self._expand(default))
-            elif kind == "ENV":
-                self.env.update((key, self._expand(text)) for key, text in _pairs(value))
-            elif kind == "WORKDIR":
-                self.working_dir = posixpath.normpath(posixpath.join(self.working_dir, self._expand(value)))
-            elif kind in ("COPY", "ADD"):
-                self._copy(value, kind)
-            elif kind in LEFT_OUT:
-                self._say(f"line {line}: {kind} is left out: {LEFT_OUT[kind]}")
-            elif kind not in ("FROM", "LABEL", "MAINTAINER", "COMMENT"):
-                raise Refused(f"{dockerfile}, line {line}: {kind} is no instruction of a Dockerfile")
-
-    def _expand(self, text: str) -> str:
-        known = {**self._args, **self.env}
-        return _VARIABLE.sub(lambda m: known.get(m[1] or m[3], m[2] or ""), text).strip().strip("\"'")
-
-    def _copy(self, value: str, kind: str) -> None:
-        words = json.loads(value) if value.startswith("[") else value.split()
-        if any(word.startswith("--from") for word in words):
-            raise Refused(f"{kind} {value}: a bundle can't copy from other images; copy from the build context")
-        *sources, target = [self._expand(word) for word in words if not word.startswith("--")]
-        place = posixpath.normpath(posixpath.join(self.working_dir, target))
-        top = Path("/") / place.split("/")[1]
-        if place == "/" or (top.exists() and top.name not in {item.name for item in self._files.iterdir()}):
-            raise Refused(f"{kind} {value}: {top} exists on this machine; copy into a top-level folder of its own")
-        for source in sources:
-            matches = sorted(self._context.glob(source.strip("/") or "."))
-            if not matches:
-                raise Refused(f"{kind} {value}: {source} is not in {self._context}")
-            for match in matches:
-                if not match.resolve().is_relative_to(self._context):
-                    raise Refused(f"{kind} {value}: {source} leads out of {self._context}")
-                is_folder = target.endswith("/") or len(sources) > 1 or len(matches) > 1
-                self._lay(match, self._files / place.strip("/"), is_folder)
-
-    def _lay(self, source: Path, place: Path, into: bool) -> None:
-        if source.is_dir():
-            shutil.copytree(source, place, ignore=self._skip, dirs_exist_ok=True)
-            return
-        target = place / source.name if into else place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
-
-    def _skip(self, folder: str, names: list[str]) -> set[str]:
-        inside = Path(folder).resolve().relative_to(self._context)
-        return {name for name in names if (Path(folder) / name).is_file() and self._is_ignored(inside / name)}
-
-    def _is_ignored(self, path: Path) -> bool:
-        """Whether `.dockerignore` leaves a file out: the last pattern that matches it or a folder above it counts."""
-        ignored = False
-        for pattern, out in self._patterns:
-            if any(pattern.fullmatch(part.as_posix()) for part in (path, *path.parents) if part.name):
-                ignored = out
-        return ignored
-
-
-def _read_dockerignore(context: Path) -> list[tuple[re.Pattern[str], bool]]:
-    """Patterns in order, each with whether it leaves out or takes in again."""
-    file = context / ".dockerignore"
-    patterns = []
-    for line in file.read_text().splitlines() if file.exists() else []:
-        text = line.strip()
-        if text and not text.startswith("#"):
-            pattern = text.removeprefix("!").strip("/")
-            regex = re.escape(pattern).replace(r"\*\*/", "(?:.*/)?").replace(r"\*\*", ".*")
-            regex = regex.replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
-            patterns.append((re.compile(regex), not text.startswith("!")))
-    return patterns
-
-
-def _pairs(value: str) -> list[tuple[str, str]]:
-    if "=" not in value.split(maxsplit=1)[0]:
-        key, _, text = value.partition(" ")
-        return [(key, text)]
-    return re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", value)
-
-
-def _digest(folder: Path) -> str:
-    hasher = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            hasher.update(f"{file.relative_to(folder)}\0{file.stat().st_mode & 0o111}\0".encode())
-            hasher.update(hashlib.sha256(file.read_bytes()).digest())
-    return hasher.hexdigest()
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else builds or removes meanwhile."""
+        with (self._folder / "lock").open("w") as lock:
+            # Also what a killed build has started, which has it still open.
+            os.set_inheritable(lock.fileno(), True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 def _file_name(tag: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import stat
 import sys
 import tempfile
 import threading
@@ -14,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localpach.errors import Refused
-from localpach.runtime.bundles import Bundles
+from localpach.runtime.bundles import Bundle, Bundles
+from localpach.runtime.dockerfile import USUAL_PATH
+from localpach.runtime.environments import python_home
 from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, RunSpec
 from localpach.runtime.launcher import Launcher
 from localpach.runtime.machine import ids_of, memory_below
@@ -89,21 +92,23 @@ class ProcessRuntime:
     def start(self, spec: RunSpec, on_line: OnLine) -> Process:
         """Starts a command; each line of its output goes to `on_line`, from another thread."""
         bundle = self._bundles.find(spec.image) if spec.image else None
-        env = {"PATH": _path(), "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+        env = {"HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
         env.update(bundle.env if bundle else {})
+        env["PATH"] = _path_of(bundle) if bundle else _path_of_host()
         env.update(spec.env)
         cwd = spec.working_dir or (bundle.working_dir if bundle else "/")
         places = {"/pfs": str(spec.view)}
         if bundle:
             places.update({f"/{name}": str(bundle.root / name) for name in bundle.top_level})
         places.update(self._lay_files(spec))
-        user = self._user(spec)
+        user = self._user(spec, bundle.user if bundle else "")
         request: dict[str, object] = {
             "cmd": spec.cmd,
             "env": env,
             "cwd": cwd,
             "user": user,
             "new_root": None,
+            "covers": [],
             "binds": [],
         }
         stdin = spec.stdin
@@ -112,7 +117,9 @@ class ProcessRuntime:
             names = [item.name for item in spec.view.iterdir() if item.name != "out"]
             binds += [(str(spec.view / name), f"/pfs/{name}", True) for name in names]
             binds += [(source, place, True) for place, source in places.items() if place != "/pfs"]
-            request |= {"new_root": str(self._new_root), "binds": binds}
+            covers, needed = _reach(bundle.environment) if bundle and bundle.environment else ([], [])
+            binds += [(path, path, True) for path in needed]
+            request |= {"new_root": str(self._new_root), "covers": covers, "binds": binds}
         else:
             request |= {
                 "cmd": [_replace(part, places) for part in spec.cmd],
@@ -122,11 +129,13 @@ class ProcessRuntime:
             stdin = _replace(stdin, places)
         return Process(self._launcher, request, stdin, on_line, spec.timeout, spec.resources.memory)
 
-    def _user(self, spec: RunSpec) -> list[int] | None:
-        """Who the command runs as, who may then write to `/pfs/out`; None is whoever we are."""
-        if not spec.user:
+    def _user(self, spec: RunSpec, default: str) -> list[int] | None:
+        """Who the command runs as, who may then write to `/pfs/out`: the spec's user, or the image's where this kernel
+        lets us; None is whoever we are."""
+        name = spec.user or (default if self.is_sandboxed else "")
+        if not name:
             return None
-        user = ids_of(spec.user)
+        user = ids_of(name)
         if user == [os.getuid(), os.getgid()]:
             return None
         if not self.is_sandboxed:
@@ -140,9 +149,29 @@ def _top(path: str) -> str:
     return "/" + path.split("/")[1]
 
 
-def _path() -> str:
+def _path_of(bundle: Bundle) -> str:
+    """The bundle's own programs before this machine's."""
+    own = [str(bundle.environment / "bin")] if bundle.environment else []
+    folders = ":".join([*own, bundle.env.get("PATH", USUAL_PATH), USUAL_PATH]).split(":")
+    return ":".join(dict.fromkeys(folders))
+
+
+def _path_of_host() -> str:
     """The server's own Python first, so that what is installed beside it can be imported."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def _reach(environment: Path) -> tuple[list[str], list[str]]:
+    """How any user gets at an environment and its Python: which folders to cover, since not everybody may pass them, and
+    what to bind, there or to be read only."""
+    covers, binds = set(), [str(environment.resolve())]
+    for path in (environment, python_home(environment)):
+        closed = [folder for folder in path.parents if not folder.stat().st_mode & stat.S_IXOTH]
+        if closed:
+            cover = closed[-1].resolve()
+            covers.add(str(cover))
+            binds.append(str(cover / path.relative_to(closed[-1])))
+    return sorted(covers), binds
 
 
 def _replace(text: str, places: dict[str, str]) -> str:

@@ -5,7 +5,9 @@ usage: python sandbox.py FD, where the file descriptor FD is a socket on which e
 four file descriptors: the request itself, as JSON, the command's input, its output, and where its wait status is written
 to, as decimal digits. The answer is the sandbox's process id with a descriptor of it. A request has
   new_root: an empty folder, or null to run without namespaces
-  binds: [[source, target, read_only], …], targets absolute; a read-only bind may lie within a writable one
+  covers: folders of this machine in whose place are empty ones, with nothing but the binds
+  binds: [[source, target, read_only], …], targets absolute; a read-only bind may lie within a writable one. A source that
+    is its own target leaves its surroundings as they are
   cmd, env, cwd: what to run
   user: [uid, gid] to run it as, or null
 
@@ -65,11 +67,11 @@ def enter_namespaces(user: list[int] | None) -> None:
             stream.write(text)
 
 
-def build_root(new_root: str, binds: list[tuple[str, str, bool]]) -> None:
+def build_root(new_root: str, covers: list[str], binds: list[tuple[str, str, bool]]) -> None:
     """This machine's files below `new_root`, with the binds in their places, and makes it the root."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", new_root, "tmpfs", 0, "mode=755")
-    own = {target.split("/")[1] for _, target, _ in binds}
+    own = {target.split("/")[1] for source, target, _ in binds if source != target}
     for item in os.scandir("/"):
         place = f"{new_root}/{item.name}"
         if item.name in own or item.name == "proc":
@@ -83,6 +85,8 @@ def build_root(new_root: str, binds: list[tuple[str, str, bool]]) -> None:
             os.close(os.open(place, os.O_CREAT))
             mount(item.path, place, None, MS_BIND)
     os.mkdir(f"{new_root}/proc")
+    for folder in covers:
+        mount("tmpfs", new_root + folder, "tmpfs", 0, "mode=755")
     for source, target, read_only in binds:
         place = new_root + target
         if os.path.isdir(source):
@@ -153,7 +157,7 @@ def reap(child: int) -> int:
 
 def as_init(request: dict[str, object]) -> None:
     """The first process of the pid namespace: everything in it ends with it."""
-    build_root(str(request["new_root"]), request["binds"])  # type: ignore[arg-type]
+    build_root(str(request["new_root"]), request["covers"], request["binds"])  # type: ignore[arg-type]
     child = os.fork()
     if child == 0:
         execute(request)
