@@ -95,8 +95,7 @@ class CommitSets:
                 f'commit set "id:\\"{id}\\"" cannot be dropped because it has subvenant commit sets: [{names}]'
             )
         for record in reversed(records):
-            for branch in self._branches.headed_by(record.num):
-                self._provenance.reset_head(branch.branch, record.parent)
+            self._provenance.reset_heads(self._branches.headed_by(record.num), record.parent)
             self._commits.remove(record)
 
     def _sets_made_from(self, id: str) -> list[str]:

@@ -9,7 +9,7 @@ from localpach.names import USER, Branch, Commit, check_branch_name
 from localpach.pfs import triggers
 from localpach.pfs.branches import Branches
 from localpach.pfs.commits import Commits
-from localpach.pfs.records import Gathered
+from localpach.pfs.records import BranchRecord, Gathered
 from localpach.pfs.repos import Repos
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store, Transaction
@@ -80,13 +80,15 @@ class Provenance:
         except LocalpachError as error:
             raise type(error)(f"unable to inspect {head}: {error.message}") from error
 
-    def reset_head(self, branch: Branch, head: int | None) -> None:
-        """Makes a commit the head of a branch whose head goes; without one, an empty commit where it depends on nothing."""
-        num = self._branches.get(branch).num
-        self._branches.move_head(num, None)
-        if head is None and not self._branches.direct_provenance(num):
-            head = self._commits.add_empty(branch)
-        self._branches.move_head(num, head)
+    def reset_heads(self, branches: Iterable[BranchRecord], head: int | None) -> None:
+        """Makes a commit the head of branches whose head goes; without one, those that depend on nothing share an empty
+        one."""
+        shared = head
+        for branch in branches:
+            depends = bool(self._branches.direct_provenance(branch.num))
+            if shared is None and not depends:
+                shared = self._commits.add_empty(branch.branch)
+            self._branches.move_head(branch.num, head if depends else shared)
 
     def _check_graph(self, branches: Iterable[int]) -> None:
         """Refuses two branches of one repo that provenance connects: a commit set has one commit in a repo."""
