@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -40,7 +41,7 @@ class Waiter:
         self.found: list[str] = []
         self.answer: object = "none yet"
         self.looked = threading.Semaphore(0)
-        self._wait = lambda: bulletin.wait(Topic.JOBS, self._look, call, timeout)
+        self._wait = partial(bulletin.wait, Topic.JOBS, self._look, call, timeout)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 

@@ -18,7 +18,7 @@ from tests.helpers import put, refused, until
 ID = "1" * 12 + "4" + "1" * 19
 
 
-def finish(client: Client, commit: pfs_pb2.Commit, **fields: str) -> None:
+def finish(client: Client, commit: pfs_pb2.Commit, **fields: Any) -> None:
     client.pfs.FinishCommit(pfs_pb2.FinishCommitRequest(commit=commit, **fields))
     client.wait_commit(commit)
 
@@ -258,7 +258,8 @@ def test_a_subscription_brings_commits_in_their_order(a: Client) -> None:
     reader.join(20)
     assert found == [commit.id]
     a.create_repo("b")
-    other = pfs_pb2.SubscribeCommitRequest(repo=branch_of("b", "").repo, **{"from": since})
+    other = pfs_pb2.SubscribeCommitRequest(repo=branch_of("b", "").repo)
+    getattr(other, "from").CopyFrom(since)
     sentence = "the `from` commit needs to be from repo default/b"
     assert refused(lambda: a.pfs.SubscribeCommit(other)) == ("UNKNOWN", sentence)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from localpach.errors import NotFound
 from localpach.names import Branch, Repo
 from localpach.pfs import file_sets, fsck, records
 from localpach.pfs.service import Pfs
@@ -105,7 +106,7 @@ def test_a_file_set_lives_for_half_an_hour_or_as_long_as_it_is_renewed(
     def lives(id: str) -> bool:
         try:
             pfs.file_sets.as_commit(id)
-        except file_sets.NotFound:
+        except NotFound:
             return False
         return True
 
@@ -121,7 +122,7 @@ def test_a_file_set_lives_for_half_an_hour_or_as_long_as_it_is_renewed(
     assert (lives(short), lives(long)) == (True, True)
     clock.seconds += 2
     assert (lives(short), lives(long)) == (False, True)
-    with pytest.raises(file_sets.NotFound):
+    with pytest.raises(NotFound):
         pfs.file_sets.renew(short, 3600)
     assert pfs.fsck.collect() >= len(b"short")
     assert lives(long)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from localpach.proto import pfs_pb2
 from tests.client import Client, branch_of
@@ -23,8 +24,9 @@ def projects(client: Client) -> list[tuple[str, str]]:
     return [(info.project.name, info.description) for info in client.pfs.ListProject(pfs_pb2.ListProjectRequest())]
 
 
-def repos(client: Client, **fields: object) -> list[str]:
-    request = pfs_pb2.ListRepoRequest(**{"type": "user"} | fields)
+def repos(client: Client, **fields: Any) -> list[str]:
+    fields.setdefault("type", "user")
+    request = pfs_pb2.ListRepoRequest(**fields)
     return [f"{info.repo.project.name}/{info.repo.name}" for info in client.pfs.ListRepo(request)]
 
 

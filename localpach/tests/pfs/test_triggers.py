@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -64,25 +65,26 @@ def test_what_is_no_schedule_is_refused(spec: str, sentence: str) -> None:
     assert caught.value.message == sentence
 
 
-TRIGGER = partial(pfs_pb2.Trigger, branch="master")
+def on_master(**fields: Any) -> pfs_pb2.Trigger:
+    return pfs_pb2.Trigger(branch="master", **fields)
 
 
 @pytest.mark.parametrize(
     ("trigger", "sentence"),
     [
         (pfs_pb2.Trigger(), "triggers must specify a branch to trigger on"),
-        (TRIGGER(size="big"), "invalid trigger size: invalid size: 'big'"),
-        (TRIGGER(size="1z"), "invalid trigger size: invalid size: '1z'"),
-        (TRIGGER(commits=-1), "can't trigger on a negative number of commits"),
-        (TRIGGER(cron_spec="x"), "invalid trigger cron spec: Expected exactly 5 fields, found 1: x"),
-        (TRIGGER(rate_limit_spec="x"), "invalid trigger rate limit spec: Expected exactly 5 fields, found 1: x"),
+        (on_master(size="big"), "invalid trigger size: invalid size: 'big'"),
+        (on_master(size="1z"), "invalid trigger size: invalid size: '1z'"),
+        (on_master(commits=-1), "can't trigger on a negative number of commits"),
+        (on_master(cron_spec="x"), "invalid trigger cron spec: Expected exactly 5 fields, found 1: x"),
+        (on_master(rate_limit_spec="x"), "invalid trigger rate limit spec: Expected exactly 5 fields, found 1: x"),
     ],
 )
 def test_triggers_that_can_not_be(trigger: pfs_pb2.Trigger, sentence: str) -> None:
     with pytest.raises(Refused) as caught:
         triggers.check(trigger)
     assert caught.value.message == sentence
-    triggers.check(TRIGGER(size="1K", commits=0, cron_spec="@daily", rate_limit_spec="@every 1s"))
+    triggers.check(on_master(size="1K", commits=0, cron_spec="@daily", rate_limit_spec="@every 1s"))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_triggers_that_can_not_be(trigger: pfs_pb2.Trigger, sentence: str) -> No
     ],
 )
 def test_a_size_is_reached_at_its_number_of_bytes(size: str, number: int) -> None:
-    trigger = TRIGGER(size=size)
+    trigger = on_master(size=size)
     triggers.check(trigger)
     assert triggers.fires(trigger, number, 1, 0, 1)
     assert not triggers.fires(trigger, number - 1, 1, 0, 1)
@@ -117,17 +119,17 @@ def test_conditions_are_met_by_any_or_by_all() -> None:
     def fires(trigger: pfs_pb2.Trigger, size: int = 0, commits: int = 1, later: int = 0) -> bool:
         return triggers.fires(trigger, size, commits, start, start + later)
 
-    assert fires(TRIGGER())
-    assert fires(TRIGGER(all=True))
-    assert [fires(TRIGGER(commits=2), commits=number) for number in (1, 2, 3)] == [False, True, True]
+    assert fires(on_master())
+    assert fires(on_master(all=True))
+    assert [fires(on_master(commits=2), commits=number) for number in (1, 2, 3)] == [False, True, True]
     for field in ("cron_spec", "rate_limit_spec"):
-        each = TRIGGER(**{field: "@every 1m"})
+        each = on_master(**{field: "@every 1m"})
         assert [fires(each, later=later) for later in (0, minute - 1, minute, minute + 1)] == [False, False, True, True]
-        assert not fires(TRIGGER(**{field: "@never"}), later=10 * minute)
+        assert not fires(on_master(**{field: "@never"}), later=10 * minute)
     both = {"size": "10", "commits": 2}
     for size, commits in ((0, 1), (10, 1), (0, 2), (10, 2)):
-        assert fires(TRIGGER(**both), size, commits) == (size == 10 or commits == 2)
-        assert fires(TRIGGER(all=True, **both), size, commits) == (size == 10 and commits == 2)
+        assert fires(on_master(**both), size, commits) == (size == 10 or commits == 2)
+        assert fires(on_master(all=True, **both), size, commits) == (size == 10 and commits == 2)
 
 
 def heads(client: Client, repo: str) -> dict[str, str]:
@@ -136,10 +138,10 @@ def heads(client: Client, repo: str) -> dict[str, str]:
 
 def test_a_branch_follows_once_its_trigger_fires(client: Client) -> None:
     client.create_repo("in")
-    client.create_branch("in", "t", trigger=TRIGGER(commits=2))
+    client.create_branch("in", "t", trigger=on_master(commits=2))
     empty = heads(client, "in")["t"]
     client.create_branch("in", "chained", trigger=pfs_pb2.Trigger(branch="t", commits=1))
-    client.create_branch("in", "big", trigger=TRIGGER(size="1K"))
+    client.create_branch("in", "big", trigger=on_master(size="1K"))
     ids = [put(client, "in", {f"/{number}": b"x"}) for number in range(3)]
     found = heads(client, "in")
     assert (found["master"], found["big"] in ids) == (ids[2], False)
@@ -156,7 +158,7 @@ def test_a_branch_follows_once_its_trigger_fires(client: Client) -> None:
 def test_what_depends_on_a_triggered_branch_follows_with_it(client: Client) -> None:
     client.create_repo("in")
     client.create_repo("out")
-    client.create_branch("in", "t", trigger=TRIGGER(commits=1))
+    client.create_branch("in", "t", trigger=on_master(commits=1))
     client.create_branch("out", "master", provenance=[branch_of("in", "t")])
     client.finish_commit(("out", "master"))
     id = put(client, "in", {"/a": b"1"})
