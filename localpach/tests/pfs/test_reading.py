@@ -203,7 +203,7 @@ def test_what_no_commit_reaches_is_freed(pfs: Pfs, store: Store) -> None:
 def test_damage_is_told_once_for_what_many_commits_hold(pfs: Pfs, store: Store) -> None:
     filled(pfs)
     assert list(pfs.fsck.check()) == list(pfs.fsck.check(read_data=True)) == []
-    (ref,) = (each for each in pfs.objects.stored() if each.size == len(b"small" + b"0" + b"1"))
+    (ref,) = (each for each in pfs.objects.stored() if each.size == len(b"small0small1"))
     with store.write() as connection:
         connection.execute("UPDATE contents SET data = x'00' WHERE hash = ?", (bytes.fromhex(ref.hash),))
     assert list(pfs.fsck.check()) == [f"content {ref.hash} is damaged"]
