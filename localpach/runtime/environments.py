@@ -50,7 +50,7 @@ class Environments:
         try:
             uv = find_uv()
             make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
-            _run([*make, str(place)], {}, "its environment")
+            _run([*make, str(place)], {}, "making the Python environment")
             python = str(place / "bin" / "python")
             # Compiled as pip does: jobs can't write to it.
             by_uv = [str(uv), "pip", "install", "--compile-bytecode", "--python", python]
@@ -104,11 +104,10 @@ def _run(command: list[str], settings: dict[str, str], what: str) -> None:
         errors="replace",
         cwd="/",
         env=env,
-        umask=0o022,
         # It holds the lock of the bundles on, should we be killed.
         close_fds=False,
         check=False,
     )
     if done.returncode:
         end = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:])
-        raise Refused(f"the bundle can't be built, {what} failed:\n{end}")
+        raise Refused(f"{what} failed:\n{end}")
