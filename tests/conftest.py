@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
-
-from prefect_pachyderm.embedded import find_localpach
 
 
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[None]:
     """A temporary Prefect server with a database of its own."""
+    # Tests that need no Prefect start without it, and where it is not installed.
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
     with prefect_test_harness(server_startup_timeout=180):
         yield
 
@@ -22,6 +22,8 @@ def prefect() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[Path]:
     """A folder in which the flows keep everything: the embedded Pachyderm, the results and the cache."""
+    from prefect_pachyderm.embedded import find_localpach  # noqa: PLC0415
+
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PACHYDERM_BLOCK", "PACHD_ADDRESS", "PACH_PYTHON_AUTH_TOKEN", "IMAGE_REGISTRY"):
