@@ -1,12 +1,10 @@
-# The image that the pipelines run. A base with TensorFlow is used as it is; one without, such as python:3.11-slim, gets
-# the locked versions: docker build --build-arg BASE_IMAGE=python:3.11-slim .
-ARG BASE_IMAGE=tensorflow/tensorflow:2.19.0
+# The image that the pipelines run, with the locked versions on whatever base: docker build --build-arg BASE_IMAGE=… .
+ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE}
 
 COPY model/requirements.txt /code/model/requirements.txt
-RUN python3 -c 'import numpy, tensorflow' 2>/dev/null \
-    || PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore \
-       python3 -m pip install --no-cache-dir --require-hashes --requirement /code/model/requirements.txt
+RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore \
+    python3 -m pip install --no-cache-dir --require-hashes --requirement /code/model/requirements.txt
 
 # The root filesystem may be read-only: what TensorFlow writes aside goes to the memory that every container has.
 ENV HOME=/code TMPDIR=/dev/shm KERAS_HOME=/dev/shm/keras PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/code

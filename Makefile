@@ -74,5 +74,6 @@ lint: $(VENV)/.installed ## linters and type check
 
 lock: $(VENV)/.installed ## resolve the dependencies anew
 	uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes pyproject.toml --extra dev -o requirements.txt --custom-compile-command "make lock"
-	echo tensorflow-cpu | uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --constraints requirements.txt - -o model/requirements.txt --custom-compile-command "make lock"
+	echo "tensorflow-cpu; sys_platform == 'linux'" | uv pip compile --quiet --no-config --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes - -o model/requirements.txt --custom-compile-command "make lock"
+	printf '%s\n' "tensorflow-cpu; sys_platform == 'linux'" pytest pytest-timeout pytest-xdist hypothesis | uv pip compile --quiet --no-config --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --constraints model/requirements.txt - -o model/requirements-dev.txt --custom-compile-command "make lock"
 	echo uv | uv pip compile --quiet --upgrade --universal --generate-hashes - -o requirements-uv.txt --custom-compile-command "make lock"

@@ -22,13 +22,13 @@ import tensorflow as tf
 
 from model.configs import CONFIGS
 from model.network import Weights, initial_weights
-from model.sampling import Choice, draw_words
+from model.sampling import Sampler, draw_words
 
 
-def ours(weights: Weights, choice: Choice) -> Iterator[object]:
+def ours(weights: Weights, sampler: Sampler) -> Iterator[object]:
     """Words from `model.sampling`."""
     words = [str(number) for number in range(weights.embedding.shape[0])]
-    return draw_words(weights, words, [0], 1, choice)
+    return draw_words(weights, words, [0], 1, sampler)
 
 
 def keras(weights: Weights, compiled: bool) -> Iterator[object]:
@@ -63,9 +63,9 @@ def main() -> None:
     weights = initial_weights(CONFIGS["small"], options.vocabulary, seed=1)
     weights = Weights(*(tf.nest.map_structure(np.asarray, part) for part in weights))
     drawn: dict[str, tuple[Iterator[object], int]] = {
-        "ours": (ours(weights, Choice()), 2000),
-        "ours, top_p 0.9": (ours(weights, Choice(top_p=0.9)), 2000),
-        "ours, top_k 40": (ours(weights, Choice(top_k=40)), 2000),
+        "ours": (ours(weights, Sampler()), 2000),
+        "ours, top_p 0.9": (ours(weights, Sampler(top_p=0.9)), 2000),
+        "ours, top_k 40": (ours(weights, Sampler(top_k=40)), 2000),
         "Keras in a tf.function": (keras(weights, compiled=True), 500),
         "Keras": (keras(weights, compiled=False), 50),
     }

@@ -1,19 +1,16 @@
-"""Trained models on disk, and trainings under way: TensorFlow checkpoints, with what is no tensor in JSON.
-
-Every file is written under another name, brought to the disk and renamed, so that it is there whole or not at all.
-"""
+"""Trained models on disk, and trainings under way: TensorFlow checkpoints, with what is no tensor in JSON."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from model.network import Tensor, Weights, full_softmax
+from model.files import DRAFT, publish, write_text
+from model.network import Tensor, Weights, write_out_softmax
 
 PREFIX = "model.ckpt"
 TRAINING = "training.json"  # names the checkpoint of a training that is not over
@@ -63,13 +60,13 @@ def load(folder: Path) -> Trained:
         FileNotFoundError: there is no model in `folder`.
     """
     weights, words = load_as_trained(folder)
-    full = full_softmax(weights)
+    full = write_out_softmax(weights)
     return Trained(full._replace(softmax=np.asarray(full.softmax)), words)
 
 
 def save_training(folder: Path, tensors: Any, position: dict[str, Any]) -> None:
     """Keeps a training under way: nested tensors and, in JSON, where it is; the one before is deleted."""
-    before = _training(folder)
+    before = _read_training(folder)
     prefix = f"training-{position['steps']}.ckpt"
     _write_tensors(folder, prefix, {str(n): tensor for n, tensor in enumerate(tf.nest.flatten(tensors))})
     write_text(folder / TRAINING, json.dumps({"prefix": prefix, "position": position}))
@@ -79,7 +76,7 @@ def save_training(folder: Path, tensors: Any, position: dict[str, Any]) -> None:
 
 def load_training(folder: Path, like: Any) -> tuple[Any, dict[str, Any]] | None:
     """What `save_training` kept, as tensors nested as in `like`; None where there is nothing."""
-    kept = _training(folder)
+    kept = _read_training(folder)
     if kept is None:
         return None
     read = _read_tensors(folder, kept["prefix"])
@@ -87,38 +84,25 @@ def load_training(folder: Path, like: Any) -> tuple[Any, dict[str, Any]] | None:
     return tf.nest.pack_sequence_as(like, tensors), kept["position"]
 
 
-def training_position(folder: Path) -> dict[str, Any] | None:
-    """Where the training kept in `folder` is; None where there is none."""
-    kept = _training(folder)
-    return kept and kept["position"]
-
-
 def delete_training(folder: Path) -> None:
     """Deletes what `save_training` kept: the training is over."""
-    kept = _training(folder)
+    kept = _read_training(folder)
     if kept:
         (folder / TRAINING).unlink()
         _delete_tensors(folder, kept["prefix"])
 
 
-def write_text(path: Path, text: str) -> None:
-    """A text file, there whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    draft.write_text(text)
-    _move(draft, path)
-
-
-def _training(folder: Path) -> dict[str, Any] | None:
+def _read_training(folder: Path) -> dict[str, Any] | None:
     path = folder / TRAINING
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def _write_tensors(folder: Path, prefix: str, named: dict[str, Tensor]) -> None:
     variables = {name: tf.Variable(value) for name, value in named.items()}
-    tf.train.Checkpoint(**variables).write(str(folder / f"{prefix}.new"))
+    tf.train.Checkpoint(**variables).write(str(folder / f"{prefix}{DRAFT}"))
     # The index goes last: it is what a reader opens first.
-    for draft in sorted(folder.glob(f"{prefix}.new.*")):
-        _move(draft, folder / draft.name.replace(f"{prefix}.new", prefix))
+    for draft in sorted(folder.glob(f"{prefix}{DRAFT}.*")):
+        publish(draft, folder / draft.name.replace(f"{prefix}{DRAFT}", prefix))
 
 
 def _read_tensors(folder: Path, prefix: str) -> dict[str, Any]:
@@ -134,14 +118,3 @@ def _read_tensors(folder: Path, prefix: str) -> dict[str, Any]:
 def _delete_tensors(folder: Path, prefix: str) -> None:
     for path in folder.glob(f"{prefix}.*"):
         path.unlink()
-
-
-def _move(draft: Path, path: Path) -> None:
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

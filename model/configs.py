@@ -4,12 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WARM_UP = 0.02  # our own: the rate rises for this share of a cycle, then falls to 0
+WARM_UP = 0.02  # share of one of Adam's cycles in which the rate rises
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class GradientDescent:
+    """Plain gradient descent: the full rate for some epochs, and `decay` times the rate of the epoch before in each after."""
+
+    full_rate_epochs: int
+    decay: float
+    rate: float = 1.0
+
+    def rate_at(self, epochs: float, of: int) -> float:
+        """The learning rate after so many epochs, whole and parts, of a training of so many."""
+        return float(self.rate * self.decay ** max(0, int(epochs) + 1 - self.full_rate_epochs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam (Kingma and Ba 2015) at a rate that rises, then falls to 0, and does so anew in each cycle (Loshchilov and
+    Hutter 2017)."""
+
+    rate: float
+    cycles: int = 1
+
+    def rate_at(self, epochs: float, of: int) -> float:
+        """The learning rate after so many epochs, whole and parts, of a training of so many."""
+        share = epochs / of * self.cycles % 1
+        return self.rate * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
-    """One recipe: the shape of the network and how it is trained."""
+    """One recipe: the shape of the network and how it is trained. What has a default is not of the published recipe."""
 
     name: str
     layers: int
@@ -17,41 +44,101 @@ class Config:
     steps: int  # truncated back-propagation goes this many tokens back
     batch: int  # the training text is read as this many streams side by side
     epochs: int
-    decay_after: int  # the first epochs run at the full learning rate
     keep: float  # share of non-recurrent connections that dropout keeps
     init: float  # all weights start uniform in [-init, init]
-    decay: float  # factor on the learning rate for each epoch after `decay_after`
     max_norm: float  # the gradient's global norm is clipped to this
-    rate: float = 1.0
-    sampled: int = 0  # of our own: see `sampled_softmax`; this many words are drawn for each step, 0 for none
-    cycles: int = 1  # of our own: the rate starts anew after each of so many equal parts (Loshchilov and Hutter 2017)
+    optimiser: GradientDescent | Adam
+    tied: bool = False  # the softmax's weights are the embedding's (Press and Wolf 2017)
+    unigram_start: bool = False  # the softmax's bias starts as the logarithm of each word's frequency
+    variational_dropout: bool = False  # one mask for all steps of a batch (Gal and Ghahramani 2016)
+    sampled: int = 0  # words drawn for each step's softmax beside the batch's own; 0: the whole vocabulary
 
-    @property
-    def ours(self) -> bool:
-        """Tied weights, a start from the unigram model, sampled softmax, Adam and a rate that falls to 0, in place of the
-        published recipe."""
-        return self.sampled > 0
+    def __post_init__(self) -> None:
+        if not self.tied == (self.sampled > 0) == isinstance(self.optimiser, Adam):
+            raise ValueError(f"{self.name}: tied weights, sampled softmax and Adam are one step: choose all or none")
 
     def rate_in(self, epoch: int) -> float:
-        """The learning rate of an epoch, the first being 1; of our own, the one in its middle."""
+        """The learning rate in the middle of an epoch, the first being 1."""
         return self.rate_at(epoch - 0.5)
 
     def rate_at(self, epochs: float) -> float:
         """The learning rate after so many epochs, whole and parts."""
-        if not self.ours:
-            return float(self.rate * self.decay ** max(0, int(epochs) + 1 - self.decay_after))
-        share = epochs / self.epochs * self.cycles % 1
-        return self.rate * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
+        return self.optimiser.rate_at(epochs, self.epochs)
 
 
-CONFIGS = {
-    config.name: config
-    for config in (
-        Config("test", 1, 2, 2, 10, 1, 1, 1.0, 0.1, 0.5, 1.0),
-        Config("small", 2, 200, 20, 20, 13, 4, 1.0, 0.1, 0.5, 5.0),
-        Config("medium", 2, 650, 35, 20, 39, 6, 0.5, 0.05, 0.8, 5.0),
-        Config("large", 2, 1500, 35, 20, 55, 14, 0.35, 0.04, 1 / 1.15, 10.0),
-        Config("quick", 1, 240, 35, 32, 6, 6, 0.8, 0.1, 1.0, 5.0, 4e-3, sampled=1000),
-        Config("best", 1, 400, 35, 32, 24, 24, 0.5, 0.1, 1.0, 5.0, 3e-3, sampled=1000, cycles=2),
+PUBLISHED = (
+    Config(
+        name="test",
+        layers=1,
+        hidden=2,
+        steps=2,
+        batch=10,
+        epochs=1,
+        keep=1.0,
+        init=0.1,
+        max_norm=1.0,
+        optimiser=GradientDescent(full_rate_epochs=1, decay=0.5),
+    ),
+    Config(
+        name="small",
+        layers=2,
+        hidden=200,
+        steps=20,
+        batch=20,
+        epochs=13,
+        keep=1.0,
+        init=0.1,
+        max_norm=5.0,
+        optimiser=GradientDescent(full_rate_epochs=4, decay=0.5),
+    ),
+    Config(
+        name="medium",
+        layers=2,
+        hidden=650,
+        steps=35,
+        batch=20,
+        epochs=39,
+        keep=0.5,
+        init=0.05,
+        max_norm=5.0,
+        optimiser=GradientDescent(full_rate_epochs=6, decay=0.8),
+    ),
+    Config(
+        name="large",
+        layers=2,
+        hidden=1500,
+        steps=35,
+        batch=20,
+        epochs=55,
+        keep=0.35,
+        init=0.04,
+        max_norm=10.0,
+        optimiser=GradientDescent(full_rate_epochs=14, decay=1 / 1.15),
+    ),
+)
+
+
+def _own(name: str, *, hidden: int, epochs: int, keep: float, optimiser: Adam) -> Config:
+    return Config(
+        name=name,
+        layers=1,
+        hidden=hidden,
+        steps=35,
+        batch=32,
+        epochs=epochs,
+        keep=keep,
+        init=0.1,
+        max_norm=5.0,
+        optimiser=optimiser,
+        tied=True,
+        unigram_start=True,
+        variational_dropout=True,
+        sampled=1000,
     )
-}
+
+
+OWN = (
+    _own("quick", hidden=240, epochs=6, keep=0.8, optimiser=Adam(rate=4e-3)),
+    _own("best", hidden=400, epochs=24, keep=0.5, optimiser=Adam(rate=3e-3, cycles=2)),
+)
+CONFIGS = {config.name: config for config in (*PUBLISHED, *OWN)}

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.configs import Config
-from model.scripts import EOS, UNKNOWN, Line, Scene, capitals, flatten, read_script
+from model.scripts import EOS, UNKNOWN, Line, Scene, find_capitals, flatten, read_script
 
 SPLITS = ("train", "valid", "test")
 HELD_OUT = 0.05  # share of the tokens in each of valid and test
-SELDOM = 2  # a word seen less often in training is <unk>
+RARE = 2  # a word seen less often in training is <unk>
 Ids = NDArray[np.int32]
 
 
@@ -26,7 +26,7 @@ class CorpusError(Exception):
 
 
 class Corpus(NamedTuple):
-    """Word ids of each split, the word of each id, and what the new script needs to know of the scripts."""
+    """Word ids of each split, the word of each id, and what a new script needs of the scripts."""
 
     train: Ids
     valid: Ids
@@ -37,26 +37,26 @@ class Corpus(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """Train, valid and test lines; how often train must have a word for it to be known; and what Corpus says of both."""
+    """Train, valid and test lines; how often train must have a word of the vocabulary; and what Corpus has of both."""
 
     parts: list[list[Line]]
-    seldom: int
+    least_count: int
     sources: Sequence[tuple[str, int]]
     capitals: Mapping[str, str]
 
 
-def read_corpus(folder: Path, seed: int, size: int | None = None, known: Sequence[str] = ()) -> Corpus:
+def read_corpus(folder: Path, seed: int, size: int | None = None, earlier: Sequence[str] = ()) -> Corpus:
     """The splits of `read_splits` as word ids. Words that scripts have once are `<unk>`; those of `ptb.*.txt` are all kept,
     in whichever split they are, as in the classic example.
 
-    With a `size`, only so many words are known, the most frequent and `<unk>`. Words that are `known` already keep
-    their ids and others follow.
+    With a `size` the vocabulary has only so many words, the most frequent and `<unk>`. The words of an `earlier` vocabulary
+    keep their ids and others follow.
 
     Raises:
         CorpusError: there is no text.
     """
     splits = read_splits(folder, seed)
-    corpus = _number([list(flatten(part)) for part in splits.parts], splits.seldom, size, known)
+    corpus = _number([list(flatten(part)) for part in splits.parts], splits.least_count, size, earlier)
     return corpus._replace(sources=splits.sources, capitals=splits.capitals)
 
 
@@ -70,7 +70,7 @@ def read_splits(folder: Path, seed: int) -> Splits:
     classic = {path.name: path for path in files if path.name.startswith("ptb.")}
     if all(f"ptb.{split}.txt" in classic for split in SPLITS):
         parts = [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS]
-        return Splits(parts, 0, [("ptb.train.txt", _size(parts[0]))], {})
+        return Splits(parts, 0, [("ptb.train.txt", _count_tokens(parts[0]))], {})
     texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8-sig") for path in files}
     owned = [(name, scene) for name, text in texts.items() for scene in read_script(text)]
     if not owned:
@@ -79,11 +79,11 @@ def read_splits(folder: Path, seed: int) -> Splits:
     drawn = draw_scenes(scenes, seed)
     sources = Counter[str]()
     for number in drawn[0]:
-        sources[owned[number][0]] += _size(scenes[number])
-    return Splits(split_scenes(scenes, drawn), SELDOM, list(sources.items()), capitals(texts.values()))
+        sources[owned[number][0]] += _count_tokens(scenes[number])
+    return Splits(split_scenes(scenes, drawn), RARE, list(sources.items()), find_capitals(texts.values()))
 
 
-def _size(lines: list[Line]) -> int:
+def _count_tokens(lines: list[Line]) -> int:
     return sum(1 for _ in flatten(lines))
 
 
@@ -103,7 +103,7 @@ def split_scenes(scenes: list[Scene], drawn: list[list[int]]) -> list[list[Line]
     seen: set[tuple[str, ...]] = set()
     for place, part in enumerate(parts):
         if place:
-            parts[place] = _unseen(part, seen)
+            parts[place] = _drop_seen(part, seen)
         seen.update(line.tokens for line in part)
     return parts
 
@@ -114,7 +114,7 @@ def draw_scenes(scenes: list[Scene], seed: int) -> list[list[int]]:
     Scenes are put into an order by a hash of `seed` and their text. Test is taken from its beginning and valid from its
     end, so that scenes keep their split when others are added, but for the few next to where the split ends.
     """
-    order = sorted(range(len(scenes)), key=lambda number: _hash(scenes[number], seed))
+    order = sorted(range(len(scenes)), key=lambda number: _hash_scene(scenes[number], seed))
     sizes = [sum(len(line.tokens) for line in scene) for scene in scenes]
     quota = HELD_OUT * sum(sizes)
     ends: list[list[int]] = []
@@ -127,11 +127,11 @@ def draw_scenes(scenes: list[Scene], seed: int) -> list[list[int]]:
     return [sorted(numbers) for numbers in (order, valid, test)]
 
 
-def _hash(scene: Scene, seed: int) -> bytes:
+def _hash_scene(scene: Scene, seed: int) -> bytes:
     return hashlib.sha256(repr((seed, [line.tokens for line in scene])).encode()).digest()
 
 
-def _unseen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:
+def _drop_seen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:
     kept = []
     speaker: tuple[str, ...] = ()
     for line in lines:
@@ -142,18 +142,18 @@ def _unseen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:
     return kept
 
 
-def _number(texts: list[list[str]], seldom: int, size: int | None, known: Sequence[str]) -> Corpus:
+def _number(texts: list[list[str]], least_count: int, size: int | None, earlier: Sequence[str]) -> Corpus:
     """Ids by falling frequency in training, then by name."""
     counts = Counter(texts[0])
     ranked = sorted(set[str]().union(*texts), key=lambda word: (-counts[word], word))
-    kept = {word for word in ranked if counts[word] >= seldom or word == UNKNOWN}
+    kept = {word for word in ranked if counts[word] >= least_count or word == UNKNOWN}
     if size is not None and len(kept) > size:
         kept = set([word for word in ranked if word in kept - {UNKNOWN}][: max(0, size - 1)]) | {UNKNOWN}
-    kept.update(known)
+    kept.update(earlier)
     if any(word not in kept for text in texts for word in text):
         kept.add(UNKNOWN)
         counts[UNKNOWN] += sum(count for word, count in counts.items() if word not in kept)
-    words = [*known, *sorted(kept.difference(known), key=lambda word: (-counts[word], word))]
+    words = [*earlier, *sorted(kept.difference(earlier), key=lambda word: (-counts[word], word))]
     ids = {word: number for number, word in enumerate(words)}
     unknown = ids.get(UNKNOWN, 0)
     arrays = [np.array([ids.get(word, unknown) for word in text], np.int32) for text in texts]

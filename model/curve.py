@@ -12,7 +12,7 @@ TICKS = [base * 10**power for power in range(8) for base in (1, 2, 3, 5, 7)]
 Points = Sequence[Sequence[float]]
 
 
-def learning_curve(title: str, train: Points, valid: Points, epochs: int) -> str:
+def draw_learning_curve(title: str, train: Points, valid: Points, epochs: int) -> str:
     """An SVG of (epochs, perplexity) points: epochs from 0 to `epochs`, perplexity on a logarithmic scale."""
     values = [value for _, value in (*train, *valid)]
     low, high = math.log(min(values) * 0.95), math.log(max(values) * 1.05)

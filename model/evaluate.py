@@ -25,11 +25,12 @@ import numpy as np
 
 from model.checkpoints import Trained, load
 from model.corpus import CorpusError, read_splits
+from model.files import write_text
 from model.network import token_losses
 from model.scripts import EOS, UNKNOWN, Line, flatten
 
 
-def held_out(candidate: list[list[Line]], released: list[list[Line]]) -> list[str]:
+def select_held_out(candidate: list[list[Line]], released: list[list[Line]]) -> list[str]:
     """The tokens of the candidate's valid and test lines that are not among the released model's training lines."""
     seen = {line.tokens for line in released[0]}
     return list(flatten([line for part in candidate[1:] for line in part if line.tokens not in seen]))
@@ -57,7 +58,7 @@ def compare(candidate: tuple[Path, Path], released: tuple[Path, Path]) -> dict[s
         read_splits(data, json.loads((model / "metrics.json").read_text())["seed"])
         for model, data in (candidate, released)
     ]
-    text = held_out(splits[0].parts, splits[1].parts)
+    text = select_held_out(splits[0].parts, splits[1].parts)
     models = [load(model) for model, _ in (candidate, released)]
     words = set(text).union(*(model.words for model in models))
     found = [perplexity(model, text, words) if text else None for model in models]
@@ -76,7 +77,7 @@ def main() -> None:
         found = compare((options.candidate, options.candidate_data), (options.released, options.released_data))
     except (CorpusError, FileNotFoundError) as error:
         sys.exit(f"Error: {error}")
-    options.out.write_text(json.dumps(found, indent=2) + "\n")
+    write_text(options.out, json.dumps(found, indent=2) + "\n")
     if found["tokens"]:
         print(
             f"On {found['tokens']} held-out tokens: candidate {found['candidate']:.3f}, released {found['released']:.3f}"

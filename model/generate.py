@@ -6,19 +6,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from model import reference
+from model import training_text
 from model.checkpoints import Trained, load
+from model.files import write_text
 from model.prompt import Prompt, read_prompt
-from model.reference import Reference, longest_copy
-from model.sampling import Choice, draw_words
+from model.sampling import Sampler, draw_words
 from model.scripts import BONAME, CLOSE_EXP, ENDS, EONAME, EOS, OPEN_EXP
-from model.typeset import ends_with_a_new_scene, read_scenes, sentences, write_fountain, write_json, write_text
+from model.training_text import TrainingText, find_longest_copy
+from model.typeset import ends_with_a_new_scene, format_fountain, format_json, format_text, join_words, read_scenes
 
 FACTS = "script_facts.json"
 TITLE = "A New Script"
@@ -37,13 +38,19 @@ class Length(NamedTuple):
 
 
 def draw_script(
-    model: Trained, known: Reference | None, prompt: Prompt, length: Length, seed: int, choice: Choice, unknown: bool
+    model: Trained,
+    original: TrainingText | None,
+    prompt: Prompt,
+    length: Length,
+    seed: int,
+    sampler: Sampler,
+    unknown: bool,
 ) -> list[str]:
     """The tokens of a script that follow its prompt; `<unk>` is among them only if `unknown` is set."""
     ids = {word: number for number, word in enumerate(model.words)}
-    before = [ids.get(EOS, 0)] if known is None else known.ids[-LEAD_IN:].tolist()
+    before = [ids.get(EOS, 0)] if original is None else original.ids[-LEAD_IN:].tolist()
     read = [*before, *(ids[word] for word in prompt.read)]
-    drawn = draw_words(model.weights, model.words, read, seed, choice, unknown)
+    drawn = draw_words(model.weights, model.words, read, seed, sampler, unknown)
     return _cut(drawn, prompt.shown, length, named=BONAME in ids)
 
 
@@ -73,22 +80,22 @@ def _cut(drawn: Iterator[str], begun: list[str], length: Length, named: bool) ->
     return tokens[len(begun) :]
 
 
-def typeset(tokens: list[str], known: Reference | None, form: str) -> str:
+def format_script(tokens: list[str], spelling: Mapping[str, str], form: str) -> str:
     """The script in one of the formats."""
-    scenes = read_scenes(tokens, known.capitals if known else {})
+    scenes = read_scenes(tokens, spelling)
     while len(scenes) > 1 and not scenes[-1].elements:
         scenes.pop()  # a place where nothing happens any more
     if form == "fountain":
-        return write_fountain(scenes, TITLE)
-    return write_json(scenes) if form == "json" else write_text(scenes)
+        return format_fountain(scenes, TITLE)
+    return format_json(scenes) if form == "json" else format_text(scenes)
 
 
-def copied(drawn: list[str], words: list[str], known: Reference) -> dict[str, Any]:
+def describe_longest_copy(drawn: list[str], words: list[str], original: TrainingText) -> dict[str, Any]:
     """The longest run of drawn tokens that stands in the training text, and the file that it stands in."""
     ids = {word: number for number, word in enumerate(words)}
-    copy = longest_copy(np.array([ids.get(word, -1) for word in drawn], np.int32), known.ids)
-    run = sentences(drawn[copy.here : copy.here + copy.length], known.capitals)
-    return {"tokens": copy.length, "text": run, "source": known.source(copy.there)}
+    copy = find_longest_copy(np.array([ids.get(word, -1) for word in drawn], np.int32), original.ids)
+    run = join_words(drawn[copy.here : copy.here + copy.length], original.capitals)
+    return {"tokens": copy.length, "text": run, "source": original.find_source(copy.there)}
 
 
 def main() -> None:
@@ -98,27 +105,28 @@ def main() -> None:
         model = load(options.save_path)
     except FileNotFoundError as error:
         sys.exit(f"Error: {options.save_path} holds no trained model ({error}): run model.train first")
-    known = reference.load(options.save_path)
+    original = training_text.load(options.save_path)
     prompt = read_prompt(options.prompt, model.words)
     for note in prompt.notes:
         print(note)
     length = Length(options.tokens, options.lines, options.scenes)
-    choice = Choice(options.temperature, options.top_k, options.top_p)
+    sampler = Sampler(options.temperature, options.top_k, options.top_p)
     start = time.perf_counter()
-    drawn = draw_script(model, known, prompt, length, options.seed, choice, options.keep_unknown)
+    drawn = draw_script(model, original, prompt, length, options.seed, sampler, options.keep_unknown)
     speed = len(drawn) / (time.perf_counter() - start)
     tokens = prompt.shown + drawn
     facts = {
         "tokens": len(tokens),
         "lines": tokens.count(EONAME),
         "seed": options.seed,
-        **choice._asdict(),
+        **sampler._asdict(),
         "prompt": options.prompt,
-        "longest_copied_run": copied(drawn, model.words, known) if known and drawn else None,
+        "longest_copied_run": describe_longest_copy(drawn, model.words, original) if original and drawn else None,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(typeset(tokens, known, options.format), encoding="utf-8")
-    options.out.with_name(FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    spelling = original.capitals if original else {}
+    write_text(options.out, format_script(tokens, spelling, options.format))
+    write_text(options.out.with_name(FACTS), json.dumps(facts, indent=2) + "\n")
     print(f"Wrote {len(tokens)} tokens to {options.out}, {speed:.0f} tokens/s.")
     if len(tokens) >= LONGEST:
         asked = f"{length.lines} lines" if length.lines else f"{length.scenes} scenes"
@@ -131,7 +139,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Writes a script with a trained model.")
     add = parser.add_argument
     add("--save-path", type=Path, required=True, help="folder that model.train wrote")
-    add("--out", type=Path, required=True, help=f"file for the script; what is known of it goes to {FACTS} beside it")
+    add("--out", type=Path, required=True, help=f"file for the script; facts about it go to {FACTS} beside it")
     add("--format", choices=FORMATS, default="text", help="text (default), fountain or json")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--tokens", type=_number(int, 1, LONGEST), help="length in words and marks (default 1500)")

@@ -11,7 +11,7 @@ import tensorflow as tf
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def cores(cgroup: Path = CGROUP) -> int:
+def count_cores(cgroup: Path = CGROUP) -> int:
     """Cores that this process may use: its affinity, or less where a control group's quota (v2 or v1) says so."""
     allowed = len(os.sched_getaffinity(0))
     try:
@@ -29,7 +29,7 @@ def cores(cgroup: Path = CGROUP) -> int:
 
 def prepare(seed: int) -> None:
     """Threads for the cores that the job has, and the same results from the same seed. GPUs are found by TensorFlow."""
-    tf.config.threading.set_intra_op_parallelism_threads(cores())
-    tf.config.threading.set_inter_op_parallelism_threads(cores())
+    tf.config.threading.set_intra_op_parallelism_threads(count_cores())
+    tf.config.threading.set_inter_op_parallelism_threads(count_cores())
     tf.keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -11,6 +11,7 @@ Shapes: T steps, B streams, H hidden units, V words, N = T·B, time before batch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ class Trace(NamedTuple):
     outputs: list[Tensor]  # likewise
 
 
-def full_softmax(weights: Weights) -> Weights:
+def write_out_softmax(weights: Weights) -> Weights:
     """The same network with its softmax weights written out, where they are the embedding's (Press and Wolf 2017)."""
     if weights.softmax.shape[0] > 1:
         return weights
@@ -67,7 +68,7 @@ def initial_weights(config: Config, vocabulary: int, seed: int) -> Weights:
         embedding=uniform(0, vocabulary, h),
         kernels=tuple(uniform(2 + 2 * n, 2 * h, 4 * h) for n in layers),
         biases=tuple(uniform(3 + 2 * n, 4 * h) for n in layers),
-        softmax=uniform(1, 1 if config.ours else h + 1, vocabulary),
+        softmax=uniform(1, 1 if config.tied else h + 1, vocabulary),
     )
 
 
@@ -77,7 +78,9 @@ def zero_state(config: Config, batch: int) -> State:
     return State(zeros, zeros)
 
 
-def cell(projected: Tensor, recurrent: Tensor, c: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def step_cell(
+    projected: Tensor, recurrent: Tensor, c: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One step of one layer, from its already projected input."""
     z = projected + h @ recurrent
     width = 3 * h.shape[-1]
@@ -88,20 +91,20 @@ def cell(projected: Tensor, recurrent: Tensor, c: Tensor, h: Tensor) -> tuple[Te
     return o * squashed, c, gates, candidate, squashed
 
 
-def layer_forward(x: Tensor, kernel: Tensor, bias: Tensor, c: Tensor, h: Tensor, steps: int) -> Trace:
+def run_layer(x: Tensor, kernel: Tensor, bias: Tensor, c: Tensor, h: Tensor, steps: int) -> Trace:
     """Runs one layer over [N, H] inputs."""
     width = kernel.shape[0] // 2
     projected = tf.split(x @ kernel[:width] + bias, steps)
     recurrent = kernel[width:]
     trace = Trace([], [], [], [c], [h])
     for step in range(steps):
-        h, c, *rest = cell(projected[step], recurrent, c, h)
+        h, c, *rest = step_cell(projected[step], recurrent, c, h)
         for kept, value in zip(trace, (*rest, c, h), strict=True):
             kept.append(value)
     return trace
 
 
-def layer_backward(trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def differentiate_layer(trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of one layer's input, kernel and bias, from the gradient of its [N, H] outputs."""
     steps, width = len(trace.gates), kernel.shape[0] // 2
     backward = tf.transpose(kernel[width:])
@@ -171,7 +174,7 @@ def gradients(
     inputs, traces = [], []
     for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
         inputs.append(flow if masks is None else flow * masks[n])
-        traces.append(layer_forward(inputs[n], kernel, bias, state.cells[n], state.outputs[n], steps))
+        traces.append(run_layer(inputs[n], kernel, bias, state.cells[n], state.outputs[n], steps))
         flow = tf.concat(traces[n].outputs[1:], 0)
     top = flow if masks is None else flow * masks[-1]
     loss, d_flow, d_softmax = softmax_gradients(top, weights.softmax, targets, batch)
@@ -179,7 +182,7 @@ def gradients(
     d_biases: list[Tensor] = []
     for n in reversed(range(len(traces))):
         d_flow = d_flow if masks is None else d_flow * masks[n + 1]
-        d_flow, d_kernel, d_bias = layer_backward(traces[n], inputs[n], weights.kernels[n], d_flow)
+        d_flow, d_kernel, d_bias = differentiate_layer(traces[n], inputs[n], weights.kernels[n], d_flow)
         d_kernels.insert(0, d_kernel)
         d_biases.insert(0, d_bias)
     d_flow = d_flow if masks is None else d_flow * masks[0]
@@ -216,11 +219,8 @@ def clipped_step(
 
 
 def dropout_masks(config: Config, seed: tuple[int, Tensor]) -> Tensor:
-    """[layers + 1, N, H] factors: 1/keep for what dropout keeps, 0 for the rest.
-
-    Our own configurations drop the same units at all time steps of a batch (Gal and Ghahramani 2016).
-    """
-    steps = 1 if config.ours else config.steps
+    """[layers + 1, N, H] factors: 1/keep for what dropout keeps, 0 for the rest."""
+    steps = 1 if config.variational_dropout else config.steps
     shape = [config.layers + 1, steps * config.batch, config.hidden]
     kept = tf.random.stateless_uniform(shape, tf.stack([seed[0], seed[1]])) < config.keep
     return tf.tile(tf.cast(kept, tf.float32) / config.keep, [1, config.steps // steps, 1])
@@ -232,12 +232,11 @@ def token_losses(weights: Weights, ids: NDArray[np.int32], first: int) -> NDArra
     padded = np.zeros(-(-len(ids) // SEGMENT) * SEGMENT + 1, np.int32)
     padded[0], padded[1 : len(ids) + 1] = first, ids
     x, y = (part.reshape(-1, SEGMENT, 1) for part in (padded[:-1], padded[1:]))
-    losses = _read(full_softmax(weights), tf.constant(x), tf.constant(y))
+    losses = _evaluate(write_out_softmax(weights), tf.constant(x), tf.constant(y))
     return np.asarray(losses, np.float64).ravel()[: len(ids)]
 
 
-@tf.function
-def _read(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
+def evaluate_segments(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy of each of [segments, T, 1] targets, [segments, T]."""
     zeros = tuple(tf.zeros([1, bias.shape[0] // 4]) for bias in weights.biases)
     state, segments = State(zeros, zeros), tf.shape(x)[0]
@@ -249,12 +248,15 @@ def _read(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
     return found.stack()
 
 
+_evaluate: Callable[[Weights, Tensor, Tensor], Tensor] = tf.function(evaluate_segments)
+
+
 def evaluate_segment(weights: Weights, state: State, x: Tensor, y: Tensor) -> tuple[State, Tensor]:
     """The state after [T, B] inputs, and the cross-entropy of each target, [T·B]."""
     flow = tf.gather(weights.embedding, tf.reshape(x, [-1]))
     cells, outputs = [], []
     for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
-        trace = layer_forward(flow, kernel, bias, state.cells[n], state.outputs[n], x.shape[0])
+        trace = run_layer(flow, kernel, bias, state.cells[n], state.outputs[n], x.shape[0])
         cells.append(trace.cells[-1])
         outputs.append(trace.outputs[-1])
         flow = tf.concat(trace.outputs[1:], 0)

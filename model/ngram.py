@@ -57,9 +57,9 @@ class KneserNey:
         discounts = np.array([0.0, *_discounts(counts)])
         taken = discounts[np.minimum(counts, 3)]
         total = np.bincount(context, counts, contexts)
-        known = np.maximum(total, 1)
-        gamma = np.where(total > 0, np.bincount(context, taken, contexts) / known, 1.0)
-        return _Level(keys, (counts - taken) / known[context], gamma)
+        divisor = np.maximum(total, 1)
+        gamma = np.where(total > 0, np.bincount(context, taken, contexts) / divisor, 1.0)
+        return _Level(keys, (counts - taken) / divisor[context], gamma)
 
     def probabilities(self, text: Ids) -> Floats:
         """Of each word of a text, given up to order - 1 words before it."""
@@ -85,7 +85,7 @@ def _discounts(counts: NDArray[np.int64]) -> tuple[float, float, float]:
     return found if all(0 < d < k for k, d in enumerate(found, 1)) else FALLBACK
 
 
-def compared(corpus: Corpus, network: dict[str, Floats]) -> dict[str, Any]:
+def compare(corpus: Corpus, network: dict[str, Floats]) -> dict[str, Any]:
     """What counting makes of valid and test: the model of train alone, with a cache, and both mixed with the network.
 
     `network` holds what the network gives to each token of the two splits. All weights are fitted on valid.
@@ -115,9 +115,9 @@ def compared(corpus: Corpus, network: dict[str, Floats]) -> dict[str, Any]:
     }
 
 
-def told(found: dict[str, Any]) -> list[str]:
+def log_lines(comparison: dict[str, Any]) -> list[str]:
     """The comparison as lines of the training log."""
-    plain, mixture = found["ngram"], found["mixture"]
+    plain, mixture = comparison["ngram"], comparison["mixture"]
     valid_and_test = [f"valid {of['valid']:.3f} test {of['test']:.3f}" for of in (plain, plain["cache"], mixture)]
     return [
         f"N-gram (Kneser-Ney, order {ORDER}): {valid_and_test[0]}; with a cache of {CACHE} words: {valid_and_test[1]}",

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from model.scripts import BONAME, EONAME, UNKNOWN, spoken
+from model.scripts import BONAME, EONAME, UNKNOWN, tokenise
 from model.typeset import LONGEST_NAME
 
 
@@ -21,51 +21,51 @@ class Prompt(NamedTuple):
 def read_prompt(text: str, vocabulary: Sequence[str]) -> Prompt:
     """Reads `SPEAKER: first line`, or a text without a speaker. A word that the model does not know is shown as it is;
     the model reads the word most like it, or `<unk>`, or nothing."""
-    known = set(vocabulary)
+    words = set(vocabulary)
     prompt = Prompt([], [], [])
     name, colon, line = text.partition(":")
     if not colon or len(name.split()) > LONGEST_NAME or "\n" in name:
         name, line = "", text
-    elif BONAME not in known:
+    elif BONAME not in words:
         prompt.notes.append(f'This model knows no speakers: "{name}" is read as spoken.')
         name, line = "", text
     if name:
-        joined = next((form for form in _forms("_".join(name.split())) if form in known), None)
+        joined = next((form for form in _list_forms("_".join(name.split())) if form in words), None)
         prompt.shown.append(BONAME)
         prompt.read.append(BONAME)
-        _read([joined] if joined else spoken(name), vocabulary, known, prompt)
+        _read([joined] if joined else tokenise(name), vocabulary, words, prompt)
         prompt.shown.append(EONAME)
         prompt.read.append(EONAME)
-    _read(spoken(line), vocabulary, known, prompt)
+    _read(tokenise(line), vocabulary, words, prompt)
     return prompt
 
 
-def _read(words: Iterator[str] | list[str], vocabulary: Sequence[str], known: set[str], prompt: Prompt) -> None:
-    for word in words:
-        found = _known(word, known)
+def _read(text: Iterator[str] | list[str], vocabulary: Sequence[str], words: set[str], prompt: Prompt) -> None:
+    for word in text:
+        found = _find(word, words)
         if found:
             prompt.shown.extend(found)
             prompt.read.extend(found)
             continue
         plain = [other for other in vocabulary if not other.startswith("<")]
-        instead = difflib.get_close_matches(word.lower(), plain, 1, 0.75) or [UNKNOWN] * (UNKNOWN in known)
+        instead = difflib.get_close_matches(word.lower(), plain, 1, 0.75) or [UNKNOWN] * (UNKNOWN in words)
         prompt.shown.append(word)
         prompt.read.extend(instead)
         reading = f'read as "{instead[0]}"' if instead else "left out"
         prompt.notes.append(f'"{word}" is not in the vocabulary: {reading}.')
 
 
-def _forms(word: str) -> tuple[str, ...]:
+def _list_forms(word: str) -> tuple[str, ...]:
     return word, word.lower(), word.capitalize(), word.upper(), word.title()
 
 
-def _known(word: str, known: set[str]) -> list[str]:
+def _find(word: str, words: set[str]) -> list[str]:
     """The word in a case that the model knows; in the classic tokens "don't" is two words, "don" and "'t"."""
-    for form in _forms(word):
-        if form in known:
+    for form in _list_forms(word):
+        if form in words:
             return [form]
     head, apostrophe, tail = word.rpartition("'")
     if head and apostrophe:
-        first, second = _known(head, known), _known(f"'{tail}", known)
+        first, second = _find(head, words), _find(f"'{tail}", words)
         return [*first, *second] if first and second else []
     return []

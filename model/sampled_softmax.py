@@ -1,4 +1,4 @@
-"""Training on a sample of the vocabulary, for our own configurations.
+"""Training on a sample of the vocabulary, with tied weights and Adam.
 
 A step works on the words of its batch and on others drawn by frequency: a network whose vocabulary is that sample. Its
 gradient is `network.gradients`, unchanged; only the bias of each drawn word is raised by -log of its chance of having
@@ -42,19 +42,19 @@ class Moments(NamedTuple):
     second: Any
 
 
-def chances(counts: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+def drawing_chances(counts: NDArray[np.int64], size: int) -> NDArray[np.float64]:
     """Each word's chance of being drawn: proportional to frequency^0.75, at most 1, `size` in sum."""
     weights = np.maximum(counts, 1) ** SMOOTHING
     if size >= len(weights):
         return np.ones(len(weights))
-    found = weights * (size / weights.sum())
+    found: NDArray[np.float64] = weights * (size / weights.sum())
     while (found > 1).any():
         certain = found >= 1
         found = np.where(certain, 1.0, weights * ((size - certain.sum()) / weights[~certain].sum()))
     return found
 
 
-def draw(chance: NDArray[np.float64], x: Ids, y: Ids, seed: int, first: int) -> Samples:
+def draw_samples(chance: NDArray[np.float64], x: Ids, y: Ids, seed: int, first: int) -> Samples:
     """A vocabulary for each of the [steps, T, B] segments; a function of `seed` and of the step's number."""
     words, corrections, ends = [], [], [0]
     local_x, local_y = np.empty_like(x), np.empty_like(y)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from model.network import Weights
 from model.scripts import BONAME, EOS, UNKNOWN
-from model.typeset import read_scenes, write_text
+from model.typeset import format_text, read_scenes
 
 Array = NDArray[np.float32]
 _BLOCK = 128
@@ -59,7 +59,7 @@ class Network:
         return np.dot(self._top, self._softmax, out=self._logits)
 
 
-class Choice(NamedTuple):
+class Sampler(NamedTuple):
     """How the next word is drawn: temperature first, then top-k, then top-p, each among what the one before left."""
 
     temperature: float = 1.0  # logits are divided by it; 0 takes the most likely word
@@ -74,11 +74,11 @@ class Choice(NamedTuple):
         if 0 < self.top_k < len(masses):
             masses[masses < np.partition(masses, -self.top_k)[-self.top_k]] = 0
         if self.top_p < 1:
-            masses[masses < _least_of_nucleus(masses, self.top_p)] = 0
-        return _place(masses, random.random())
+            masses[masses < _find_least_of_nucleus(masses, self.top_p)] = 0
+        return _find_place(masses, random.random())
 
 
-def _least_of_nucleus(masses: Array, share: float) -> np.float32:
+def _find_least_of_nucleus(masses: Array, share: float) -> np.float32:
     """The least of the fewest masses that hold `share` of the sum."""
     total = masses.sum(dtype=np.float64)
     enough = share * total
@@ -88,10 +88,10 @@ def _least_of_nucleus(masses: Array, share: float) -> np.float32:
         sums = np.cumsum(falling[:size], dtype=np.float64)
         if sums[-1] >= enough:
             break
-    return falling[min(int(np.searchsorted(sums, enough)), len(sums) - 1)]
+    return np.float32(falling[min(int(np.searchsorted(sums, enough)), len(sums) - 1)])
 
 
-def _place(masses: Array, u: float) -> int:
+def _find_place(masses: Array, u: float) -> int:
     """The place that `u`, uniform in [0, 1), falls on when the masses are laid side by side."""
     whole = len(masses) // _BLOCK * _BLOCK
     sums = masses[:whole].reshape(-1, _BLOCK).sum(1, dtype=np.float64)
@@ -106,7 +106,7 @@ def _place(masses: Array, u: float) -> int:
 
 
 def draw_words(
-    weights: Weights, words: Sequence[str], prompt: Sequence[int], seed: int, choice: Choice, unknown: bool = False
+    weights: Weights, words: Sequence[str], prompt: Sequence[int], seed: int, sampler: Sampler, unknown: bool = False
 ) -> Iterator[str]:
     """Words without end, drawn after a prompt of one id at least; `<unk>` is among them only if `unknown` is set."""
     random = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def draw_words(
     while True:
         if barred is not None:
             logits[barred] = -np.inf
-        number = choice.draw(logits, random)
+        number = sampler.draw(logits, random)
         yield words[number]
         logits = network.step(number)
 
@@ -125,5 +125,5 @@ def draw_words(
 def sample_text(weights: Weights, words: Sequence[str], tokens: int = 60, seed: int = 1) -> str:
     """A few lines written with these weights, to be looked at while they are trained."""
     first = next(word for word in (BONAME, EOS, words[0]) if word in words)
-    drawn = draw_words(weights, words, [words.index(first)], seed, Choice())
-    return write_text(read_scenes([first, *itertools.islice(drawn, tokens)]))
+    drawn = draw_words(weights, words, [words.index(first)], seed, Sampler())
+    return format_text(read_scenes([first, *itertools.islice(drawn, tokens)]))

@@ -115,10 +115,10 @@ def _speaker(row: str, fresh: bool, goes_on: bool) -> tuple[str, str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    return spoken(text.replace("_", " ").lower())
+    return tokenise(text.replace("_", " ").lower())
 
 
-def spoken(text: str) -> Iterator[str]:
+def tokenise(text: str) -> Iterator[str]:
     """The words and marks of a text as tokens, each in the case that it has."""
     for match in _TOKEN.finditer(text.replace("…", "...")):
         word = match[0].replace("’", "'")
@@ -133,7 +133,7 @@ def flatten(lines: list[Line]) -> Iterator[str]:
         yield from line.tokens
 
 
-def capitals(texts: Iterable[str]) -> dict[str, str]:
+def find_capitals(texts: Iterable[str]) -> dict[str, str]:
     """How words are written that stand with a capital inside of sentences more often than they stand without one."""
     small, great = Counter[str](), Counter[str]()
     for text in texts:

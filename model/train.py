@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from model import checkpoints, machine, ngram, reference
+from model import checkpoints, machine, ngram, training_text
 from model.configs import CONFIGS, Config
 from model.corpus import CorpusError, check_size, read_corpus
-from model.curve import learning_curve
-from model.network import full_softmax
+from model.curve import draw_learning_curve
+from model.files import write_text
+from model.network import write_out_softmax
 from model.sampling import sample_text
-from model.trainer import Stopped, Trainer, TrainingError, extended, parameters
+from model.trainer import Stopped, Trainer, TrainingError, count_parameters, extend_weights
 
 LOG = "model-results"
 
@@ -82,21 +83,21 @@ def train(
     earlier = checkpoints.load_as_trained(warm_start) if warm_start else None
     corpus = read_corpus(data, seed, vocabulary, earlier.words if earlier else ())
     check_size(corpus, config)
-    weights = extended(config, earlier, corpus, seed) if earlier else None
+    weights = extend_weights(config, earlier, corpus, seed) if earlier else None
     save.mkdir(parents=True, exist_ok=True)
     log = Log(save / LOG)
     trainer = Trainer(config, corpus, seed, log.say, log.show, weights)
-    resumed = trainer.take_up(save)
+    resumed = trainer.resume(save)
     at = trainer.position
     log.cut(at.log)
     if resumed:
         print(f"Going on in epoch {at.epoch} after {at.steps} steps.", flush=True)
     else:
-        log.say(f"Model: {config.name} Parameters: {parameters(trainer.weights)} Vocabulary: {len(corpus.words)}")
+        log.say(f"Model: {config.name} Parameters: {count_parameters(trainer.weights)} Vocabulary: {len(corpus.words)}")
 
     def keep() -> None:
         at.log = log.length()
-        trainer.keep(save)
+        trainer.save(save)
 
     def stop(*_: object) -> None:
         trainer.stop = True
@@ -105,12 +106,12 @@ def train(
     try:
         while at.epoch <= config.epochs:
             trainer.run_epoch()
-            for line in sample_text(full_softmax(trainer.weights), corpus.words, seed=seed).splitlines():
+            for line in sample_text(write_out_softmax(trainer.weights), corpus.words, seed=seed).splitlines():
                 log.say(f"  | {line}")
             valid = [[entry["epoch"], entry["valid"]] for entry in at.epochs]
-            checkpoints.write_text(
+            write_text(
                 save / "learning-curve.svg",
-                learning_curve(f"Perplexity of {config.name}", at.curve, valid, config.epochs),
+                draw_learning_curve(f"Perplexity of {config.name}", at.curve, valid, config.epochs),
             )
             keep()
     except Stopped:
@@ -121,23 +122,24 @@ def train(
     losses = {"valid": trainer.losses(corpus.valid), "test": trainer.losses(corpus.test)}
     test = math.exp(losses["test"].mean())
     log.say(f"Test Perplexity: {test:.3f}")
-    compared = ngram.compared(corpus, {name: np.exp(-found) for name, found in losses.items()})
-    for line in ngram.told(compared):
+    comparison = ngram.compare(corpus, {name: np.exp(-found) for name, found in losses.items()})
+    for line in ngram.log_lines(comparison):
         log.say(line)
     checkpoints.save(save, trainer.weights, corpus.words)
-    reference.save(save, corpus)
+    training_text.save(save, corpus)
     metrics = {
         "model": config.name,
         "seed": seed,
-        "parameters": parameters(trainer.weights),
+        "parameters": count_parameters(trainer.weights),
         "vocabulary": len(corpus.words),
         "tokens": {"train": len(corpus.train), "valid": len(corpus.valid), "test": len(corpus.test)},
         "seconds": round(at.seconds, 1),
         "epochs": at.epochs,
+        "curve": at.curve,
         "perplexity": {"train": at.epochs[-1]["train"], "valid": at.epochs[-1]["valid"], "test": test},
-        **compared,
+        **comparison,
     }
-    checkpoints.write_text(save / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(save / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     checkpoints.delete_training(save)
     return metrics
 

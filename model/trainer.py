@@ -1,4 +1,4 @@
-"""A model in training: epochs that can be left and taken up again at the same point, to the bit."""
+"""A model in training: epochs that can be left and resumed at the same point, to the bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from model import checkpoints
-from model.configs import Config
+from model.configs import Adam, Config
 from model.corpus import Corpus, Ids, training_batches
 from model.network import (
     State,
@@ -26,7 +26,15 @@ from model.network import (
     token_losses,
     zero_state,
 )
-from model.sampled_softmax import Moments, Samples, chances, draw, sampled_step, unigram_bias, zero_moments
+from model.sampled_softmax import (
+    Moments,
+    Samples,
+    draw_samples,
+    drawing_chances,
+    sampled_step,
+    unigram_bias,
+    zero_moments,
+)
 from model.scripts import EOS
 
 LINES_AN_EPOCH = 10
@@ -88,13 +96,15 @@ class Trainer:
         self._inputs, self._targets = training_batches(corpus.train, config)
         first = first_weights(config, corpus, seed) if weights is None else weights
         self.learner = Learner(
-            first, zero_moments(first) if config.ours else NO_MOMENTS, zero_state(config, config.batch)
+            first,
+            zero_moments(first) if isinstance(config.optimiser, Adam) else NO_MOMENTS,
+            zero_state(config, config.batch),
         )
         self.position = Position(_fingerprint(config, corpus, seed, weights))
         self.stop = False  # set to true, ends the training at the next call
-        if config.ours:
-            self._chances = chances(_counts(corpus), config.sampled)
-        xla = config.hidden < XLA_BELOW_HIDDEN and not config.ours
+        if config.sampled:
+            self._chances = drawing_chances(_count_words(corpus), config.sampled)
+        xla = config.hidden < XLA_BELOW_HIDDEN and not config.sampled
         tenth = max(1, len(self._inputs) // LINES_AN_EPOCH)
         self._call = tenth if xla else max(1, TOKENS_A_CALL // (config.steps * config.batch))
         self._train = tf.function(self._train_loop, jit_compile=xla, reduce_retracing=True)
@@ -104,11 +114,11 @@ class Trainer:
         """The weights as they are now."""
         return self.learner.weights
 
-    def keep(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Writes learner and position into `folder`."""
         checkpoints.save_training(folder, self.learner, asdict(self.position))
 
-    def take_up(self, folder: Path) -> bool:
+    def resume(self, folder: Path) -> bool:
         """Goes on where the training kept in `folder` was; false where there is none.
 
         Raises:
@@ -133,7 +143,7 @@ class Trainer:
         for n in tf.range(tf.shape(batches.x)[0]):
             x, y = tf.ensure_shape(batches.x[n], shape), tf.ensure_shape(batches.y[n], shape)
             seed = (self._seed, first + n)
-            if config.ours:
+            if config.sampled:
                 part = slice(batches.ends[n], batches.ends[n + 1])
                 vocabulary = batches.words[part], batches.corrections[part]
                 weights, moments, state, loss = sampled_step(config, *learner, vocabulary, x, y, rates[n], seed)
@@ -198,8 +208,8 @@ class Trainer:
             self._inputs[part],
             self._targets[part],
         )
-        if self._config.ours:
-            batches = draw(self._chances, batches.x, batches.y, self._seed, at.steps)
+        if self._config.sampled:
+            batches = draw_samples(self._chances, batches.x, batches.y, self._seed, at.steps)
         given = tf.nest.map_structure(tf.constant, batches)
         self.learner, loss = self._train(self.learner, given, tf.constant(rates, tf.float32), tf.constant(at.steps))
         at.loss += float(loss)
@@ -233,7 +243,7 @@ class Trainer:
         return token_losses(self.weights, ids, first)
 
 
-def parameters(weights: Weights) -> int:
+def count_parameters(weights: Weights) -> int:
     """How many numbers a model consists of."""
     return sum(math.prod(part.shape) for part in tf.nest.flatten(weights))
 
@@ -241,15 +251,15 @@ def parameters(weights: Weights) -> int:
 def first_weights(config: Config, corpus: Corpus, seed: int) -> Weights:
     """The weights before training."""
     weights = initial_weights(config, len(corpus.words), seed)
-    return weights._replace(softmax=unigram_bias(_counts(corpus))) if config.ours else weights
+    return weights._replace(softmax=unigram_bias(_count_words(corpus))) if config.unigram_start else weights
 
 
-def _counts(corpus: Corpus) -> NDArray[np.int64]:
+def _count_words(corpus: Corpus) -> NDArray[np.int64]:
     """How often each word is in the training text."""
     return np.bincount(corpus.train, minlength=len(corpus.words))
 
 
-def extended(config: Config, trained: checkpoints.Trained, corpus: Corpus, seed: int) -> Weights:
+def extend_weights(config: Config, trained: checkpoints.Trained, corpus: Corpus, seed: int) -> Weights:
     """The weights of a trained model with rows for new words, whose ids follow those of the old ones.
 
     Raises:

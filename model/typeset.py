@@ -108,7 +108,7 @@ def read_scenes(tokens: Iterable[str], spelling: Mapping[str, str] | None = None
     speaker, silent = "", True  # whose turn it is, and whether they have yet to say something
     for block in _blocks(tokens):
         elements = scenes[-1].elements
-        text = sentences(block.words, spelling or {})
+        text = join_words(block.words, spelling or {})
         if block.kind == BONAME:
             speaker, silent = text.upper().replace("_", " "), True
         elif block.kind == OPEN_EXP and _begins_scene(block, before):
@@ -181,7 +181,7 @@ _OPENING = frozenset("([{“") | {"--"}
 _CLITICS = frozenset(("'s", "'ll", "'re", "'ve", "'d", "'m", "'t"))
 
 
-def sentences(tokens: Sequence[str], spelling: Mapping[str, str]) -> str:
+def join_words(tokens: Sequence[str], spelling: Mapping[str, str]) -> str:
     """Words put together: marks where they belong, a capital where a sentence begins."""
     text = ""
     begin = glue = True
@@ -220,7 +220,7 @@ def _marks(tokens: Sequence[str]) -> Iterator[str]:
             yield before
 
 
-def write_text(scenes: Sequence[Scene]) -> str:
+def format_text(scenes: Sequence[Scene]) -> str:
     """A typed script: scenes numbered, names on lines of their own, directions in brackets, lines of 72 characters."""
     blocks = []
     for number, scene in enumerate(scenes, 1):
@@ -248,7 +248,7 @@ def _wrap(text: str) -> str:
 _NOT_ACTION = re.compile(r"(int|ext|est|i/e)[. /]|[.@!>~#=]", re.IGNORECASE)
 
 
-def write_fountain(scenes: Sequence[Scene], title: str) -> str:
+def format_fountain(scenes: Sequence[Scene], title: str) -> str:
     """A screenplay in Fountain 1.1, in which every element is read as what it is; forced where it has to be."""
     blocks = [f"Title: {title}"]
     for scene in scenes:
@@ -281,7 +281,7 @@ def _escaped(text: str) -> str:
     return re.sub(r"([*_])", r"\\\1", text).replace("[[", "[ [").replace("/*", "/ *")
 
 
-def write_json(scenes: Sequence[Scene]) -> str:
+def format_json(scenes: Sequence[Scene]) -> str:
     """`{"scenes": [{"heading", "elements": [{"direction"} | {"speaker", "continued", "parts": [{"text"} | {"direction"}]}]}]}`."""
 
     def shown(element: Direction | Speech) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The image that the pipelines run: built from the Dockerfile, named by the hash of what goes into it.
 
-Docker builds it where its daemon answers; otherwise, for the embedded server, it becomes a bundle: the files that the
-Dockerfile adds, run by this machine's programs. `IMAGE_BUILDER=docker` or `bundle` says which.
+Docker builds it where its daemon answers; otherwise, for the embedded server, it becomes a bundle, which is run without
+Docker. `IMAGE_BUILDER=docker` or `bundle` says which.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from tests.docker.conftest import FULL_BASE
 
 ROOT = Path(__file__).parents[2]
-BASES = ("tensorflow/tensorflow:2.19.0", "python:3.11-slim")
+BASES = ("python:3.12-slim", "python:3.13-slim")
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".localpach", "output", ".cache", "__pycache__", ".*_cache")
 
 

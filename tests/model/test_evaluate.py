@@ -14,7 +14,7 @@ import pytest
 
 from model.checkpoints import Trained, save
 from model.configs import CONFIGS
-from model.evaluate import compare, held_out, perplexity
+from model.evaluate import compare, perplexity, select_held_out
 from model.network import initial_weights
 from model.scripts import EOS, UNKNOWN, Line
 from tests import corpora
@@ -42,16 +42,16 @@ def chances(trained: Trained, context: list[str], words: set[str]) -> dict[str, 
     return found
 
 
-@pytest.mark.parametrize("unknown", [[UNKNOWN], []])
-def test_the_chances_of_all_words_add_up_to_one(unknown: list[str]) -> None:
+@pytest.mark.parametrize("unvocabulary", [[UNKNOWN], []])
+def test_the_chances_of_all_words_add_up_to_one(unvocabulary: list[str]) -> None:
     """Also where a model knows only some of the words, with or without `<unk>`."""
-    words = {EOS, "the", "cold", "river", "bread", "snow", *unknown}
-    trained = model([EOS, "the", "cold", *unknown])
+    words = {EOS, "the", "cold", "river", "bread", "snow", *unvocabulary}
+    trained = model([EOS, "the", "cold", *unvocabulary])
     for context in ([], ["the"], ["the", "snow"]):
         assert sum(chances(trained, context, words).values()) == pytest.approx(1, rel=1e-5)
 
 
-def test_strangers_share_what_the_model_gives_to_the_unknown() -> None:
+def test_strangers_share_what_the_model_gives_to_the_unvocabulary() -> None:
     words = {EOS, "the", "bread", "snow", "river", UNKNOWN}
     found = chances(model([EOS, "the", UNKNOWN]), ["the"], words)
     assert found["bread"] == pytest.approx(found["snow"], rel=1e-6) == pytest.approx(found[UNKNOWN], rel=1e-6)
@@ -63,9 +63,9 @@ def test_a_model_that_knows_a_word_is_not_better_off_for_not_knowing_it() -> Non
     knowing, ignorant = sorted(words), [*sorted(words)[:4], UNKNOWN]
     text = [f"w{number}" for number in range(8)] * 5
 
-    def uniform(known: list[str]) -> Trained:
-        weights = initial_weights(CONFIGS["test"], len(known), 1)
-        return Trained(weights._replace(softmax=np.zeros_like(weights.softmax)), known)
+    def uniform(vocabulary: list[str]) -> Trained:
+        weights = initial_weights(CONFIGS["test"], len(vocabulary), 1)
+        return Trained(weights._replace(softmax=np.zeros_like(weights.softmax)), vocabulary)
 
     assert perplexity(uniform(knowing), text, words) == pytest.approx(9, rel=1e-5)
     assert perplexity(uniform(ignorant), text, words) > 9
@@ -77,7 +77,7 @@ def test_the_text_is_held_out_from_both() -> None:
 
     new = [lines("a", "b"), lines("c", "d"), lines("e")]
     old = [lines("c", "x"), lines("a"), lines("b")]
-    assert held_out(new, old) == ["d", "e"]
+    assert select_held_out(new, old) == ["d", "e"]
 
 
 def folders(path: Path, plays: range, words: list[str]) -> tuple[Path, Path]:

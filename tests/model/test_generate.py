@@ -1,4 +1,4 @@
-"""New scripts by the command line: lengths, prompts, formats, what is told of them, and the search for copies."""
+"""New scripts by the command line: lengths, prompts, formats, facts about them, and the search for copies."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import checkpoints, generate, reference
-from model.configs import Config
+from model import checkpoints, generate, training_text
 from model.corpus import Corpus, read_corpus
 from model.network import initial_weights
 from model.prompt import read_prompt
-from model.reference import Reference, longest_copy
 from model.scripts import flatten, read_script
+from model.training_text import TrainingText, find_longest_copy
 from tests import corpora
+from tests.model.recipes import TINY
 
-TINY = Config("tiny", 1, 4, 4, 3, 2, 1, 1.0, 0.3, 0.5, 0.4)
 CLASSIC = ["<boname>", "<eoname>", "<eos>", "<unk>", "EDDARD_STARK", "don", "'t", "Winter", "is", "coming", ","]
 Generate = Callable[..., str]
 
@@ -39,7 +38,7 @@ def model(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has learnt nothing: its scripts are noise, which is harder to typeset than what a good one writes."""
     folder = tmp_path_factory.mktemp("model")
     checkpoints.save(folder, initial_weights(TINY, len(corpus.words), seed=1), corpus.words)
-    reference.save(folder, corpus)
+    training_text.save(folder, corpus)
     return folder
 
 
@@ -67,7 +66,7 @@ def plays_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_same_seed_writes_the_same_script(run: Generate, tmp_path: Path) -> None:
-    told = [run("--tokens", "300", "--seed", seed, out=f"{n}/new_script.txt") for n, seed in enumerate("112")]
+    outputs = [run("--tokens", "300", "--seed", seed, out=f"{n}/new_script.txt") for n, seed in enumerate("112")]
     scripts = [(tmp_path / str(n) / "new_script.txt").read_text() for n in range(3)]
     assert scripts[0] == scripts[1] != scripts[2]
     assert "<unk>" not in scripts[0]
@@ -80,16 +79,16 @@ def test_the_same_seed_writes_the_same_script(run: Generate, tmp_path: Path) -> 
         "top_p": 1.0,
         "prompt": "",
     }
-    assert f"Wrote {facts['tokens']} tokens" in told[0]
+    assert f"Wrote {facts['tokens']} tokens" in outputs[0]
 
 
 def test_a_copy_is_found_and_named(run: Generate, tmp_path: Path, corpus: Corpus, plays_on: None) -> None:
-    told = run("--lines", "8")
+    output = run("--lines", "8")
     copy = json.loads((tmp_path / "script_facts.json").read_text())["longest_copied_run"]
     # Play 0 is in train but for the scenes that are held out.
     assert copy["tokens"] >= 100
     assert copy["source"] == "play_0.txt"
-    assert f"{copy['tokens']} tokens of play_0.txt" in told
+    assert f"{copy['tokens']} tokens of play_0.txt" in output
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
@@ -122,11 +121,11 @@ def test_fountain_is_written(run: Generate, tmp_path: Path, plays_on: None) -> N
 
 
 def test_a_prompt_begins_the_script(run: Generate, tmp_path: Path) -> None:
-    told = run("--prompt", "Anna: My mother's bred is DRAGONGLASS.", "--tokens", "20")
+    output = run("--prompt", "Anna: My mother's bred is DRAGONGLASS.", "--tokens", "20")
     script = (tmp_path / "new_script.txt").read_text()
     assert " ".join(script.split()).startswith("ANNA My mother's bred is DRAGONGLASS.")
-    assert '"bred" is not in the vocabulary: read as "bread".' in told
-    assert '"DRAGONGLASS" is not in the vocabulary: ' in told
+    assert '"bred" is not in the vocabulary: read as "bread".' in output
+    assert '"DRAGONGLASS" is not in the vocabulary: ' in output
 
 
 def test_a_speaker_alone_may_be_the_prompt(run: Generate, tmp_path: Path) -> None:
@@ -194,23 +193,23 @@ def test_the_longest_copy_is_the_longest() -> None:
     random = np.random.default_rng(3)
     for words in (1, 2, 3, 20, 1000):
         text, original = (random.integers(0, words, size).astype(np.int32) for size in (60, 200))
-        copy = longest_copy(text, original)
+        copy = find_longest_copy(text, original)
         assert copy.length == longest_by_hand(text.tolist(), original.tolist())
         assert (text[copy.here :][: copy.length] == original[copy.there :][: copy.length]).all()
     original = random.integers(0, 5000, 100_000).astype(np.int32)
     text = np.concatenate([original[777:790], original[70_000:70_123], original[5:9]])
-    assert longest_copy(text, original) == (123, 13, 70_000)
+    assert find_longest_copy(text, original) == (123, 13, 70_000)
 
 
 def test_the_training_text_is_kept(corpus: Corpus, model: Path, tmp_path: Path) -> None:
-    kept = reference.load(model)
+    kept = training_text.load(model)
     assert kept is not None
     assert kept.ids.tolist() == corpus.train.tolist()
     assert kept.capitals == corpus.capitals
-    assert kept.source(0) == "play_0.txt"
-    assert kept.source(len(kept.ids) - 1) == "play_3.txt"
-    assert kept == Reference(kept.ids, list(corpus.sources), dict(corpus.capitals))
-    reference.save(tmp_path, corpus)
+    assert kept.find_source(0) == "play_0.txt"
+    assert kept.find_source(len(kept.ids) - 1) == "play_3.txt"
+    assert kept == TrainingText(kept.ids, list(corpus.sources), dict(corpus.capitals))
+    training_text.save(tmp_path, corpus)
     assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in model.glob("training_text.*"))
 
 

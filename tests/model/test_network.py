@@ -7,39 +7,43 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from model.configs import CONFIGS, Config
+from model import network
+from model.configs import CONFIGS
 from model.corpus import read_corpus
 from model.network import (
     State,
     Weights,
     clipped_step,
-    full_softmax,
     global_norm,
     gradients,
     initial_weights,
     token_losses,
+    write_out_softmax,
     zero_state,
 )
 from model.train import train
 from model.trainer import Trainer
 from tests import corpora
+from tests.model.recipes import OWN, TINY
 
-TINY = Config("tiny", 2, 5, 4, 3, 2, 1, 1.0, 0.3, 0.5, 0.4)
 VOCABULARY = 11
+Array = NDArray[Any]
 
 
-def text(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def text(seed: int = 0) -> tuple[Array, Array]:
     random = np.random.default_rng(seed)
     ids = random.integers(0, VOCABULARY, (TINY.steps + 1, TINY.batch)).astype(np.int32)
     return ids[:-1], ids[1:]
 
 
-def reference_losses(weights: Weights, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def reference_losses(weights: Weights, x: Array, y: Array) -> Array:
     """Cross-entropies in plain numpy, one token after the other (Zaremba 2014, equations 3 to 6)."""
     w = Weights(*(tf.nest.map_structure(lambda t: np.asarray(t, np.float64), part) for part in weights))
     width = w.embedding.shape[1]
@@ -65,8 +69,9 @@ def test_the_loss_is_the_one_of_the_paper() -> None:
     assert float(loss) == pytest.approx(reference_losses(weights, x, y).sum(), rel=1e-5)
 
 
-@pytest.mark.parametrize("length", [1, 49, 50, 51, 120])
-def test_every_token_is_evaluated_once_after_all_before_it(length: int) -> None:
+@pytest.mark.parametrize("length", [1, 6, 7, 8, 20])
+def test_every_token_is_evaluated_once_after_all_before_it(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "SEGMENT", 7)
     weights = initial_weights(TINY, VOCABULARY, seed=3)
     ids = np.random.default_rng(length).integers(0, VOCABULARY, length).astype(np.int32)
     before = np.concatenate([[5], ids[:-1]])
@@ -74,7 +79,18 @@ def test_every_token_is_evaluated_once_after_all_before_it(length: int) -> None:
     np.testing.assert_allclose(found, reference_losses(weights, before[:, None], ids[:, None])[:, 0], rtol=1e-5)
 
 
-def autodiff_loss(weights: Weights, state: State, x: np.ndarray, y: np.ndarray, masks: tf.Tensor | None) -> tf.Tensor:
+def test_a_segment_goes_on_with_the_state_before_it() -> None:
+    weights = initial_weights(TINY, VOCABULARY, seed=3)
+    x, y = text()
+    state, losses = zero_state(TINY, TINY.batch), []
+    assert not any(np.asarray(part).any() for part in tf.nest.flatten(state))
+    for part in (slice(0, 1), slice(1, None)):
+        loss, state, _ = gradients(weights, state, tf.constant(x[part]), tf.constant(y[part]), None)
+        losses.append(float(loss))
+    assert sum(losses) == pytest.approx(reference_losses(weights, x, y).sum(), rel=1e-5)
+
+
+def autodiff_loss(weights: Weights, state: State, x: Array, y: Array, masks: tf.Tensor | None) -> tf.Tensor:
     """The loss as one would write it down: a cell a step, a softmax over everything."""
     cells, outputs = list(state.cells), list(state.outputs)
     steps, batch = x.shape
@@ -120,25 +136,53 @@ def test_the_gradient_is_that_of_automatic_differentiation(dtype: tf.DType, boun
     assert float(global_norm(grads, tf.constant(x))) == pytest.approx(norm, rel=bound)
 
 
-def test_an_untrained_model_guesses_evenly() -> None:
+def test_weights_start_uniform_in_the_range() -> None:
     for config in CONFIGS.values():
-        narrow = dataclasses.replace(config, hidden=min(config.hidden, 64))
-        weights = full_softmax(initial_weights(narrow, 500, seed=1))
-        ids = np.random.default_rng(0).integers(0, 500, 80).astype(np.int32)
-        assert math.exp(token_losses(weights, ids, first=0).mean()) == pytest.approx(500, rel=0.02)
+        narrow = dataclasses.replace(config, hidden=64)
+        weights = initial_weights(narrow, 500, seed=1)
+        assert weights.softmax.shape == ((1 if config.tied else 65), 500)
+        parts = [np.asarray(part).ravel() for part in tf.nest.flatten(weights)]
+        assert len({part[:9].tobytes() for part in parts}) == len(parts) == 2 + 2 * config.layers
+        for part in parts:
+            assert 0.98 * config.init < np.abs(part).max() <= config.init
+            error = 5 * config.init / np.sqrt(part.size)
+            assert part.mean() == pytest.approx(0, abs=error)
+            assert np.abs(part).mean() == pytest.approx(config.init / 2, abs=error)
 
 
-def test_the_step_is_clipped_to_the_norm() -> None:
-    weights = initial_weights(TINY, VOCABULARY, seed=3)
+def test_weights_are_a_function_of_the_seed() -> None:
+    one, same, other = (tf.nest.flatten(initial_weights(TINY, VOCABULARY, seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_an_untrained_model_guesses_evenly() -> None:
+    weights = initial_weights(CONFIGS["test"], 500, seed=1)
+    ids = np.random.default_rng(0).integers(0, 500, 40).astype(np.int32)
+    assert math.exp(token_losses(weights, ids, first=0).mean()) == pytest.approx(500, rel=0.02)
+
+
+def test_tied_weights_are_the_embedding_s() -> None:
+    weights = initial_weights(OWN, VOCABULARY, seed=1)
+    full = write_out_softmax(weights).softmax
+    np.testing.assert_array_equal(full[:-1], np.asarray(weights.embedding).T)
+    np.testing.assert_array_equal(full[-1:], weights.softmax)
+    untied = initial_weights(TINY, VOCABULARY, seed=1)
+    assert write_out_softmax(untied) is untied
+
+
+@pytest.mark.parametrize("share", [0.3, 0.99, 1.01, 1000])
+def test_clipping_only_shrinks(share: float) -> None:
+    """A gradient longer than `max_norm` gets that length, a shorter one stays as it is; its direction does in any case."""
+    weights, state = initial_weights(TINY, VOCABULARY, seed=3), zero_state(TINY, TINY.batch)
     x, y = (tf.constant(part) for part in text())
-    state = zero_state(TINY, TINY.batch)
     _, _, grads = gradients(weights, state, x, y, None)
-    assert float(global_norm(grads, x)) > TINY.max_norm
-    fresh, _, _ = clipped_step(TINY, weights, state, x, y, tf.constant(1.0), (1, tf.constant(0)))
-    moved = [
-        np.asarray(a) - np.asarray(b) for a, b in zip(tf.nest.flatten(fresh), tf.nest.flatten(weights), strict=True)
-    ]
-    assert math.sqrt(sum((part**2).sum() for part in moved)) == pytest.approx(TINY.max_norm, rel=1e-4)
+    norm = float(global_norm(grads, x))
+    config = dataclasses.replace(TINY, max_norm=share * norm)
+    fresh, _, _ = clipped_step(config, weights, state, x, y, tf.constant(0.5), (1, tf.constant(0)))
+    moved = [np.asarray(a) - np.asarray(b) for a, b in zip(*map(tf.nest.flatten, (weights, fresh)), strict=True)]
+    assert math.sqrt(sum((part**2).sum() for part in moved)) == pytest.approx(0.5 * min(share, 1) * norm, rel=1e-4)
+    np.testing.assert_allclose(moved[-1], 0.5 * min(share, 1) * np.asarray(grads.softmax), atol=1e-6)
 
 
 def test_perplexity_counts_every_token_once(tmp_path: Path) -> None:
@@ -152,30 +196,6 @@ def test_perplexity_counts_every_token_once(tmp_path: Path) -> None:
     x, y = np.concatenate([[first], ids[:-1]])[:, None], ids[:, None]
     losses = reference_losses(trainer.weights, x, y)
     assert trainer.perplexity(ids) == pytest.approx(math.exp(losses.mean()), rel=1e-4)
-
-
-def test_configurations_are_the_published_ones() -> None:
-    shapes = {name: dataclasses.astuple(config)[1:11] for name, config in CONFIGS.items() if not config.ours}
-    assert shapes == {
-        "test": (1, 2, 2, 10, 1, 1, 1.0, 0.1, 0.5, 1.0),
-        "small": (2, 200, 20, 20, 13, 4, 1.0, 0.1, 0.5, 5.0),
-        "medium": (2, 650, 35, 20, 39, 6, 0.5, 0.05, 0.8, 5.0),
-        "large": (2, 1500, 35, 20, 55, 14, 0.35, 0.04, 1 / 1.15, 10.0),
-    }
-    assert [CONFIGS["small"].rate_in(epoch) for epoch in (1, 4, 5, 6)] == [1.0, 1.0, 0.5, 0.25]
-
-
-def test_our_own_rates_rise_fall_to_zero_and_start_anew_in_each_cycle() -> None:
-    for config in (CONFIGS["quick"], CONFIGS["best"]):
-        rates = [config.rate_at(config.epochs * n / 2000) for n in range(2001)]
-        length = 2000 // config.cycles
-        for begin in range(0, 2000, length):
-            cycle = rates[begin : begin + length + 1]
-            assert cycle[0] == cycle[-1] == 0
-            top = cycle.index(max(cycle))
-            assert cycle[top] == pytest.approx(config.rate)
-            assert top == pytest.approx(length / 50, abs=1)
-            assert cycle == sorted(cycle[: top + 1]) + sorted(cycle[top + 1 :], reverse=True)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +216,7 @@ def test_the_same_inputs_give_the_same_bytes(trained: tuple[Path, Path]) -> None
     assert metrics[0] == metrics[1]
 
 
-def test_the_ngram_model_is_told_on_a_line_of_its_own(trained: tuple[Path, Path]) -> None:
+def test_the_log_ends_with_the_ngram_model_and_the_mixture(trained: tuple[Path, Path]) -> None:
     log, metrics = ((trained[0] / name).read_text() for name in ("model-results", "metrics.json"))
     counted = json.loads(metrics)["ngram"]
     line, last = log.splitlines()[-2:]

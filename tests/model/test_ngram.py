@@ -9,14 +9,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model.corpus import Corpus
-from model.ngram import FALLBACK, KneserNey, cache_probabilities, compared, mixture_weights, perplexity, told
+from model.ngram import FALLBACK, KneserNey, cache_probabilities, compare, log_lines, mixture_weights, perplexity
 
 VOCABULARY = 30
 
 
-def markov_text(length: int, seed: int) -> tuple[np.ndarray, float]:
+def markov_text(length: int, seed: int) -> tuple[NDArray[np.int32], float]:
     """Words of a random Markov chain of order two, and the perplexity that no model can go below."""
     random = np.random.default_rng(seed)
     chain = np.random.default_rng(9).dirichlet(np.full(VOCABULARY, 0.1), (VOCABULARY, VOCABULARY))
@@ -90,7 +91,7 @@ def test_perplexity_comes_near_the_chain_s_and_never_below() -> None:
     assert floor < found < 1.2 * floor
     corpus = Corpus(train, test, test, [str(number) for number in range(VOCABULARY)])
     blind = np.full(len(test), 1 / VOCABULARY)
-    longer = compared(corpus, {"valid": blind, "test": blind})["ngram"]
+    longer = compare(corpus, {"valid": blind, "test": blind})["ngram"]
     assert floor < longer["test"] == longer["valid"] < 1.4 * floor
     # A chain forgets what it said: there is nothing for the cache.
     assert longer["cache"]["weight"] < 0.01
@@ -109,11 +110,11 @@ def test_a_text_that_repeats_itself_gains_by_the_cache() -> None:
     lately = np.concatenate([random.choice(random.integers(0, VOCABULARY, 3), 500) for _ in range(4)]).astype(np.int32)
     corpus = Corpus(train, lately, lately, [str(number) for number in range(VOCABULARY)])
     blind = np.full(len(lately), 1 / VOCABULARY)
-    found = compared(corpus, {"valid": blind, "test": blind})
+    found = compare(corpus, {"valid": blind, "test": blind})
     counted = found["ngram"]
     assert counted["cache"]["weight"] > 0.5
     assert counted["cache"]["test"] < 0.5 * counted["test"]
-    assert told(found)[0].startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f}")
+    assert log_lines(found)[0].startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f}")
 
 
 def test_the_mixture_takes_the_network_for_what_it_knows() -> None:
@@ -122,14 +123,17 @@ def test_the_mixture_takes_the_network_for_what_it_knows() -> None:
     held = random.integers(0, VOCABULARY, 1000).astype(np.int32)
     # Counting can't tell what comes next; this network is sure of it in three of four places, and wrong in the others.
     sure = np.where(np.arange(len(held)) % 4 > 0, 0.9, 0.1 / (VOCABULARY - 1))
-    found = compared(
+    found = compare(
         Corpus(train, held, held, [str(number) for number in range(VOCABULARY)]), {"valid": sure, "test": sure}
     )
     mixture = found["mixture"]
     assert sum(mixture["weights"].values()) == pytest.approx(1)
     assert mixture["weights"]["network"] > 0.7
     assert mixture["valid"] == mixture["test"] < min(perplexity(sure), found["ngram"]["cache"]["test"])
-    assert told(found)[1] == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
+    assert (
+        log_lines(found)[1]
+        == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
+    )
 
 
 def test_mixture_weights_are_the_best_ones() -> None:

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from model.configs import Config
 from model.network import initial_weights, token_losses
-from model.sampling import Choice, Network, draw_words, sample_text
+from model.sampling import Network, Sampler, draw_words, sample_text
+from tests.model.recipes import TINY
 
-TINY = Config("tiny", 2, 5, 4, 3, 2, 1, 1.0, 0.3, 0.5, 0.4)
+Array = NDArray[Any]
 DRAWS = 10_000
 
 
-def logits(words: int) -> np.ndarray:
+def logits(words: int) -> Array:
     return np.random.default_rng(1).normal(0, 1.5, words).astype(np.float32)
 
 
-def softmax(values: np.ndarray) -> np.ndarray:
+def softmax(values: Array) -> Array:
     e = np.exp(values.astype(np.float64) - values.max())
-    return e / e.sum()
+    chances: Array = e / e.sum()
+    return chances
 
 
-def frequencies(choice: Choice, values: np.ndarray) -> np.ndarray:
+def frequencies(sampler: Sampler, values: Array) -> Array:
     random = np.random.default_rng(2)
-    return np.bincount([choice.draw(values, random) for _ in range(DRAWS)], minlength=len(values))
+    return np.bincount([sampler.draw(values, random) for _ in range(DRAWS)], minlength=len(values))
 
 
-def assert_drawn_from(counts: np.ndarray, chances: np.ndarray) -> None:
+def assert_drawn_from(counts: Array, chances: Array) -> None:
     """Pearson's chi-square; seldom words count together, as the test asks for expectations of 5 and more."""
     assert not counts[chances == 0].any()
     common = chances * DRAWS >= 5
@@ -46,15 +49,15 @@ def assert_drawn_from(counts: np.ndarray, chances: np.ndarray) -> None:
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 2.0])
 def test_words_are_drawn_as_often_as_the_softmax_says(words: int, temperature: float) -> None:
     values = logits(words)
-    assert_drawn_from(frequencies(Choice(temperature), values), softmax(values / temperature))
+    assert_drawn_from(frequencies(Sampler(temperature), values), softmax(values / temperature))
 
 
 def test_top_k_keeps_the_likeliest_k() -> None:
     values = logits(300)
     chances = softmax(values)
     chances[np.argsort(-chances)[7:]] = 0
-    assert_drawn_from(frequencies(Choice(top_k=7), values), chances / chances.sum())
-    assert_drawn_from(frequencies(Choice(top_k=1000), values), softmax(values))
+    assert_drawn_from(frequencies(Sampler(top_k=7), values), chances / chances.sum())
+    assert_drawn_from(frequencies(Sampler(top_k=1000), values), softmax(values))
 
 
 @pytest.mark.parametrize("share", [0.001, 0.5, 0.9, 0.9999])
@@ -64,27 +67,27 @@ def test_top_p_keeps_the_fewest_words_that_hold_the_share(share: float) -> None:
     order = np.argsort(-chances)
     kept = next(n for n in range(1, 301) if chances[order[:n]].sum() >= share)
     chances[order[kept:]] = 0
-    assert_drawn_from(frequencies(Choice(top_p=share), values), chances / chances.sum())
+    assert_drawn_from(frequencies(Sampler(top_p=share), values), chances / chances.sum())
 
 
 def test_a_nucleus_may_be_nearly_the_whole_vocabulary() -> None:
     values = np.zeros(5000, np.float32)
     values[7] = 1
     random = np.random.default_rng(1)
-    drawn = {Choice(top_p=0.999).draw(values, random) for _ in range(100)}
+    drawn = {Sampler(top_p=0.999).draw(values, random) for _ in range(100)}
     assert len(drawn) > 90
 
 
 def test_temperature_comes_first_then_top_k_then_top_p() -> None:
     values = np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32))
     # At temperature 0.5 the chances are 16 : 9 : 4 : 1; of the first three, 16 and 9 hold 0.86.
-    counts = frequencies(Choice(0.5, top_k=3, top_p=0.8), values)
+    counts = frequencies(Sampler(0.5, top_k=3, top_p=0.8), values)
     assert_drawn_from(counts, np.array([16, 9, 0, 0]) / 25)
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
     values = logits(300)
-    assert Choice(0).draw(values, np.random.default_rng(1)) == values.argmax()
+    assert Sampler(0).draw(values, np.random.default_rng(1)) == values.argmax()
 
 
 def test_what_is_barred_is_never_drawn() -> None:
@@ -100,7 +103,7 @@ def test_what_is_barred_is_never_drawn() -> None:
     for words, u in itertools.product((3, 128, 129, 400), (0.0, 1 - 2**-53)):
         values = np.full(words, -np.inf, np.float32)
         values[words // 2] = 0
-        assert Choice().draw(values, Edge(u)) == words // 2  # type: ignore[arg-type]
+        assert Sampler().draw(values, Edge(u)) == words // 2  # type: ignore[arg-type]
 
 
 def test_it_is_the_network_that_was_trained() -> None:
@@ -117,7 +120,7 @@ def test_a_text_is_a_function_of_weights_and_seed() -> None:
     words = ["<boname>", "<eoname>", "anna", "<unk>", "bread"]
 
     def text(seed: int, unknown: bool = False) -> list[str]:
-        return list(itertools.islice(draw_words(weights, words, [0], seed, Choice(), unknown), 200))
+        return list(itertools.islice(draw_words(weights, words, [0], seed, Sampler(), unknown), 200))
 
     assert text(1) == text(1)
     assert text(1) != text(2)

@@ -8,7 +8,7 @@ import pytest
 
 from model.configs import CONFIGS
 from model.corpus import CorpusError, check_size, draw_scenes, read_corpus, split_scenes, training_batches
-from model.scripts import capitals, flatten, read_script
+from model.scripts import find_capitals, flatten, read_script
 from tests import corpora
 
 PLAY = """THE BAKERS
@@ -122,7 +122,7 @@ def test_prose_is_one_scene() -> None:
 
 def test_names_get_their_capitals_back() -> None:
     text = "ANNA.\nWhere is Boris, my lord? The lord of Rome knows Boris's house.\nLord, he\n[Enter BORIS, a Roman lord.]\n"
-    assert capitals([text]) == {"boris": "Boris", "boris's": "Boris's", "roman": "Roman", "rome": "Rome"}
+    assert find_capitals([text]) == {"boris": "Boris", "boris's": "Boris's", "roman": "Roman", "rome": "Rome"}
 
 
 def test_no_line_of_test_stands_in_train() -> None:

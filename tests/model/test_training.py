@@ -15,15 +15,15 @@ import pytest
 import tensorflow as tf
 
 from model import checkpoints, machine
-from model.configs import CONFIGS, Config
+from model.configs import CONFIGS, Adam, Config, GradientDescent
 from model.corpus import Corpus, read_corpus
 from model.train import train
 from model.trainer import Stopped, Trainer, TrainingError
 from tests import corpora
+from tests.model.recipes import OWN, TINY
 
 # Wide enough to do without XLA, which takes seconds to compile.
-SMALL = Config("tiny", 2, 100, 5, 4, 2, 1, 0.8, 0.3, 0.5, 1.0)
-OURS = Config("ours", 2, 6, 5, 4, 2, 2, 0.8, 0.3, 1.0, 1.0, 1e-2, sampled=30)
+SMALL = dataclasses.replace(TINY, hidden=100, keep=0.8, max_norm=1.0)
 
 
 def silent(line: str) -> None:
@@ -42,7 +42,7 @@ def same(one: object, two: object) -> bool:
     return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
-@pytest.mark.parametrize("config", [SMALL, OURS], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [SMALL, OWN], ids=lambda config: config.name)
 def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, config: Config) -> None:
     data = corpus(tmp_path)
     whole = Trainer(config, data, 1, silent)
@@ -53,14 +53,14 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, config: Con
     while True:
         # A new trainer each time, as after a restart, that is stopped after its first call.
         part = Trainer(config, data, 1, silent)
-        assert part.take_up(tmp_path / "kept") == (calls > 0)
+        assert part.resume(tmp_path / "kept") == (calls > 0)
         part.stop = calls < 2
         calls += 1
         try:
             while part.position.epoch <= config.epochs:
                 part.run_epoch()
         except Stopped:
-            part.keep(tmp_path / "kept")
+            part.save(tmp_path / "kept")
             continue
         break
     assert calls == 3
@@ -72,9 +72,9 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, config: Con
 
 def test_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
     data = corpus(tmp_path)
-    Trainer(SMALL, data, 1, silent).keep(tmp_path)
+    Trainer(SMALL, data, 1, silent).save(tmp_path)
     with pytest.raises(TrainingError, match="another model, corpus or seed"):
-        Trainer(SMALL, data, 2, silent).take_up(tmp_path)
+        Trainer(SMALL, data, 2, silent).resume(tmp_path)
 
 
 @pytest.mark.slow
@@ -117,9 +117,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
 
 def test_results_say_what_was_done(tmp_path: Path) -> None:
     data = corpus(tmp_path)
-    metrics = train(tmp_path / "scripts", tmp_path / "out", OURS, seed=1)
+    metrics = train(tmp_path / "scripts", tmp_path / "out", OWN, seed=1)
     assert metrics == json.loads((tmp_path / "out" / "metrics.json").read_text())
-    words, hidden = len(data.words), OURS.hidden
+    words, hidden = len(data.words), OWN.hidden
     assert metrics["parameters"] == words * (hidden + 1) + 2 * (2 * hidden + 1) * 4 * hidden
     assert [set(entry) for entry in metrics["epochs"]] == [
         {"epoch", "train", "valid", "words_per_second", "seconds"}
@@ -135,21 +135,21 @@ def test_results_say_what_was_done(tmp_path: Path) -> None:
 
 def test_a_training_that_diverges_ends_with_a_sentence(tmp_path: Path) -> None:
     data = corpus(tmp_path)
-    wild = dataclasses.replace(SMALL, rate=1e4, max_norm=1e9)
+    wild = dataclasses.replace(SMALL, optimiser=GradientDescent(full_rate_epochs=1, decay=1.0, rate=1e4), max_norm=1e9)
     with pytest.raises(TrainingError, match=r"training diverged: after .* try another seed"):
         Trainer(wild, data, 1, silent).run_epoch()
 
 
 def test_a_warm_start_extends_the_vocabulary(tmp_path: Path) -> None:
     corpus(tmp_path)
-    train(tmp_path / "scripts", tmp_path / "first", OURS, seed=1)
+    train(tmp_path / "scripts", tmp_path / "first", OWN, seed=1)
     more = corpora.play(2).replace("river", "zeppelin")
     (tmp_path / "scripts" / "b.txt").write_text(more)
     old = checkpoints.load_as_trained(tmp_path / "first")
-    new = read_corpus(tmp_path / "scripts", 1, known=old.words)
+    new = read_corpus(tmp_path / "scripts", 1, earlier=old.words)
     assert new.words[: len(old.words)] == old.words
     assert "zeppelin" in new.words[len(old.words) :]
-    still = dataclasses.replace(OURS, rate=0.0)
+    still = dataclasses.replace(OWN, optimiser=Adam(rate=0.0))
     train(tmp_path / "scripts", tmp_path / "second", still, seed=1, warm_start=tmp_path / "first")
     weights, words = checkpoints.load_as_trained(tmp_path / "second")
     assert words == new.words
@@ -170,11 +170,11 @@ def test_a_vocabulary_can_be_limited(tmp_path: Path) -> None:
 
 
 def test_cores_are_those_of_the_job(tmp_path: Path) -> None:
-    everything = machine.cores(tmp_path)
+    everything = machine.count_cores(tmp_path)
     assert everything >= 1
     for text, expected in (("max 100000", everything), ("150000 100000", min(2, everything)), ("50000 100000", 1)):
         (tmp_path / "cpu.max").write_text(text + "\n")
-        assert machine.cores(tmp_path) == expected
+        assert machine.count_cores(tmp_path) == expected
 
 
 def test_every_configuration_is_offered() -> None:

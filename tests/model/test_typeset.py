@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from model.typeset import read_scenes, write_fountain, write_json, write_text
+from model.typeset import format_fountain, format_json, format_text, read_scenes
 
 PLAY = """<open-exp> a room in the castle <eos> <close-exp> <open-exp> enter anna and boris <eos> <close-exp>
 <boname> anna <eoname> o bread <exclamation> who's there , i ask <question> i' the <ellipsis> dark
@@ -23,7 +23,7 @@ gets out <eos> <close-exp> <eos> <boname> EDDARD_STARK <eoname> <open-brack> lau
 
 
 def test_a_play_is_typed_as_a_play() -> None:
-    assert write_text(read_scenes(PLAY.split(), {"anna": "Anna", "boris": "Boris"})) == (
+    assert format_text(read_scenes(PLAY.split(), {"anna": "Anna", "boris": "Boris"})) == (
         "SCENE 1. A room in the castle.\n\n[Enter Anna and Boris.]\n\n"
         "ANNA\nO bread! Who's there, I ask? I' the... dark\n\n"
         "FIRST LORD\n[Aside] Sir,--a thief. 'Tis so. I'll go.\n\n[Exit Boris, singing.]\n\nNo!\n\n[Exeunt.]\n\n"
@@ -32,7 +32,7 @@ def test_a_play_is_typed_as_a_play() -> None:
 
 
 def test_the_classic_tokens_keep_their_case() -> None:
-    assert write_text(read_scenes(CAMERA.split())) == (
+    assert format_text(read_scenes(CAMERA.split())) == (
         "EXT. HARDHOME - SHORE\n\n[The ships dock at Hardhome. Jon gets out.]\n\n"
         "EDDARD STARK\n[Laughs] That's the kings' gold: 40,000.\n\nKARSI\nIf...?\n\n"
         'JORAH\nI don\'t... (She sits) And "Go," I say!\n\nSAM\nBut--\n\n* * *\n\n'
@@ -42,16 +42,16 @@ def test_the_classic_tokens_keep_their_case() -> None:
 
 def test_what_is_not_well_formed_loses_its_marks_and_no_words() -> None:
     noise = "<eoname> mere <boname> noise <boname> anna <open-exp> she <close-exp> <open-exp> falls <boname>"
-    text = write_text(read_scenes(noise.split()))
+    text = format_text(read_scenes(noise.split()))
     assert set(re.findall(r"\w+", text.lower())) == {"mere", "noise", "anna", "she", "falls"}
-    assert write_text(read_scenes([])) == "\n"
+    assert format_text(read_scenes([])) == "\n"
     prose = "the sea was calm <eos> nobody spoke <eos>"
-    assert write_text(read_scenes(prose.split())) == "The sea was calm. Nobody spoke.\n"
+    assert format_text(read_scenes(prose.split())) == "The sea was calm. Nobody spoke.\n"
 
 
 def test_lines_are_wrapped() -> None:
     tokens = ["<boname>", "anna", "<eoname>", *["bread"] * 100, "<eos>"]
-    assert max(map(len, write_text(read_scenes(tokens)).splitlines())) <= 72
+    assert max(map(len, format_text(read_scenes(tokens)).splitlines())) <= 72
 
 
 def fountain_elements(text: str) -> list[tuple[str, str]]:
@@ -76,7 +76,7 @@ def fountain_elements(text: str) -> list[tuple[str, str]]:
 
 
 def test_fountain_reads_every_element_as_what_it_is() -> None:
-    assert fountain_elements(write_fountain(read_scenes(PLAY.split()), "A Play")) == [
+    assert fountain_elements(format_fountain(read_scenes(PLAY.split()), "A Play")) == [
         ("heading", "A ROOM IN THE CASTLE."),
         ("action", "Enter anna and boris."),
         ("character", "ANNA"),
@@ -92,7 +92,7 @@ def test_fountain_reads_every_element_as_what_it_is() -> None:
         ("character", "ANNA"),
         ("dialogue", '"Come," he said.'),
     ]
-    kinds = [kind for kind, _ in fountain_elements(write_fountain(read_scenes(CAMERA.split()), "A Film"))]
+    kinds = [kind for kind, _ in fountain_elements(format_fountain(read_scenes(CAMERA.split()), "A Film"))]
     assert kinds.count("character") == 5
     assert kinds.count("heading") == 1
 
@@ -103,13 +103,13 @@ def test_fountain_reads_every_element_as_what_it_is() -> None:
 def test_fountain_s_own_signs_do_not_change_what_a_line_is(words: str) -> None:
     tokens = ["<boname>", "9", "<eoname>", "no", "<open-exp>", "enter", *words.split(), "<close-exp>"]
     spoiled = [*tokens, "<open-exp>", *words.split(), *["then"] * 7, "<close-exp>", "* all * of [[ it ]]"]
-    elements = fountain_elements(write_fountain(read_scenes(spoiled), "A Play"))
+    elements = fountain_elements(format_fountain(read_scenes(spoiled), "A Play"))
     assert [kind for kind, _ in elements] == ["character", "dialogue", "action", "action", "character", "dialogue"]
     assert "[[" not in elements[-1][1] and r"\*" in elements[-1][1]
 
 
 def test_json_holds_the_same() -> None:
-    scenes = json.loads(write_json(read_scenes(PLAY.split())))["scenes"]
+    scenes = json.loads(format_json(read_scenes(PLAY.split())))["scenes"]
     assert [scene["heading"] for scene in scenes] == ["A room in the castle.", "Another room."]
     assert scenes[0]["elements"][2:5] == [
         {

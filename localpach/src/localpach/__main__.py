@@ -1,0 +1,181 @@
+"""The command line: `python -m localpach …`, also installed as `localpach`."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localpach.directory import Directory
+from localpach.errors import LocalpachError, NotFound, Precondition
+from localpach.waiting import Bulletin, Deadline
+
+if TYPE_CHECKING:
+    from localpach.pfs.service import Pfs
+
+DEFAULT_ROOT = Path.home() / ".localpach"
+STOP_SECONDS = 30.0
+ANSWER_SECONDS = 5.0
+# Parameters of mallopt(3).
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+
+
+def main() -> None:
+    """Runs one sub-command; what goes wrong is one sentence and exit status 1."""
+    options = _parser().parse_args()
+    try:
+        sys.exit(options.run(options))
+    except LocalpachError as error:
+        sys.exit(f"localpach: {error.message}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from localpach.runtime import bundles
+    from localpach.runtime.choice import MISSING_IMAGE
+
+    parser = argparse.ArgumentParser(
+        prog="localpach", description="Pachyderm's API on one machine, without Kubernetes."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = _command(commands, "serve", _serve, "serve a data directory until interrupted")
+    serve.add_argument("--port", type=int, default=30650, help="port on 127.0.0.1; 0 takes a free one (default 30650)")
+    serve.add_argument(
+        "--no-auth", action="store_true", help="ask for no token: every program of this machine gets in; for tests only"
+    )
+    serve.add_argument(
+        "--missing-image",
+        choices=MISSING_IMAGE,
+        default="docker",
+        help="what to do with an image that no bundle was built for: have Docker run it (the default), refuse it, or"
+        " use this machine's programs",
+    )
+    _command(commands, "status", _status, "say whether a server runs, and where")
+    _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
+    _command(commands, "env", _env, "print what to export so that pachctl and python_pachyderm connect")
+    fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
+    fsck.add_argument("--read-data", action="store_true", help="read and hash every content, too")
+    _command(commands, "gc", _gc, "free what no commit reaches; the server must be stopped")
+    bundles.add_cli(commands, DEFAULT_ROOT)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.add_argument("--root", type=Path, default=DEFAULT_ROOT, help=f"the data directory (default {DEFAULT_ROOT})")
+    command.set_defaults(run=run)
+    return command
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from localpach.api.server import Server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _give_memory_back()
+    if options.no_auth:
+        logging.warning("no token is asked for: every program on this machine can use this server")
+    ended = _end_signals()
+    root = options.root.absolute()
+    server = Server(root, options.port, not options.no_auth, options.missing_image)
+    server.start()
+    print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
+    os.read(ended, 1)
+    server.close()
+    return 0
+
+
+def _end_signals() -> int:
+    """A pipe that has something to read once the process shall end. An event that a handler sets is not enough: the
+    system may give a signal to any thread, and one that waits for an event is not woken by another's signal."""
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    return readable
+
+
+def _give_memory_back() -> None:
+    """Has the C library map big buffers singly, so that they are the system's again once they are freed, and keep few
+    heaps for the many threads."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        return
+    mallopt(M_MMAP_THRESHOLD, 1 << 20)
+    mallopt(M_ARENA_MAX, 2)
+
+
+def _status(options: argparse.Namespace) -> int:
+    import grpc
+
+    address, pid = Directory(options.root).server()
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
+    print(f"running at {address}, process {pid}, data in {options.root}")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    pid = Directory(options.root).server().pid
+    os.kill(pid, signal.SIGTERM)
+    deadline = Deadline(STOP_SECONDS)
+    while not deadline.is_over:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return 0
+        time.sleep(0.02)
+    raise Precondition(f"process {pid} on {options.root} did not end within {STOP_SECONDS:.0f} seconds")
+
+
+def _env(options: argparse.Namespace) -> int:
+    directory = Directory(options.root)
+    server = directory.server()
+    print(f"export PACHD_ADDRESS={server.address}")
+    print(f"export PACH_CONFIG={directory.write_context(server)}")
+    if token := directory.token():
+        print(f"export PACH_PYTHON_AUTH_TOKEN={token}")
+    return 0
+
+
+def _fsck(options: argparse.Namespace) -> int:
+    if not (options.root / "metadata.sqlite").exists():
+        raise NotFound(f"{options.root} is not a data directory of localpach")
+    problems = 0
+    for problem in _pfs(options.root).fsck.check(options.read_data):
+        problems += 1
+        print(problem)
+    print(f"{problems} problems found" if problems else "all is well")
+    return 1 if problems else 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    lock = Directory(options.root).lock()
+    print(f"freed {_pfs(options.root).fsck.collect()} bytes")
+    os.close(lock)
+    return 0
+
+
+def _pfs(root: Path) -> Pfs:
+    """The PFS of a data directory that no server of this process serves."""
+    from localpach.pfs.service import Pfs
+    from localpach.storage.store import Store
+
+    store = Store(root)
+    return Pfs(store, Bulletin(store.after_commit))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""How calls reach servicers: the token, transactions, and errors as gRPC statuses.
+
+A servicer is a plain class with a method per RPC, `method(request, call)`, returning a message or an iterator of messages;
+a service may have several. RPCs that they lack answer UNIMPLEMENTED with a sentence, which their `refusals` may give.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from errno import ENOSPC
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import ServiceDescriptorProto
+from google.protobuf.message_factory import GetMessageClass
+
+from localpach.api.versions import SINCE
+from localpach.errors import (
+    AlreadyExists,
+    Corrupt,
+    LocalpachError,
+    NotFound,
+    Precondition,
+    Refused,
+    Unavailable,
+    Unimplemented,
+)
+from localpach.waiting import Cancelled
+
+TOKEN_KEY = "authn-token"
+TRANSACTION_KEY = "pach-transaction"
+MISSING = "{method} is not a part of Pachyderm that localpach has; a Pachyderm cluster has it"
+NEWER = "{method} came with Pachyderm {version}, and localpach lacks it; a Pachyderm cluster of that version has it"
+CODES = {
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    Refused: grpc.StatusCode.UNKNOWN,
+    Precondition: grpc.StatusCode.FAILED_PRECONDITION,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+    Corrupt: grpc.StatusCode.DATA_LOSS,
+}
+
+Handler = Callable[[Any, Any], Any]
+Staging = Callable[[str, str, Any], Any]
+
+log = logging.getLogger("localpach")
+
+
+class Gate:
+    """What every call passes before its servicer sees it."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def admit(self, context: grpc.ServicerContext) -> dict[str, str]:
+        """The call's metadata; a call without the right token ends here."""
+        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        if self._token is None:
+            return metadata
+        given = metadata.get(TOKEN_KEY)
+        if not given:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no authentication token (try logging in)")
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            context.abort(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "provided auth token is corrupted or has expired (try logging in again)",
+            )
+        return metadata
+
+
+def register(
+    server: grpc.Server,
+    service: ServiceDescriptor,
+    servicers: Sequence[object],
+    gate: Gate,
+    staging: Staging | None = None,
+    missing: str = MISSING,
+) -> None:
+    """Serves all RPCs of a service. `staging(transaction, method, request)` keeps requests made within a transaction."""
+    shape = ServiceDescriptorProto()
+    service.CopyToProto(shape)
+    handlers = {}
+    refusals: dict[str, str] = {}
+    for servicer in servicers:
+        refusals |= getattr(servicer, "refusals", {})
+    for method, streams in zip(service.methods, shape.method, strict=True):
+        found = (getattr(servicer, method.name, None) for servicer in servicers)
+        function = next(filter(None, found), None) or _refuse(
+            refusals.get(method.name) or _sentence(service.full_name, method.name, missing)
+        )
+        kind = ("stream" if streams.client_streaming else "unary", "stream" if streams.server_streaming else "unary")
+        make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
+        handlers[method.name] = make(
+            _guard(function, gate, method.name, staging, streams.server_streaming),
+            request_deserializer=GetMessageClass(method.input_type).FromString,
+            response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+
+
+def _sentence(service: str, method: str, missing: str) -> str:
+    version = SINCE.get(f"{service}/{method}")
+    return NEWER.format(method=method, version=version) if version else missing.format(method=method)
+
+
+class Unknown(grpc.GenericRpcHandler):
+    """Answers calls of services that are not served at all; it comes after all others."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        service, _, method = details.method.strip("/").rpartition("/")
+        refuse = _refuse(_sentence(service, method, MISSING))
+
+        return grpc.unary_unary_rpc_method_handler(_guard(refuse, self._gate, method, None, False))
+
+
+def _refuse(sentence: str) -> Handler:
+    def refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
+        raise Unimplemented(sentence)
+
+    return refuse
+
+
+def _guard(function: Handler, gate: Gate, name: str, staging: Staging | None, streams: bool) -> Handler:
+    def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        metadata = gate.admit(context)
+        try:
+            transaction = metadata.get(TRANSACTION_KEY)
+            if transaction and staging is not None:
+                staged = staging(transaction, name, request)
+                if staged is not None:
+                    return staged
+            return function(request, context)
+        except Exception as error:
+            _abort(error, context)
+
+    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        gate.admit(context)
+        try:
+            yield from function(request, context)
+        except Exception as error:
+            _abort(error, context)
+
+    return stream if streams else unary
+
+
+def _abort(error: Exception, context: grpc.ServicerContext) -> NoReturn:
+    """Ends the call with the status that an error stands for."""
+    if isinstance(error, LocalpachError):
+        context.abort(CODES[type(error)], error.message)
+    if isinstance(error, Cancelled):
+        context.abort(grpc.StatusCode.CANCELLED, "context canceled")
+    if not context.is_active():
+        raise error
+    full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
+    if full or (isinstance(error, OSError) and error.errno == ENOSPC):
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the disk is full, nothing was changed: {error}")
+    log.exception("unexpected error in a call")
+    context.abort(grpc.StatusCode.INTERNAL, f"unexpected {type(error).__name__}: {error}; the server's log has more")

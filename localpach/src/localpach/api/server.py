@@ -1,0 +1,116 @@
+"""The server: one data directory, one port on loopback."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+
+from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthServicer, LicenseServicer, VersionServicer
+from localpach.api.debug import DebugServicer
+from localpach.api.dispatch import Gate, Unknown, register
+from localpach.api.files import FilesServicer
+from localpach.api.jobs import JobsServicer
+from localpach.api.pfs import PfsServicer
+from localpach.api.pps import PpsServicer
+from localpach.api.transaction import TransactionServicer
+from localpach.directory import Address, Directory
+from localpach.errors import AUTH_IS_OFF, Precondition
+from localpach.pfs.service import Pfs
+from localpach.pps.service import Pps
+from localpach.proto import (
+    admin_pb2,
+    auth_pb2,
+    debug_pb2,
+    enterprise_pb2,
+    health_pb2,
+    identity_pb2,
+    license_pb2,
+    pfs_pb2,
+    pps_pb2,
+    transaction_pb2,
+    version_pb2,
+)
+from localpach.runtime.choice import Runtimes
+from localpach.storage.store import Store
+from localpach.waiting import Bulletin
+
+# Each waiting call (a wait, a subscription, a followed log) holds a thread.
+CALL_THREADS = 640
+MESSAGE_BYTES = 64 << 20
+STOP_SECONDS = 2.0
+
+
+class Server:
+    """A running localpach on a data directory, which it holds the lock of."""
+
+    def __init__(self, root: Path, port: int = 0, auth: bool = True, missing_image: str = "docker") -> None:
+        """Raises Precondition where another server has the directory or the port."""
+        self._directory = Directory(root)
+        self._directory.create()
+        self._lock = self._directory.lock()
+        self._store = Store(root)
+        bulletin = Bulletin(self._store.after_commit)
+        self._pfs = Pfs(self._store, bulletin)
+        self._pps = Pps(self._store, bulletin, self._pfs, Runtimes(root, missing_image))
+        self._grpc = grpc.server(
+            ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
+            options=[
+                ("grpc.max_receive_message_length", MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+                # Without a limit the next 20 MiB of a stream are read ahead of who takes them.
+                ("grpc.http2.bdp_probe", 0),
+            ],
+        )
+        self._register(Gate(self._directory.make_token() if auth else None))
+        try:
+            self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
+        except RuntimeError as error:
+            raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
+
+    def _register(self, gate: Gate) -> None:
+        pfs = [PfsServicer(self._pfs), FilesServicer(self._pfs)]
+        pps = [PpsServicer(self._pps), JobsServicer(self._pfs, self._pps)]
+        transactions = TransactionServicer(self._store, [*pfs, *pps])
+        for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
+            register(self._grpc, _service(module), servicers, gate, transactions.stage)
+        for module, servicer in (
+            (transaction_pb2, transactions),
+            (admin_pb2, AdminServicer(self._directory.cluster_id())),
+            (version_pb2, VersionServicer()),
+            (health_pb2, HealthServicer()),
+            (enterprise_pb2, EnterpriseServicer()),
+            (license_pb2, LicenseServicer()),
+            (debug_pb2, DebugServicer(self._pfs, self._pps)),
+        ):
+            register(self._grpc, _service(module), [servicer], gate)
+        for module in (auth_pb2, identity_pb2):
+            register(self._grpc, _service(module), [], gate, missing=AUTH_IS_OFF)
+        self._grpc.add_generic_rpc_handlers((Unknown(gate),))
+
+    def start(self) -> None:
+        """Serves, works on jobs, and tells clients of this machine where it is."""
+        self._pfs.finisher.start()
+        self._pps.start()
+        self._grpc.start()
+        self._directory.publish(Address(self.address, os.getpid()))
+
+    def close(self) -> None:
+        """Ends all calls and jobs; jobs are taken up again at the next start."""
+        self._directory.withdraw()
+        self._grpc.stop(STOP_SECONDS).wait()
+        self._pps.close()
+        self._pfs.finisher.close()
+        self._store.close()
+        os.close(self._lock)
+
+
+def _service(module: ModuleType) -> ServiceDescriptor:
+    """The one service of a generated module."""
+    services: dict[str, ServiceDescriptor] = module.DESCRIPTOR.services_by_name
+    return next(iter(services.values()))

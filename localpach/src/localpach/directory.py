@@ -1,0 +1,102 @@
+"""A data directory: who serves it, where, and what lets clients in."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+from localpach.disk import write_atomically
+from localpach.errors import NotFound, Precondition
+from localpach.names import new_id
+
+
+class Address(NamedTuple):
+    """Where a server listens, as `host:port`, and its process."""
+
+    address: str
+    pid: int
+
+
+class Directory:
+    """The files beside the store of one data directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._address = root / "address"
+        self._lock = root / "lock"
+        self._token = root / "token"
+
+    def create(self) -> None:
+        """Makes the folder, if need be; nobody else may read it, for secrets are in there."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.chmod(0o700)
+
+    def lock(self) -> int:
+        """Holds the directory for this process until the descriptor is closed.
+
+        Raises:
+            Precondition: another process has it.
+        """
+        handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise Precondition(
+                f"another localpach serves {self.root}; attach to it, or choose another --root"
+            ) from error
+        # What a killed server has left.
+        self._address.unlink(missing_ok=True)
+        return handle
+
+    def publish(self, address: Address) -> None:
+        """Tells clients of this machine where the server is."""
+        write_atomically(self._address, json.dumps(address._asdict()))
+
+    def withdraw(self) -> None:
+        self._address.unlink(missing_ok=True)
+
+    def server(self) -> Address:
+        """The server that runs on the directory; the lock tells whether the one that published is still there.
+
+        Raises:
+            NotFound: none does.
+        """
+        try:
+            with self._lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            if self._address.exists():
+                return Address(**json.loads(self._address.read_text()))
+        raise NotFound(f"no localpach serves {self.root}; start one with `localpach serve --root {self.root}`")
+
+    def make_token(self) -> str:
+        """The token that clients need, made at the first start."""
+        if not self._token.exists():
+            write_atomically(self._token, secrets.token_hex(32))
+        return self.token()
+
+    def token(self) -> str:
+        """The token; empty where there is none."""
+        return self._token.read_text().strip() if self._token.exists() else ""
+
+    def cluster_id(self) -> str:
+        """What Pachyderm's clients know a cluster by, made at the first start."""
+        file = self.root / "cluster-id"
+        if not file.exists():
+            write_atomically(file, new_id())
+        return file.read_text()
+
+    def write_context(self, address: Address) -> Path:
+        """A configuration of pachctl that leads to the server; gives its path."""
+        config = self.root / "pachctl.json"
+        context = {"pachd_address": f"grpc://{address.address}", "session_token": self.token()}
+        body = {"v2": {"active_context": "localpach", "contexts": {"localpach": context}}}
+        write_atomically(config, json.dumps(body, indent=2))
+        return config

@@ -1,0 +1,1 @@
+"""PFS: versioned files. `service.Pfs` puts the parts together."""

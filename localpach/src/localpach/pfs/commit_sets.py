@@ -1,0 +1,110 @@
+"""Commit sets: all commits of one id, what they were made from, and removing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from localpach.errors import NotFound, Refused
+from localpach.names import Commit
+from localpach.pfs.branches import Branches
+from localpach.pfs.commits import SELECT_COMMIT, Commits, commit_record
+from localpach.pfs.provenance import Provenance
+from localpach.pfs.records import CommitRecord
+from localpach.storage.store import Store
+
+
+class CommitSets:
+    """Commit sets by id."""
+
+    def __init__(self, store: Store, branches: Branches, commits: Commits, provenance: Provenance) -> None:
+        self._store = store
+        self._branches = branches
+        self._commits = commits
+        self._provenance = provenance
+
+    def commits(self, id: str) -> list[Commit]:
+        """The commits that carry the id, upstream ones first."""
+        return [record.commit for record in self._in_order(self._records(id)) if record.commit.id == id]
+
+    def _records(self, id: str) -> list[CommitRecord]:
+        with self._store.read() as connection:
+            return [
+                commit_record(row)
+                for row in connection.execute(f"{SELECT_COMMIT} WHERE c.id = ? ORDER BY c.num", (id,))
+            ]
+
+    def with_provenance(self, id: str) -> list[CommitRecord]:
+        """The commits of a set and all that they were made from, upstream ones first.
+
+        Raises:
+            NotFound: no commit has the id.
+        """
+        with self._store.read():
+            records = self._records(id)
+            if not records:
+                raise NotFound(f"no commits found for commitset {id}")
+            return self._in_order(records)
+
+    def _in_order(self, records: Iterable[CommitRecord]) -> list[CommitRecord]:
+        """Depth first along provenance, so that each commit comes after what it was made from."""
+        placed: dict[int, CommitRecord] = {}
+
+        def place(record: CommitRecord) -> None:
+            if record.num not in placed:
+                for upstream in self._commits.provenance(record):
+                    place(upstream)
+                placed[record.num] = record
+
+        for record in records:
+            place(record)
+        return list(placed.values())
+
+    def all(self, project: str) -> Iterator[tuple[str, list[CommitRecord]]]:
+        """Id and commits, with provenance, of each set that has commits in a project, newest first."""
+        with self._store.read() as connection:
+            rows = connection.execute(
+                "SELECT c.id, max(c.num) AS newest FROM commits c JOIN repos r ON r.num = c.repo"
+                " WHERE r.project = ? OR ? = '' GROUP BY c.id ORDER BY newest DESC",
+                (project, project),
+            ).fetchall()
+        for row in rows:
+            yield row["id"], self._in_order(self._records(row["id"]))
+
+    def squash(self, id: str) -> None:
+        """Removes the commits of a set whose content lives on in children."""
+        with self._store.write():
+            records = self._records(id)
+            for record in records:
+                if not self._commits.children(record):
+                    raise Refused(
+                        "cannot squash a commit that has no children as that would cause data loss,"
+                        f" use the drop operation instead: {record.commit}"
+                    )
+            self._remove(id, records)
+
+    def drop(self, id: str) -> None:
+        """Removes the commits of a set with what is in them."""
+        with self._store.write():
+            self._remove(id, self._records(id))
+
+    def _remove(self, id: str, records: list[CommitRecord]) -> None:
+        below = self._sets_made_from(id)
+        if below:
+            names = " ".join(f'id:"{each}"' for each in below)
+            raise Refused(
+                f'commit set "id:\\"{id}\\"" cannot be dropped because it has subvenant commit sets: [{names}]'
+            )
+        for record in reversed(records):
+            for branch in self._branches.headed_by(record.num):
+                self._provenance.reset_head(branch.branch, record.parent)
+            self._commits.remove(record)
+
+    def _sets_made_from(self, id: str) -> list[str]:
+        """The other sets with a commit that was made from one of a set, newest first."""
+        with self._store.read() as connection:
+            rows = connection.execute(
+                "SELECT c.id FROM commits u JOIN commit_provenance p ON p.upstream = u.num"
+                " JOIN commits c ON c.num = p.commit_num WHERE u.id = ?1 AND c.id != ?1 ORDER BY u.num, c.num DESC",
+                (id,),
+            )
+            return list(dict.fromkeys(row["id"] for row in rows))

@@ -1,0 +1,284 @@
+"""Commits: started, finishing, finished."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+
+from localpach.errors import NotFound, Refused
+from localpach.names import SPEC, Branch, Commit, Repo, check_branch_name
+from localpach.pfs.branches import Branches
+from localpach.pfs.records import BranchRecord, CommitRecord, Gathered, now
+from localpach.pfs.repos import Repos
+from localpach.proto import pfs_pb2
+from localpach.storage.store import Store
+from localpach.storage.trees import EMPTY, Dir
+from localpach.waiting import Bulletin, Topic
+
+SELECT_COMMIT = "SELECT c.*, r.project, r.name AS repo_name, r.type FROM commits c JOIN repos r ON r.num = c.repo"
+
+
+class Commits:
+    """Commits of all repos."""
+
+    def __init__(self, store: Store, bulletin: Bulletin, repos: Repos, branches: Branches) -> None:
+        self._store = store
+        self._bulletin = bulletin
+        self._repos = repos
+        self._branches = branches
+
+    def by_num(self, num: int) -> CommitRecord:
+        with self._store.read() as connection:
+            row = connection.execute(f"{SELECT_COMMIT} WHERE c.num = ?", (num,)).fetchone()
+        if row is None:
+            raise NotFound(f"commit number {num} not found")
+        return commit_record(row)
+
+    def get(self, commit: Commit) -> CommitRecord:
+        with self._store.read() as connection:
+            query = f"{SELECT_COMMIT} WHERE r.project = ? AND r.name = ? AND r.type = ? AND c.id = ?"
+            row = connection.execute(query, (*commit.repo, commit.id)).fetchone()
+        if row is None:
+            raise NotFound(f"commit {commit} not found")
+        return commit_record(row)
+
+    def head(self, branch: Branch) -> CommitRecord | None:
+        """The newest commit of a branch, or None."""
+        found = self._branches.find(branch)
+        return self.by_num(found.head) if found is not None and found.head else None
+
+    def parent(self, record: CommitRecord) -> CommitRecord | None:
+        return self.by_num(record.parent) if record.parent else None
+
+    def ancestors(self, record: CommitRecord) -> Iterator[CommitRecord]:
+        """From the parent on."""
+        before = self.parent(record)
+        while before is not None:
+            yield before
+            before = self.parent(before)
+
+    def with_content(self) -> list[CommitRecord]:
+        """All commits that hold anything."""
+        with self._store.read() as connection:
+            return [commit_record(row) for row in connection.execute(f"{SELECT_COMMIT} WHERE c.tree != ''")]
+
+    def children(self, record: CommitRecord) -> list[CommitRecord]:
+        with self._store.read() as connection:
+            return [
+                commit_record(row)
+                for row in connection.execute(f"{SELECT_COMMIT} WHERE c.parent = ? ORDER BY c.num", (record.num,))
+            ]
+
+    def provenance(self, record: CommitRecord) -> list[CommitRecord]:
+        """The commits that a commit was made from."""
+        with self._store.read() as connection:
+            query = f"{SELECT_COMMIT} JOIN commit_provenance p ON p.upstream = c.num WHERE p.commit_num = ? ORDER BY p.rowid"
+            return [commit_record(row) for row in connection.execute(query, (record.num,))]
+
+    def is_of_pipeline(self, record: CommitRecord) -> bool:
+        """Whether a commit is the output or meta commit of a pipeline's job."""
+        return record.commit.repo.type != SPEC and record.is_output and self._repos.has_pipeline(record.commit.repo)
+
+    def start(self, branch: Branch, description: str = "", parent: Commit | None = None) -> Commit:
+        """Opens a commit on a branch, which is made if need be; output branches get theirs from provenance."""
+        if not branch.name:
+            raise Refused("branch must be specified")
+        with self._store.write():
+            self._repos.num_of(branch.repo)
+            check_branch_name(branch.name)
+            found = self._branches.find(branch)
+            if found is not None and self._branches.direct_provenance(found.num):
+                raise Refused(f"cannot start a commit on an output branch: {branch}")
+            before = self.get(parent) if parent else self.head(branch)
+            if before is not None and before.finishing is None:
+                raise Refused(f"parent commit {before.commit} has not been finished")
+            base = self._base(before)
+            num = self._insert(
+                branch, parent=before.num if before else None, origin=pfs_pb2.USER, description=description, base=base
+            )
+            self._branches.move_head(self._branches.ensure(branch).num, num)
+            return self.by_num(num).commit
+
+    def start_output(self, branch: BranchRecord, heads: list[int]) -> CommitRecord:
+        """Opens the commit that follows on a branch from new heads of what it depends on."""
+        with self._store.write() as connection:
+            num = self._insert(branch.branch, parent=branch.head, origin=pfs_pb2.AUTO)
+            connection.executemany("INSERT INTO commit_provenance VALUES (?, ?)", [(num, head) for head in heads])
+            connection.execute("UPDATE branches SET head = ? WHERE num = ?", (num, branch.num))
+            return self.by_num(num)
+
+    def add_empty(self, branch: Branch) -> int:
+        """The finished commit of nothing that a branch without another head has; gives its number."""
+        return self._insert(branch, origin=pfs_pb2.AUTO, is_finished=True)
+
+    def _insert(
+        self,
+        branch: Branch,
+        parent: int | None = None,
+        origin: pfs_pb2.OriginKind = pfs_pb2.USER,
+        description: str = "",
+        base: Dir = EMPTY,
+        is_finished: bool = False,
+    ) -> int:
+        moment = now()
+        ended = moment if is_finished else None
+        with self._store.write() as connection:
+            repo = self._repos.num_of(branch.repo)
+            num = connection.execute(
+                "INSERT INTO commits (repo, id, branch, parent, origin, description, started, finishing, finished, tree, size)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    repo,
+                    self._new_id(branch.repo),
+                    branch.name,
+                    parent,
+                    origin,
+                    description,
+                    moment,
+                    ended,
+                    ended,
+                    *base,
+                ),
+            ).lastrowid
+            self._bulletin.tell(Topic.COMMITS)
+        assert num is not None
+        return num
+
+    def _new_id(self, repo: Repo) -> str:
+        """The id of this write's commit set, which a repo can have one commit in."""
+        commit = Commit(repo, self._store.transaction.gathered(Gathered).commit_set)
+        if self._exists(commit):
+            raise Refused(
+                f"inconsistent dependencies: cannot create commit from {commit};"
+                f" repo ({repo.name}) already has a commit in this transaction"
+            )
+        return commit.id
+
+    def _exists(self, commit: Commit) -> bool:
+        try:
+            self.get(commit)
+        except NotFound:
+            return False
+        return True
+
+    def _base(self, record: CommitRecord | None) -> Dir:
+        """The tree that a child of a commit starts from: that of the nearest one without error."""
+        while record is not None:
+            if not record.error and not self.collisions(record):
+                return record.root
+            record = self.parent(record)
+        return EMPTY
+
+    def clear(self, commit: Commit) -> None:
+        """Takes back all that was done to an open commit."""
+        with self._store.write():
+            record = self.get(commit)
+            if record.finishing is not None:
+                raise Refused("cannot clear finished commit")
+            self.set_root(record, EMPTY if record.is_output else self._base(self.parent(record)), [])
+
+    def open_commit(self, commit: Commit) -> CommitRecord:
+        """A commit that can be written to.
+
+        Raises:
+            Refused: it is finished, or finishing.
+        """
+        record = self.get(commit)
+        if record.finishing is not None:
+            raise Refused(f"commit {commit} has already finished")
+        return record
+
+    def set_root(self, record: CommitRecord, root: Dir, collisions: list[str] | None = None) -> None:
+        """Makes a tree the content of an open commit; `collisions` are paths at which a file and a directory stand."""
+        with self._store.write() as connection:
+            connection.execute("UPDATE commits SET tree = ?, size = ? WHERE num = ?", (*root, record.num))
+            if collisions is not None:
+                values = (json.dumps(collisions), record.num)
+                connection.execute("UPDATE commits SET collisions = ? WHERE num = ?", values)
+
+    def collisions(self, record: CommitRecord) -> list[str]:
+        """Paths at which a file and a directory stand."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT collisions FROM commits WHERE num = ?", (record.num,)).fetchone()
+        found: list[str] = json.loads(row["collisions"])
+        return found
+
+    def finish(self, commit: Commit, error: str = "", description: str = "") -> None:
+        """Closes a commit. It is finished once its parent is and its paths are checked."""
+        with self._store.write() as connection:
+            record = self.open_commit(commit)
+            connection.execute(
+                "UPDATE commits SET finishing = ?, error = ?, description = ? WHERE num = ?",
+                (now(), error, description or record.description, record.num),
+            )
+            self._bulletin.tell(Topic.COMMITS)
+            self._bulletin.tell(Topic.FINISHING)
+
+    def finish_at_once(self, commit: Commit) -> None:
+        """Closes a commit that nobody saw open: it began when it ended."""
+        with self._store.write() as connection:
+            self.finish(commit)
+            values = (now(), self.get(commit).num)
+            connection.execute("UPDATE commits SET started = ?1, finishing = ?1 WHERE num = ?2", values)
+
+    def finishing(self) -> list[CommitRecord]:
+        """The commits that are finishing and whose parents are finished."""
+        with self._store.read() as connection:
+            query = (
+                f"{SELECT_COMMIT} LEFT JOIN commits p ON p.num = c.parent WHERE c.finishing IS NOT NULL AND c.finished IS NULL"
+                " AND (p.num IS NULL OR p.finished IS NOT NULL) ORDER BY c.num"
+            )
+            return [commit_record(row) for row in connection.execute(query)]
+
+    def set_finished(self, record: CommitRecord) -> CommitRecord:
+        """Ends a finishing commit, with an error where a file and a directory stand at one path."""
+        collisions = self.collisions(record)
+        error, refused = record.error, False
+        if collisions and not error:
+            error, refused = f"file / directory path collision ({collisions[0]})", True
+        with self._store.write() as connection:
+            connection.execute(
+                "UPDATE commits SET finished = ?, error = ?, refused = ? WHERE num = ?",
+                (now(), error, refused, record.num),
+            )
+            self._bulletin.tell(Topic.COMMITS)
+            finished = self.by_num(record.num)
+            self._store.transaction.gathered(Gathered).finished.append(finished)
+            return finished
+
+    def remove(self, record: CommitRecord) -> None:
+        """Deletes a commit that is the head of no branch; its children become its parent's."""
+        with self._store.write() as connection:
+            connection.execute("UPDATE commits SET parent = ? WHERE parent = ?", (record.parent, record.num))
+            connection.execute("DELETE FROM commit_provenance WHERE commit_num = ?", (record.num,))
+            connection.execute("DELETE FROM commits WHERE num = ?", (record.num,))
+            self._bulletin.tell(Topic.COMMITS)
+
+    def remove_all(self, repo: int) -> None:
+        """Deletes the commits of a repo, and cuts them out of others' provenance."""
+        with self._store.write() as connection:
+            of_repo = "SELECT num FROM commits WHERE repo = ?"
+            connection.execute(f"DELETE FROM commit_provenance WHERE upstream IN ({of_repo})", (repo,))
+            connection.execute(f"UPDATE branches SET head = NULL WHERE head IN ({of_repo})", (repo,))
+            connection.execute("UPDATE commits SET parent = NULL WHERE repo = ?", (repo,))
+            connection.execute("DELETE FROM commits WHERE repo = ?", (repo,))
+            self._bulletin.tell(Topic.COMMITS)
+
+
+def commit_record(row: sqlite3.Row) -> CommitRecord:
+    """The commit of a row of `SELECT_COMMIT`."""
+    return CommitRecord(
+        num=row["num"],
+        commit=Commit(Repo(row["project"], row["repo_name"], row["type"]), row["id"]),
+        branch=row["branch"],
+        parent=row["parent"],
+        origin=row["origin"],
+        description=row["description"],
+        started=row["started"],
+        finishing=row["finishing"],
+        finished=row["finished"],
+        error=row["error"],
+        refused=bool(row["refused"]),
+        root=Dir(row["tree"], row["size"]) if row["tree"] else EMPTY,
+    )

@@ -1,0 +1,183 @@
+"""Reading files of commits: listing, walking, globbing, comparing."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from localpach.errors import NotFound, Refused
+from localpach.names import Commit
+from localpach.pfs import paths
+from localpach.pfs.commits import Commits
+from localpach.pfs.editing import join
+from localpach.pfs.globs import compile_glob
+from localpach.pfs.records import CommitRecord, Entry
+from localpach.storage.objects import Objects, Ref
+from localpach.storage.trees import EMPTY, Dir, File, Trees
+from localpach.storage.trees import Entry as TreeEntry
+
+Pair = tuple[Entry | None, Entry | None]
+
+
+class Files:
+    """The contents of commits."""
+
+    def __init__(self, objects: Objects, trees: Trees, commits: Commits) -> None:
+        self._objects = objects
+        self._trees = trees
+        self._commits = commits
+
+    def _find(self, record: CommitRecord, path: str) -> TreeEntry:
+        found = self._trees.find(record.root, paths.clean(path))
+        if found is None:
+            raise NotFound(f"file {path} not found in repo {record.commit.repo} at commit {record.commit.id}")
+        return found
+
+    def entry(self, record: CommitRecord, path: str) -> Entry:
+        """The file or directory at a path."""
+        path = paths.clean(path)
+        return self._entry(path, self._find(record, path))
+
+    def _entry(self, path: str, found: TreeEntry) -> Entry:
+        if isinstance(found, Dir):
+            return Entry(path.rstrip("/") + "/", True, found.size, self._trees.hash(found), found.key)
+        return Entry(path, False, found.size, bytes.fromhex(found.hash), found.hash, found.datum)
+
+    def children(self, record: CommitRecord, path: str, after: str = "", reverse: bool = False) -> Iterator[Entry]:
+        """The children of a directory, or the file itself; nothing where there is nothing."""
+        path = paths.clean(path)
+        found = self._trees.find(record.root, path)
+        if isinstance(found, File):
+            yield self._entry(path, found)
+        elif found is not None:
+            last = after.rstrip("/").rpartition("/")[2] + ("/" if after.endswith("/") else "")
+            for name, child in self._trees.entries(found, last, reverse):
+                yield self._entry(join(path, name), child)
+
+    def walk(self, record: CommitRecord, path: str) -> Iterator[Entry]:
+        """A file, or a directory with all that is below it."""
+        path = paths.clean(path)
+        found = self._trees.find(record.root, path)
+        if found is None and path != "/":
+            raise NotFound(f"commit/{record.commit.id} does not contain item: ({path})")
+        yield from self._walk(path, found or EMPTY)
+
+    def _walk(self, path: str, found: TreeEntry) -> Iterator[Entry]:
+        yield self._entry(path, found)
+        if isinstance(found, Dir):
+            for name, child in self._trees.entries(found):
+                yield from self._walk(join(path, name), child)
+
+    def glob(self, record: CommitRecord, pattern: str) -> Iterator[Entry]:
+        """What matches a pattern, in path order; the root by `/`."""
+        glob = compile_glob(pattern)
+        if glob.is_literal:
+            path = paths.clean(pattern)
+            found = self._trees.find(record.root, path)
+            if found is not None:
+                yield self._entry(path, found)
+            return
+        start = self._trees.find_dir(record.root, glob.prefix)
+        if start is not None:
+            for path, found in self._below(start, glob.prefix, glob.depth):
+                if glob.matches(path):
+                    yield self._entry(path, found)
+
+    def _below(self, folder: Dir, path: str, depth: int | None) -> Iterator[tuple[str, TreeEntry]]:
+        for name, child in self._trees.entries(folder):
+            here = join(path, name)
+            yield here, child
+            if isinstance(child, Dir) and (depth is None or here.count("/") < depth):
+                yield from self._below(child, here, depth)
+
+    def read(self, record: CommitRecord, path: str, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a file from `offset` on."""
+        found = self._find(record, paths.clean(path))
+        if isinstance(found, Dir):
+            raise Refused("cannot get directory or non-regular file. Use GetFileTAR instead")
+        return self._read_refs(found.refs, offset)
+
+    def _read_refs(self, refs: Iterable[Ref], offset: int) -> Iterator[bytes]:
+        for ref in refs:
+            if offset < ref.size:
+                yield from self._objects.read(ref, offset)
+            offset = max(offset - ref.size, 0)
+
+    def export(self, commit: Commit, path: str, target: Path, link: bool) -> int:
+        """Lays a file or directory out at `target`; gives its bytes. With `link` big contents are hard links, which only
+        those may see who can't write there."""
+        found = self._find(self._commits.get(commit), path)
+        self._export(found, target, link)
+        return found.size
+
+    def _export(self, found: TreeEntry, target: Path, link: bool) -> None:
+        if isinstance(found, Dir):
+            target.mkdir(parents=True, exist_ok=True)
+            for name, child in self._trees.entries(found):
+                self._export(child, target / name, link)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        refs = [ref for ref in found.refs if ref.size]
+        if link and len(refs) == 1 and self._objects.path(refs[0]).exists():
+            os.link(self._objects.path(refs[0]), target)
+            return
+        with target.open("wb") as stream:
+            for chunk in self._read_refs(refs, 0):
+                stream.write(chunk)
+        target.chmod(0o444)
+
+    def diff(self, new: tuple[CommitRecord, str], old: tuple[CommitRecord, str] | None) -> Iterator[Pair]:
+        """What differs between two paths, as (new, old) pairs in path order; without `old` the commit's parent is it."""
+        record, path = new[0], paths.clean(new[1])
+        if old is None:
+            parent = self._commits.parent(record)
+            before, old_path = parent.root if parent else EMPTY, path
+        else:
+            before, old_path = old[0].root, paths.clean(old[1])
+        here = _unless_empty(self._trees.find(record.root, path))
+        there = _unless_empty(self._trees.find(before, old_path))
+        if path == old_path:
+            yield from self._diff(here, there, path)
+        else:
+            yield from self._diff_elsewhere((path, here), (old_path, there))
+
+    def _diff(self, new: TreeEntry | None, old: TreeEntry | None, path: str) -> Iterator[Pair]:
+        if new == old:
+            return
+        yield self._entry(path, new) if new else None, self._entry(path, old) if old else None
+        children = dict(self._trees.entries(new)) if isinstance(new, Dir) else {}
+        others = dict(self._trees.entries(old)) if isinstance(old, Dir) else {}
+        for name in sorted(children.keys() | others.keys()):
+            pair = children.get(name), others.get(name)
+            yield from self._diff(*pair, join(path, name))
+
+    def _diff_elsewhere(self, *sides: tuple[str, TreeEntry | None]) -> Iterator[Pair]:
+        """What has not the same path stands alone, whatever it holds."""
+        new, old = (
+            [(each.path, side, each) for each in (self._walk(path, found) if found else ())]
+            for side, (path, found) in enumerate(sides)
+        )
+        for _, group in itertools.groupby(heapq.merge(new, old), key=lambda entry: entry[0]):
+            pair: list[Entry | None] = [None, None]
+            for _, side, entry in group:
+                pair[side] = entry
+            if pair[0] != pair[1]:
+                yield pair[0], pair[1]
+
+    def history(self, record: CommitRecord, path: str) -> Iterator[tuple[CommitRecord, bool]]:
+        """A commit and its ancestors, each with whether what stands at `path` changed in it."""
+        path = paths.clean(path)
+        found = self._trees.find(record.root, path)
+        for before in self._commits.ancestors(record):
+            earlier = self._trees.find(before.root, path)
+            yield record, found != earlier
+            record, found = before, earlier
+        yield record, found is not None
+
+
+def _unless_empty(entry: TreeEntry | None) -> TreeEntry | None:
+    """An empty directory is nothing."""
+    return None if isinstance(entry, Dir) and not entry.key else entry

@@ -1,0 +1,155 @@
+"""Changing files in open commits."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from localpach.errors import Refused
+from localpach.names import Branch, Commit
+from localpach.pfs import paths
+from localpach.pfs.commits import Commits
+from localpach.pfs.editing import TreeEdit, join, walk_files
+from localpach.storage.objects import Batch, Objects, Ref
+from localpach.storage.store import Store
+from localpach.storage.trees import Dir, Trees
+
+
+class Add(NamedTuple):
+    """Append content to a file."""
+
+    path: str
+    datum: str
+    refs: tuple[Ref, ...]
+
+
+class Delete(NamedTuple):
+    """Delete a file or directory, or one datum's part of it."""
+
+    path: str
+    datum: str
+
+
+class Copy(NamedTuple):
+    """Copy from another tree."""
+
+    source: Dir
+    path: str
+    target: str
+    datum: str
+    append: bool
+
+
+Change = Add | Delete | Copy
+
+
+class Writes:
+    """Makes changes to open commits, all of a list or none of them."""
+
+    def __init__(self, store: Store, objects: Objects, trees: Trees, commits: Commits) -> None:
+        self._store = store
+        self._objects = objects
+        self._trees = trees
+        self._commits = commits
+
+    def batch(self) -> Batch:
+        """Where small contents wait for the change that names them."""
+        return Batch(self._store)
+
+    def apply(self, commit: Commit, changes: Iterable[Change], batch: Batch) -> None:
+        """Makes the changes to an open commit."""
+        with self._store.write():
+            record = self._commits.open_commit(commit)
+            edit = self.edit(record.root, changes, batch)
+            root = edit.freeze()
+            self._commits.set_root(record, root, edit.collisions(root, self._commits.collisions(record)))
+
+    def edit(self, root: Dir, changes: Iterable[Change], batch: Batch) -> TreeEdit:
+        """A tree with the changes made to it."""
+        edit = TreeEdit(self._trees, self._objects, batch, root)
+        for change in changes:
+            if isinstance(change, Add):
+                edit.add(change.path, change.datum, list(change.refs))
+            elif isinstance(change, Delete):
+                edit.delete(change.path, change.datum)
+            else:
+                edit.copy(change.source, change.path, change.target, change.datum, change.append)
+        return edit
+
+    def apply_to_branch(self, branch: Branch, changes: Iterable[Change], batch: Batch) -> None:
+        """Makes the changes in the branch's open head, or in a commit made for them and finished at once."""
+        with self._store.write():
+            head = self._commits.head(branch)
+            if head is not None and head.finishing is None:
+                self.apply(head.commit, changes, batch)
+                return
+            commit = self._commits.start(branch)
+            self.apply(commit, changes, batch)
+            self._commits.finish_at_once(commit)
+
+    def put(self, commit: Commit, path: str, data: bytes, datum: str) -> None:
+        """Appends bytes to a file of an open commit."""
+        batch = self.batch()
+        writer = self._objects.writer(batch)
+        writer.write(data)
+        self.apply(commit, [Add(paths.check(path), datum, (writer.close(),))], batch)
+
+    def add_folder(self, commit: Commit, folder: Path, datum: str) -> int:
+        """Moves the files below `folder` into an open commit as written by `datum`; gives their bytes.
+
+        Raises:
+            Refused: a link that leads out of `folder`, or something that is neither file, directory nor link.
+        """
+        batch = self.batch()
+        changes = [
+            Add(paths.check(path), datum, (self._store_output(file, folder, batch),))
+            for path, file in sorted(_outputs(folder, folder, "/"))
+        ]
+        self.apply(commit, changes, batch)
+        return sum(ref.size for change in changes for ref in change.refs)
+
+    def _store_output(self, file: Path, folder: Path, batch: Batch) -> Ref:
+        if not file.is_symlink():
+            return self._objects.take(file, batch)
+        target = file.resolve()
+        if not target.is_relative_to(folder.resolve()) or not target.is_file():
+            raise Refused(f"{file.name} in /pfs/out is a link to {file.readlink()}: only links to output files work")
+        return self._objects.copy(target, batch)
+
+    def carry(self, source: Commit, target: Commit, without: set[str]) -> None:
+        """Gives an open, empty commit what another one holds, but for what some datums wrote there.
+
+        Where there are none of these, both share one tree, however big it is.
+        """
+        root = self._commits.get(source).root
+        edit = TreeEdit(self._trees, self._objects, self.batch(), root)
+        for path, file in walk_files(self._trees, root, "/") if without else ():
+            if not without.isdisjoint(datum for datum, _ in file.parts):
+                edit.delete(path)
+                for datum, refs in file.parts:
+                    if datum not in without:
+                        edit.add(path, datum, list(refs))
+        with self._store.write():
+            self._commits.set_root(self._commits.get(target), edit.freeze())
+
+
+def _outputs(folder: Path, root: Path, path: str) -> Iterator[tuple[str, Path]]:
+    for item in os.scandir(folder):
+        here = join(path, item.name)
+        file = Path(item.path)
+        mode = item.stat(follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            yield from _outputs(file, root, here)
+        elif stat.S_ISREG(mode):
+            yield here, file
+        elif stat.S_ISLNK(mode):
+            target = file.resolve()
+            if target.is_dir() and target.is_relative_to(root.resolve()) and not file.is_relative_to(target):
+                yield from _outputs(target, root, here)
+            else:
+                yield here, file
+        else:
+            raise Refused(f"{here} in /pfs/out is neither a file nor a directory: write regular files there")

@@ -1,0 +1,1 @@
+"""PPS: pipelines, jobs and datums. `service.Pps` puts the parts together."""

@@ -1,0 +1,96 @@
+"""Cron inputs: a commit with a file named by the time, at each tick."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from localpach.errors import LocalpachError, Refused
+from localpach.messages import microseconds
+from localpach.names import Branch, Repo
+from localpach.pfs.records import now
+from localpach.pfs.service import Pfs
+from localpach.pfs.triggers import next_time
+from localpach.pfs.writes import Add, Change, Delete
+from localpach.pps import inputs
+from localpach.pps.pipelines import Pipelines
+from localpach.pps.records import PipelineName
+from localpach.proto import pps_pb2
+from localpach.storage.store import Store
+
+log = logging.getLogger("localpach")
+
+
+class Crons:
+    """Ticks of all pipelines."""
+
+    def __init__(self, store: Store, pfs: Pfs, pipelines: Pipelines) -> None:
+        self._store = store
+        self._pfs = pfs
+        self._pipelines = pipelines
+
+    def reset(self, pipeline: int, info: pps_pb2.PipelineInfo) -> None:
+        """Lets the cron inputs of a pipeline tick from their start on."""
+        rows = [(pipeline, cron.name, microseconds(cron.start)) for cron in _crons(info)]
+        with self._store.write() as connection:
+            connection.execute("DELETE FROM ticks WHERE pipeline = ?", (pipeline,))
+            connection.executemany("INSERT INTO ticks VALUES (?, ?, ?)", rows)
+
+    def run(self, name: PipelineName) -> None:
+        """Ticks all cron inputs of a pipeline now."""
+        pipeline = self._pipelines.get(name)
+        crons = _crons(self._pipelines.newest_info(pipeline))
+        if not crons:
+            raise Refused("pipeline doesn't have a cron input")
+        with self._store.write():
+            for cron in crons:
+                self._tick(pipeline.num, cron, now())
+
+    def tick_due(self) -> float | None:
+        """Makes the ticks that are due; gives the seconds to the next one."""
+        left = [
+            seconds
+            for pipeline, cron, last in self._waiting()
+            if (seconds := self._tick_if_due(pipeline, cron, last)) is not None
+        ]
+        return min(left, default=None)
+
+    def _waiting(self) -> list[tuple[int, pps_pb2.CronInput, int]]:
+        """Pipeline, input and last tick of each cron input of the pipelines that are not stopped."""
+        with self._store.read() as connection:
+            rows = connection.execute(
+                "SELECT t.pipeline, t.name, t.last, p.version FROM ticks t JOIN pipelines p ON p.num = t.pipeline"
+                " WHERE p.stopped = 0"
+            ).fetchall()
+            crons = {
+                (row["pipeline"], cron.name): cron
+                for row in rows
+                for cron in _crons(self._pipelines.info(row["pipeline"], row["version"]))
+            }
+        return [(row["pipeline"], crons[row["pipeline"], row["name"]], row["last"]) for row in rows]
+
+    def _tick_if_due(self, pipeline: int, cron: pps_pb2.CronInput, last: int) -> float | None:
+        """Ticks if it is time to; gives the seconds to the next tick."""
+        due = next_time(cron.spec, last)
+        if due is not None and due <= now():
+            try:
+                self._tick(pipeline, cron, due)
+            except LocalpachError as error:
+                # Its repo may have been deleted by force: that must not hold up the others.
+                log.warning("no tick in repo %s for cron input %s: %s", cron.repo, cron.name, error.message)
+            due = next_time(cron.spec, max(due, now()))
+        return None if due is None else max((due - now()) / 1_000_000, 0.0)
+
+    def _tick(self, pipeline: int, cron: pps_pb2.CronInput, at: int) -> None:
+        stamp = datetime.fromtimestamp(at // 1_000_000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        batch = self._pfs.writes.batch()
+        changes: list[Change] = [Delete("/", "")] if cron.overwrite else []
+        changes.append(Add(f"/{stamp}", "", (batch.add(b""),)))
+        with self._store.write() as connection:
+            row = (at, pipeline, cron.name)
+            if connection.execute("UPDATE ticks SET last = ? WHERE pipeline = ? AND name = ?", row).rowcount:
+                self._pfs.writes.apply_to_branch(Branch(Repo(cron.project, cron.repo), "master"), changes, batch)
+
+
+def _crons(info: pps_pb2.PipelineInfo) -> list[pps_pb2.CronInput]:
+    return [leaf.cron for leaf in inputs.leaves_of(info) if leaf.HasField("cron")]

@@ -1,0 +1,255 @@
+"""Running the user's code on one datum."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf.duration_pb2 import Duration
+
+from localpach.disk import remove_tree
+from localpach.pps.inputs import Datum
+from localpach.pps.records import RunningDatum, moment
+from localpach.pps.specs import worker_id
+from localpach.pps.tools import Tools
+from localpach.proto import pps_pb2
+from localpach.runtime.interface import TIMED_OUT, Ended, Pod, Resources, Run, RunSpec, Runtime
+
+Log = Callable[[pps_pb2.LogMessage], None]
+
+
+# What counts datums of each state in a job.
+COUNTS = {
+    pps_pb2.DatumState.SUCCESS: "data_processed",
+    pps_pb2.DatumState.SKIPPED: "data_skipped",
+    pps_pb2.DatumState.FAILED: "data_failed",
+    pps_pb2.DatumState.RECOVERED: "data_recovered",
+}
+
+
+@dataclass
+class Outcome:
+    """How a datum ended; `output` is the folder of what it wrote, until `discard`; `problem` is what ended its command, if
+    neither that itself nor its timeout did."""
+
+    datum: Datum
+    state: pps_pb2.DatumState
+    stats: pps_pb2.ProcessStats = field(default_factory=pps_pb2.ProcessStats)
+    output: Path | None = None
+    scratch: Path | None = None
+    problem: str = ""
+
+    def count_in(self, info: pps_pb2.JobInfo) -> None:
+        """Adds it to the counts and times of its job."""
+        name = COUNTS[self.state]
+        setattr(info, name, getattr(info, name) + 1)
+        for part in ("download_time", "process_time", "upload_time"):
+            total: Duration = getattr(info.stats, part)
+            total.FromNanoseconds(total.ToNanoseconds() + getattr(self.stats, part).ToNanoseconds())
+        info.stats.download_bytes += self.stats.download_bytes
+        info.stats.upload_bytes += self.stats.upload_bytes
+
+    def discard(self) -> None:
+        """Deletes what is left of the run."""
+        if self.scratch is not None:
+            remove_tree(self.scratch)
+
+
+class DatumRun:
+    """One datum: its tries, then its `err_cmd`."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        runtime: Runtime,
+        job: pps_pb2.JobInfo,
+        spec: pps_pb2.PipelineInfo,
+        datum: Datum,
+        log: Log,
+    ) -> None:
+        self._tools = tools
+        self._runtime = runtime
+        self._job = job
+        self._spec = spec
+        self._datum = datum
+        self._log = log
+        self._process: Run | None = None
+        self._problem = ""
+        self._killed = False
+        self._restarts = 0
+        self._started = moment()
+
+    def kill(self) -> None:
+        """Ends the user's code."""
+        self._killed = True
+        if self._process is not None:
+            self._process.kill()
+
+    def running(self) -> RunningDatum:
+        """Since when the datum runs, and what is in it."""
+        return RunningDatum(self._started, tuple(each.entry for each in self._datum.inputs))
+
+    def restart(self, filters: list[str]) -> bool:
+        """Starts the user's code once more, if the datum has an input of each path or hash in `filters`; says whether it
+        has."""
+        known = {text for each in self._datum.inputs for text in (each.entry.path, each.entry.hash.hex())}
+        if not known.issuperset(filters):
+            return False
+        if self._process is not None:
+            self._restarts += 1
+            self._process.kill()
+        return True
+
+    def run(self) -> Outcome:
+        """Runs the datum to success, recovery or failure."""
+        self._tools.folder.mkdir(exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=self._tools.folder))
+        outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, scratch=scratch)
+        transform = self._spec.details.transform
+        start = time.monotonic()
+        try:
+            view = scratch / "pfs"
+            outcome.stats.download_bytes = self._lay_out(view)
+            outcome.stats.download_time.CopyFrom(since(start))
+            tries = max(self._spec.details.datum_tries, 1)
+            start = time.monotonic()
+            while tries:
+                restarts = self._restarts
+                if self._try(view, list(transform.cmd), list(transform.stdin)):
+                    outcome.state = pps_pb2.DatumState.SUCCESS
+                    break
+                if self._killed:
+                    break
+                tries -= restarts == self._restarts
+            else:
+                if transform.err_cmd and self._try(view, list(transform.err_cmd), list(transform.err_stdin)):
+                    outcome.state = pps_pb2.DatumState.RECOVERED
+            outcome.stats.process_time.CopyFrom(since(start))
+            outcome.output = view / "out"
+            outcome.problem = self._problem
+            return outcome
+        except BaseException:
+            outcome.discard()
+            raise
+
+    def _lay_out(self, view: Path) -> int:
+        """Puts the inputs under their names; gives their bytes."""
+        (view / "out").mkdir(parents=True)
+        size = 0
+        for each in self._datum.inputs:
+            target = view / each.name / each.entry.path.strip("/")
+            if each.spec.empty_files and not each.entry.is_dir:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch()
+            elif not target.exists():
+                link = self._runtime.is_sandboxed
+                size += self._tools.pfs.files.export(each.record.commit, each.entry.path, target, link)
+        return size
+
+    def _try(self, view: Path, cmd: list[str], stdin: list[str]) -> bool:
+        """Runs a command once, on an empty `/pfs/out`."""
+        remove_tree(view / "out")
+        (view / "out").mkdir()
+        self._say("beginning to run user code")
+        if not cmd:
+            self._say("errored running user code after 0s: invalid pipeline transform, no command specified")
+            return False
+        details = self._spec.details
+        transform = details.transform
+        limit = details.datum_timeout.ToNanoseconds() / 1e9
+        spec = RunSpec(
+            cmd=cmd,
+            stdin="".join(f"{line}\n" for line in stdin),
+            env=self._environment(),
+            view=view,
+            image=transform.image,
+            working_dir=transform.working_dir,
+            user=transform.user,
+            files=self._tools.secrets.files(transform),
+            timeout=limit if limit > 0 else None,
+            resources=_resources(details),
+            pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
+        )
+        start = time.monotonic()
+        self._process = self._runtime.start(spec, lambda line: self._say(line, user=True))
+        if self._killed:
+            self._process.kill()
+        ended = self._process.wait()
+        self._problem = "" if ended.problem == TIMED_OUT else ended.problem
+        took = f"{(time.monotonic() - start) * 1000:.6f}ms"
+        if ended.code is not None and (ended.code == 0 or ended.code in transform.accept_return_code):
+            self._say(f"finished running user code after {took}")
+            return True
+        self._say(f"errored running user code after {took}: {_why(ended)}")
+        return False
+
+    def _environment(self) -> dict[str, str]:
+        job, transform = self._job, self._spec.details.transform
+        env = {
+            "PACH_DATUM_ID": self._datum.id,
+            "PACH_IN_WORKER": "true",
+            "PACH_JOB_ID": job.job.id,
+            "PACH_NAMESPACE": "default",
+            "PACH_OUTPUT_COMMIT_ID": job.job.id,
+            "PPS_PIPELINE_NAME": job.job.pipeline.name,
+            "PPS_PROJECT_NAME": job.job.pipeline.project.name,
+            "PPS_POD_NAME": worker_id(self._spec),
+            "PPS_SPEC_COMMIT": self._spec.spec_commit.id,
+        }
+        for each in self._datum.inputs:
+            path = each.entry.path.strip("/")
+            env[each.name] = f"/pfs/{each.name}" + (f"/{path}" if path else "")
+            env[f"{each.name}_COMMIT"] = each.record.commit.id
+            if each.spec.join_on:
+                env[f"PACH_DATUM_{each.name}_JOIN_ON"] = each.expand(each.spec.join_on)
+            if each.spec.group_by:
+                env[f"PACH_DATUM_{each.name}_GROUP_BY"] = each.expand(each.spec.group_by)
+        env.update(self._tools.secrets.environment(transform))
+        env.update(transform.env)
+        return env
+
+    def _say(self, text: str, user: bool = False) -> None:
+        message = pps_pb2.LogMessage(message=text, datum_id=self._datum.id, user=user)
+        for each in self._datum.inputs:
+            message.data.add(path=each.entry.path, hash=each.entry.hash)
+        self._log(message)
+
+
+def _why(ended: Ended) -> str:
+    if ended.problem:
+        return ended.problem
+    if ended.signal is not None:
+        return f"signal: {ended.signal}"
+    return f"exit status {ended.code}"
+
+
+def since(start: float) -> Duration:
+    """The time from a moment of the monotonic clock until now."""
+    taken = Duration()
+    taken.FromNanoseconds(int((time.monotonic() - start) * 1e9))
+    return taken
+
+
+def _resources(details: pps_pb2.PipelineInfo.Details) -> Resources:
+    limits, requests = details.resource_limits, details.resource_requests
+    return Resources(
+        memory=_bytes(limits.memory),
+        cpu=limits.cpu or None,
+        requested_memory=_bytes(requests.memory),
+        requested_cpu=requests.cpu or None,
+        gpus=limits.gpu.number,
+    )
+
+
+def _bytes(quantity: str) -> int | None:
+    """A Kubernetes memory quantity such as `512Mi`."""
+    if not quantity:
+        return None
+    units = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+    for unit, factor in units.items():
+        if quantity.endswith(unit):
+            return int(float(quantity[: -len(unit)]) * factor)
+    return int(float(quantity))

@@ -1,0 +1,169 @@
+"""Pipelines: created, changed, stopped, started, deleted."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from localpach.errors import AlreadyExists, NotFound, Refused
+from localpach.names import META, SPEC, Branch, Commit, Repo
+from localpach.pfs.service import Pfs
+from localpach.pps import inputs, specs
+from localpach.pps.crons import Crons
+from localpach.pps.jobs import Jobs
+from localpach.pps.logs import Logs
+from localpach.pps.pipelines import Pipelines
+from localpach.pps.records import PipelineName, moment
+from localpach.pps.secrets import Secrets
+from localpach.proto import pps_pb2
+from localpach.storage.store import Store
+from localpach.waiting import Bulletin, Topic
+
+UPDATED = "all jobs killed because pipeline was updated"
+STOPPED = "all jobs killed because pipeline was stopped"
+
+
+class Lifecycle:
+    """Changes pipelines together with the repos, branches and jobs that they have."""
+
+    def __init__(
+        self,
+        store: Store,
+        bulletin: Bulletin,
+        pfs: Pfs,
+        pipelines: Pipelines,
+        jobs: Jobs,
+        crons: Crons,
+        secrets: Secrets,
+        logs: Logs,
+    ) -> None:
+        self._store = store
+        self._bulletin = bulletin
+        self._pfs = pfs
+        self._pipelines = pipelines
+        self._jobs = jobs
+        self._crons = crons
+        self._secrets = secrets
+        self._logs = logs
+
+    def create(self, request: pps_pb2.CreatePipelineRequest) -> None:
+        """Makes a pipeline, or with `update` a new version of it; either makes a job, if there is an input."""
+        self._secrets.check(request.transform)
+        specs.check(request)
+        name = PipelineName.of(request.pipeline)
+        with self._store.write():
+            old = self._pipelines.find(name)
+            if old is not None and not request.update:
+                raise AlreadyExists(f'pipeline "{name}" already exists')
+            if old is None and self._pfs.repos.exists(name.output):
+                raise Refused(
+                    f'pipeline "{name.name}" cannot be created because a repo with the same name already exists'
+                )
+            version = old.version + 1 if old is not None else 1
+            before = self._pipelines.newest_info(old) if old is not None else None
+            info = specs.pipeline_info(request, version, before, moment())
+            self._make_repos(info, name)
+            info.spec_commit.CopyFrom(self._spec_commit(name.output).to_proto("master"))
+            if old is not None:
+                self._jobs.stop_all(old.num, UPDATED)
+            record = self._pipelines.add_version(info)
+            self._set_provenance(info, attached=not record.stopped)
+            self._crons.reset(record.num, info)
+            self._bulletin.tell(Topic.WORK)
+
+    def _make_repos(self, info: pps_pb2.PipelineInfo, name: PipelineName) -> None:
+        repos = self._pfs.repos
+        for leaf in inputs.leaves_of(info):
+            branch = inputs.branch_of(leaf)
+            if leaf.HasField("cron"):
+                if not repos.exists(branch.repo):
+                    repos.create(branch.repo, f"Cron tick repo for pipeline {name}.")
+            elif not repos.exists(branch.repo):
+                raise NotFound(f"repo {branch.repo} not found")
+            elif leaf.pfs.HasField("trigger"):
+                self._pfs.provenance.create_branch(branch, trigger=leaf.pfs.trigger)
+        if not repos.exists(name.output):
+            repos.create(name.output, f"Output repo for pipeline {name}.")
+            repos.create(name.output._replace(type=SPEC), f"Spec repo for pipeline {name}.")
+            repos.create(name.output._replace(type=META), f"Meta repo for pipeline {name.name}")
+
+    def _spec_commit(self, repo: Repo) -> Commit:
+        commit = self._pfs.commits.start(Branch(repo._replace(type=SPEC), "master"))
+        self._pfs.commits.finish(commit)
+        return commit
+
+    def _set_provenance(self, info: pps_pb2.PipelineInfo, attached: bool) -> None:
+        """Lets the output follow the inputs, or, for a stopped pipeline, nothing."""
+        if not info.details.HasField("input"):
+            return
+        repo = PipelineName.of(info.pipeline).output
+        provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves_of(info)]
+        provenance.append(Branch(repo._replace(type=SPEC), "master"))
+        for each in (repo, repo._replace(type=META)):
+            branch = Branch(each, info.details.output_branch)
+            self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance) if attached else ())
+
+    def stop(self, name: PipelineName) -> None:
+        """Ends its jobs and lets new input make none; a missing pipeline is fine."""
+        with self._store.write():
+            record = self._pipelines.find(name)
+            if record is None or record.stopped:
+                return
+            self._pipelines.set_stopped(record.num)
+            self._jobs.stop_all(record.num, STOPPED)
+            self._set_provenance(self._pipelines.newest_info(record), attached=False)
+            self._bulletin.tell(Topic.WORK)
+
+    def start(self, name: PipelineName) -> None:
+        """Lets a stopped pipeline work on the newest input."""
+        with self._store.write():
+            record = self._pipelines.get(name)
+            self._pipelines.set_started(record.num)
+            self._set_provenance(self._pipelines.newest_info(record), attached=True)
+            self._bulletin.tell(Topic.WORK)
+
+    def delete(self, name: PipelineName, force: bool = False, keep_repo: bool = False) -> None:
+        """Deletes a pipeline with its jobs and, unless kept, its output; a missing one is fine."""
+        with self._store.write():
+            record = self._pipelines.find(name)
+            if record is None:
+                return
+            self._jobs.stop_all(record.num, STOPPED)
+            info = self._pipelines.newest_info(record)
+            self._set_provenance(info, attached=False)
+            deletion = self._pfs.deletion
+            for repo in (name.output._replace(type=type) for type in (META, SPEC)) if keep_repo else (name.output,):
+                deletion.delete_repo(repo, force, owned=True)
+            for leaf in inputs.leaves_of(info):
+                if leaf.HasField("cron"):
+                    deletion.delete_repo(inputs.branch_of(leaf).repo, force)
+            self._pipelines.delete(record.num)
+            self._store.after_commit(partial(self._logs.delete, record.num))
+            self._bulletin.tell(Topic.JOBS)
+            self._bulletin.tell(Topic.LOGS)
+
+    def delete_many(
+        self, projects: list[str], all: bool, force: bool = False, keep_repo: bool = False
+    ) -> list[PipelineName]:
+        """Deletes the pipelines of some projects, or all, downstream ones first; gives the names."""
+        with self._store.write():
+            names = [each.name for each in self._pipelines.all() if all or each.name.project in projects]
+            for name in self._downstream_first(names):
+                self.delete(name, force, keep_repo)
+            return names
+
+    def _downstream_first(self, names: list[PipelineName]) -> list[PipelineName]:
+        """Each pipeline after all that read its output."""
+        reads = {
+            name: {
+                inputs.branch_of(leaf).repo
+                for leaf in inputs.leaves_of(self._pipelines.newest_info(self._pipelines.get(name)))
+            }
+            for name in names
+        }
+        left, ordered = list(names), list[PipelineName]()
+        while left:
+            read = set().union(*(reads[name] for name in left))
+            ready = [name for name in left if name.output not in read] or left[:1]
+            ordered += ready
+            left = [name for name in left if name not in ready]
+        return ordered

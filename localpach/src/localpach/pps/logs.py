@@ -1,0 +1,105 @@
+"""What jobs say: one file a job, appended to as it comes, read back whole or followed."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from localpach.proto import pps_pb2
+from localpach.waiting import Bulletin, Call, Deadline, Topic
+
+_LENGTH = struct.Struct(">I")
+
+
+class Logs:
+    """The logs of one data directory."""
+
+    def __init__(self, root: Path, bulletin: Bulletin) -> None:
+        self._folder = root / "logs"
+        self._bulletin = bulletin
+        self._lock = threading.Lock()
+        self._writes = 0
+        self._last_write: dict[tuple[int, str], int] = {}
+        self._gone: set[tuple[int, str | None]] = set()
+
+    def _path(self, pipeline: int, job_id: str) -> Path:
+        return self._folder / str(pipeline) / job_id
+
+    def write(self, pipeline: int, message: pps_pb2.LogMessage) -> None:
+        """Appends a message, stamped now; what a killed job says after it was deleted is dropped."""
+        message.ts.FromNanoseconds(time.time_ns())
+        path = self._path(pipeline, message.job_id)
+        data = message.SerializeToString()
+        with self._lock:
+            if not self._gone.isdisjoint(((pipeline, None), (pipeline, message.job_id))):
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as stream:
+                stream.write(_LENGTH.pack(len(data)) + data)
+            self._writes += 1
+            self._last_write[pipeline, message.job_id] = self._writes
+        self._bulletin.tell(Topic.LOGS)
+
+    def read(self, pipeline: int, job_id: str) -> Iterator[pps_pb2.LogMessage]:
+        """What a job has said so far."""
+        yield from (message for message, _ in self._from(self._path(pipeline, job_id), 0))
+
+    def _from(self, path: Path, offset: int) -> Iterator[tuple[pps_pb2.LogMessage, int]]:
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            return
+        with stream:
+            stream.seek(offset)
+            while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
+                (length,) = _LENGTH.unpack(head)
+                data = stream.read(length)
+                if len(data) < length:
+                    return
+                offset += _LENGTH.size + length
+                yield pps_pb2.LogMessage.FromString(data), offset
+
+    def follow(
+        self, pipeline: int, jobs: list[str], more: bool, is_over: Callable[[], bool], call: Call
+    ) -> Iterator[pps_pb2.LogMessage]:
+        """What some jobs say, each message once, until `is_over` and all is read, or the call has ended; with `more` what
+        later jobs of the pipeline say, too."""
+        offsets: dict[str, int] = {}
+        to_read, wanted = jobs, set(jobs)
+        self._bulletin.tell_at_end(call, Topic.LOGS)
+        while call.is_active():
+            edition, seen = self._bulletin.edition(Topic.LOGS), self._writes
+            ended = is_over()
+            for job_id in to_read:
+                for message, offset in self._from(self._path(pipeline, job_id), offsets.get(job_id, 0)):
+                    offsets[job_id] = offset
+                    yield message
+            if ended:
+                return
+            self._bulletin.wait_past(Topic.LOGS, edition, Deadline(None))
+            to_read = [job_id for job_id in self._written_since(pipeline, seen) if more or job_id in wanted]
+
+    def _written_since(self, pipeline: int, write: int) -> list[str]:
+        with self._lock:
+            return [job_id for (num, job_id), last in self._last_write.items() if num == pipeline and last > write]
+
+    def delete(self, pipeline: int, job_id: str | None = None) -> None:
+        """Forgets a job, or all jobs of a pipeline."""
+        with self._lock:
+            self._gone.add((pipeline, job_id))
+            for key in [key for key in self._last_write if key[0] == pipeline and job_id in (None, key[1])]:
+                del self._last_write[key]
+            if job_id is not None:
+                self._path(pipeline, job_id).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(self._folder / str(pipeline), ignore_errors=True)
+
+    def keep_only(self, pipelines: set[int]) -> None:
+        """Forgets all pipelines but these."""
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
+            if int(folder.name) not in pipelines:
+                self.delete(int(folder.name))

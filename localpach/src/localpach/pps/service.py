@@ -1,0 +1,64 @@
+"""PPS, put together: pipelines, and the jobs and datums that they make of commits."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from localpach.disk import remove_tree
+from localpach.pfs.service import Pfs
+from localpach.pps.controller import Controller
+from localpach.pps.crons import Crons
+from localpach.pps.datums import Datums
+from localpach.pps.jobs import Jobs
+from localpach.pps.lifecycle import Lifecycle
+from localpach.pps.logs import Logs
+from localpach.pps.pipelines import Pipelines
+from localpach.pps.queries import JobQueries
+from localpach.pps.running import Running
+from localpach.pps.secrets import Secrets
+from localpach.pps.tools import Tools
+from localpach.runtime.choice import Runtimes
+from localpach.storage.store import Store
+from localpach.waiting import Bulletin
+
+
+class Pps:
+    """The parts of PPS; each is given what it uses."""
+
+    def __init__(self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes) -> None:
+        self._runtimes = runtimes
+        self._folder = store.root / "work"
+        self.running = Running()
+        self.logs = Logs(store.root, bulletin)
+        self.pipelines = Pipelines(store)
+        self.jobs = Jobs(store, bulletin, pfs, self.pipelines, self.running, self.logs)
+        self.queries = JobQueries(store, bulletin, pfs, self.jobs)
+        self.datums = Datums(store, pfs, self.jobs)
+        self.secrets = Secrets(store)
+        self.crons = Crons(store, pfs, self.pipelines)
+        self.lifecycle = Lifecycle(store, bulletin, pfs, self.pipelines, self.jobs, self.crons, self.secrets, self.logs)
+        tools = Tools(
+            store=store,
+            pfs=pfs,
+            pipelines=self.pipelines,
+            jobs=self.jobs,
+            datums=self.datums,
+            secrets=self.secrets,
+            logs=self.logs,
+            runtimes=runtimes,
+            slots=threading.BoundedSemaphore(os.cpu_count() or 1),
+            folder=self._folder,
+        )
+        self._controller = Controller(bulletin, tools, self.crons, self.running)
+
+    def start(self) -> None:
+        """Takes up what was going on when the server ended, and starts to work."""
+        self._runtimes.remove_leftovers()
+        remove_tree(self._folder)
+        self.logs.keep_only({pipeline.num for pipeline in self.pipelines.all()})
+        self._controller.start()
+
+    def close(self) -> None:
+        """Ends what runs; the next start takes it up."""
+        self._controller.close()

@@ -1,0 +1,173 @@
+"""From a request to what a pipeline is: checks, and the defaults of Pachyderm 2.7."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from localpach.errors import Refused, Unimplemented
+from localpach.names import DEFAULT_PROJECT, check_name, new_id
+from localpach.pps import inputs
+from localpach.proto import pps_pb2
+
+MAX_NAME = 51
+DEFAULT_IMAGE = "ubuntu:20.04"
+DEFAULT_TRIES = 3
+
+# Fields that PipelineInfo.Details takes over from the request as they are.
+_SAME = (
+    "parallelism_spec",
+    "egress",
+    "output_branch",
+    "resource_requests",
+    "resource_limits",
+    "sidecar_resource_limits",
+    "sidecar_resource_requests",
+    "description",
+    "service",
+    "spout",
+    "datum_set_spec",
+    "datum_timeout",
+    "job_timeout",
+    "datum_tries",
+    "scheduling_spec",
+    "pod_spec",
+    "pod_patch",
+    "s3_out",
+    "metadata",
+    "reprocess_spec",
+    "autoscaling",
+    "tolerations",
+)
+
+
+# Fields that JobInfo.Details takes over from those of its pipeline.
+_IN_JOBS = (
+    "parallelism_spec",
+    "resource_requests",
+    "resource_limits",
+    "sidecar_resource_limits",
+    "sidecar_resource_requests",
+    "datum_set_spec",
+    "datum_timeout",
+    "job_timeout",
+    "scheduling_spec",
+    "pod_spec",
+    "pod_patch",
+)
+
+
+def check(request: pps_pb2.CreatePipelineRequest) -> None:
+    """Raises what Pachyderm raises for a spec that can't be, and Unimplemented for what needs a cluster."""
+    if not request.HasField("pipeline"):
+        raise Refused("request.Pipeline cannot be nil")
+    _check_name(request.pipeline.name)
+    if not request.HasField("transform"):
+        raise Refused("pipeline must specify a transform")
+    if request.HasField("input"):
+        inputs.check(request.input)
+    for field in ("pod_patch", "pod_spec"):
+        if getattr(request, field):
+            try:
+                json.loads(getattr(request, field))
+            except ValueError as error:
+                raise Refused(f"malformed {'PodPatch' if field == 'pod_patch' else 'PodSpec'}") from error
+    for field, need in (
+        ("egress", "sends files to an object store"),
+        ("spout", "is a spout"),
+        ("service", "is a service"),
+        ("determined", "trains on Determined"),
+        ("tf_job", "is a TFJob"),
+    ):
+        if request.HasField(field):
+            raise Unimplemented(f"{field}: a pipeline that {need} needs a Pachyderm cluster; leave the field out here")
+    if request.s3_out:
+        raise Unimplemented("s3_out: localpach gives no S3 gateway; leave it out and write to /pfs/out")
+    if request.reprocess_spec not in ("", "until_success", "every_job"):
+        raise Refused("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'")
+    if request.transform.datum_batching:
+        raise Unimplemented(
+            "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums"
+        )
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise Refused("invalid pipeline spec: request.Pipeline.Name cannot be empty")
+    for mark in ".^":
+        if mark in name:
+            following = name.partition(mark)[2][:1]
+            raise Refused(f'invalid ancestry syntax "{name}", cannot mix {mark} and {following} characters')
+    try:
+        check_name(name)
+    except Refused as error:
+        raise Refused(f"invalid pipeline name: {error.message}") from error
+    if not name[0].isalnum():
+        raise Refused("pipeline names must start with an alphanumeric character")
+    if len(name) > MAX_NAME:
+        raise Refused(f'pipeline name "{name}" is {len(name) - MAX_NAME} characters longer than the {MAX_NAME} max')
+
+
+def pipeline_info(
+    request: pps_pb2.CreatePipelineRequest, version: int, old: pps_pb2.PipelineInfo | None, created: Timestamp
+) -> pps_pb2.PipelineInfo:
+    """The pipeline that a checked request asks for. The salt stays that of `old` unless it is to run everything again."""
+    pipeline = pps_pb2.Pipeline()
+    pipeline.CopyFrom(request.pipeline)
+    pipeline.project.name = pipeline.project.name or DEFAULT_PROJECT
+    details = pps_pb2.PipelineInfo.Details(created_at=created)
+    details.transform.CopyFrom(request.transform)
+    details.transform.image = details.transform.image or DEFAULT_IMAGE
+    for field in _SAME:
+        _copy_field(request, details, field)
+    details.output_branch = details.output_branch or "master"
+    details.datum_tries = details.datum_tries or DEFAULT_TRIES
+    details.reprocess_spec = details.reprocess_spec or "until_success"
+    keep = old is not None and not request.reprocess
+    details.salt = request.salt or (old.details.salt if keep and old else new_id())
+    if request.HasField("input"):
+        details.input.CopyFrom(request.input)
+        inputs.complete(details.input, pipeline, created)
+    return pps_pb2.PipelineInfo(
+        pipeline=pipeline,
+        version=version,
+        parallelism=max(request.parallelism_spec.constant, 1),
+        type=pps_pb2.PipelineInfo.PIPELINE_TYPE_TRANSFORM,
+        details=details,
+    )
+
+
+def _copy_field(source: Message, target: Message, field: str) -> None:
+    """Sets a field as it is in another message that has one of that name."""
+    value, target_value = getattr(source, field), getattr(target, field)
+    if isinstance(value, Message):
+        if source.HasField(field):
+            target_value.CopyFrom(value)
+    elif isinstance(value, (str, int, float)):
+        setattr(target, field, value)
+    else:
+        target_value.extend(value)
+
+
+def job_details(info: pps_pb2.PipelineInfo, job_id: str) -> pps_pb2.JobInfo.Details:
+    """What a job of that version of a pipeline shows of its spec."""
+    source = info.details
+    details = pps_pb2.JobInfo.Details(salt=source.salt, datum_tries=source.datum_tries)
+    details.transform.CopyFrom(source.transform)
+    for field in _IN_JOBS:
+        _copy_field(source, details, field)
+    if source.HasField("input"):
+        details.input.CopyFrom(source.input)
+        for leaf in inputs.leaves(details.input):
+            (leaf.pfs if leaf.HasField("pfs") else leaf.cron).commit = job_id
+    return details
+
+
+def worker_id(info: pps_pb2.PipelineInfo) -> str:
+    """The name of the one worker that a pipeline has here, in the form of Pachyderm's pods."""
+    name = f"{info.pipeline.project.name}-{info.pipeline.name}".lower().replace("_", "-")
+    mark = hashlib.sha256(info.spec_commit.id.encode()).hexdigest()
+    return f"{name}-v{info.version}-{''.join('bcdfghjklmnpqrst'[int(digit, 16)] for digit in mark[:5])}"

@@ -1,0 +1,32 @@
+"""What workers work with."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from localpach.pfs.service import Pfs
+from localpach.pps.datums import Datums
+from localpach.pps.jobs import Jobs
+from localpach.pps.logs import Logs
+from localpach.pps.pipelines import Pipelines
+from localpach.pps.secrets import Secrets
+from localpach.runtime.choice import Runtimes
+from localpach.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The parts of PFS and PPS that a job needs to be done; `slots` are the cores, `folder` is for datums' views."""
+
+    store: Store
+    pfs: Pfs
+    pipelines: Pipelines
+    jobs: Jobs
+    datums: Datums
+    secrets: Secrets
+    logs: Logs
+    runtimes: Runtimes
+    slots: threading.BoundedSemaphore
+    folder: Path

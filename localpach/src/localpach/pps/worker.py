@@ -1,0 +1,288 @@
+"""Doing one job: which datums, which of them are new, running those, and what becomes of the output."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from localpach.errors import LocalpachError
+from localpach.names import USER, Branch
+from localpach.pfs.records import CommitRecord
+from localpach.pps.datum import DatumRun, Outcome, since
+from localpach.pps.inputs import Datum, datums
+from localpach.pps.records import JobRecord, RunningDatum, moment
+from localpach.pps.specs import worker_id
+from localpach.pps.tools import Tools
+from localpach.proto import pps_pb2
+
+log = logging.getLogger("localpach")
+
+
+class _Stopped(Exception):
+    """The job is over already: it was stopped, or the server is closing."""
+
+
+@dataclass
+class Worker:
+    """One job being done, in a thread of its own."""
+
+    tools: Tools
+    num: int
+    stop: threading.Event = field(default_factory=threading.Event)
+    _runs: set[DatumRun] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def kill(self) -> None:
+        """Ends what runs; nothing more is written."""
+        self.stop.set()
+        with self._lock:
+            for run in self._runs:
+                run.kill()
+
+    def restart(self, filters: list[str]) -> bool:
+        """Starts running datums once more: those with an input of each path or hash in `filters`; says whether there
+        are any."""
+        with self._lock:
+            return sum(run.restart(filters) for run in self._runs) > 0
+
+    def running(self) -> list[RunningDatum]:
+        """What runs right now."""
+        with self._lock:
+            return [run.running() for run in self._runs]
+
+    def run(self) -> None:
+        """Does the job to its end."""
+        try:
+            self._job = self.tools.jobs.by_num(self.num)
+            self._spec = self.tools.pipelines.info(self._job.pipeline, self._job.version)
+            self._inputs = self.tools.jobs.inputs(self._job)
+            failed = sorted(r.commit.repo.name for r in self._inputs if r.error and r.commit.repo.type == USER)
+            if failed:
+                reason = f"unrunnable because the following upstream pipelines failed: {', '.join(failed)}"
+                self._end(pps_pb2.JOB_UNRUNNABLE, reason)
+                return
+            with self._timeout():
+                self._process()
+        except _Stopped:
+            return
+        except LocalpachError as error:
+            self.fail(error.message)
+
+    def fail(self, reason: str) -> None:
+        """Ends the job as failed, unless it is over or gone."""
+        self._end_if_alive(pps_pb2.JOB_FAILURE, reason)
+
+    @contextmanager
+    def _timeout(self) -> Iterator[None]:
+        seconds = self._spec.details.job_timeout.ToNanoseconds() / 1e9
+        if seconds <= 0:
+            yield
+            return
+        timer = threading.Timer(seconds, self._time_out)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _time_out(self) -> None:
+        # The text, with its blank and its missing one, is Pachyderm's.
+        self._end_if_alive(pps_pb2.JOB_KILLED, " jobtimed out")
+        self.kill()
+
+    def _end_if_alive(self, state: pps_pb2.JobState, reason: str) -> None:
+        try:
+            self._end(state, reason)
+        except (_Stopped, LocalpachError):
+            return
+
+    def _end(self, state: pps_pb2.JobState, reason: str) -> None:
+        with self.tools.store.write():
+            self._check_alive()
+            self.tools.jobs.end(self.num, state, reason)
+
+    def _check_alive(self) -> None:
+        if self.stop.is_set() or self.tools.jobs.by_num(self.num).is_over:
+            raise _Stopped
+
+    def _head(self, branch: Branch) -> CommitRecord | None:
+        of_repo = [record for record in self._inputs if record.commit.repo == branch.repo]
+        return next((record for record in of_repo if record.branch == branch.name), of_repo[0] if of_repo else None)
+
+    def _process(self) -> None:
+        transform = self._spec.details.transform
+        self._runtime = self.tools.runtimes.of(transform.image)
+        credentials = self.tools.secrets.pull_credentials(transform)
+        self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
+        new, changed = self._begin(datums(self.tools.pfs.files, self._spec.details.input, self._head))
+        self._log_master("started processing job running")
+        failed: list[str] = []
+        for phase in (new, changed):
+            self._run_all(phase, failed)
+            if failed:
+                self._end(pps_pb2.JOB_FAILURE, failed[0])
+                return
+        with self.tools.store.write():
+            for commit in self._change(lambda info: setattr(info, "state", pps_pb2.JOB_FINISHING)).commits:
+                self.tools.pfs.commits.finish(commit)
+
+    def _change(self, change: Callable[[pps_pb2.JobInfo], None]) -> JobRecord:
+        self._check_alive()
+        return self.tools.jobs.change(self.num, change)
+
+    def _begin(self, all_datums: list[Datum]) -> tuple[list[Datum], list[Datum]]:
+        """Marks the job as running and takes over what an earlier job did; gives the new and the changed datums."""
+        with self.tools.store.write():
+            base = self._base()
+            known = self.tools.datums.hashes(base) if base is not None else {}
+            skipped, new, changed = self._sort(all_datums, known)
+
+            def begin(info: pps_pb2.JobInfo) -> None:
+                info.state = pps_pb2.JOB_RUNNING
+                info.started.CopyFrom(moment())
+                info.data_total = len(all_datums)
+                info.data_skipped = len(skipped)
+                for stat in (info.stats.download_time, info.stats.process_time, info.stats.upload_time):
+                    stat.SetInParent()
+
+            self._job = self._change(begin)
+            if skipped and base is not None:
+                self.tools.datums.carry(base, self._job, known.keys() - {datum.id for datum in skipped})
+        return new, changed
+
+    def _sort(self, all_datums: list[Datum], known: dict[str, str]) -> tuple[list[Datum], list[Datum], list[Datum]]:
+        """The datums that an earlier job did, those that it did not have, and those that have changed since."""
+        skipped, new, changed = [], [], []
+        for datum in all_datums:
+            if datum.id not in known:
+                new.append(datum)
+            elif known[datum.id] != datum.hash(self._salt) or self._spec.details.reprocess_spec == "every_job":
+                changed.append(datum)
+            else:
+                skipped.append(datum)
+        return skipped, new, changed
+
+    @property
+    def _salt(self) -> str:
+        return self._spec.details.salt
+
+    def _base(self) -> JobRecord | None:
+        """The newest job before this one that went well, if it had the same salt."""
+        job = self.tools.jobs.newest_success(self._job)
+        if job is None or self.tools.pipelines.info(job.pipeline, job.version).details.salt != self._salt:
+            return None
+        return job
+
+    def _run_all(self, todo: list[Datum], failed: list[str]) -> None:
+        """Runs datums side by side and writes down what is done, as much as has come at once."""
+        if not todo:
+            self._log(pps_pb2.LogMessage(message="started process datum set task"))
+            self._log(pps_pb2.LogMessage(message="finished process datum set task"))
+            return
+        done: queue.Queue[Outcome] = queue.Queue()
+        workers = max(1, min(self._spec.parallelism, os.cpu_count() or 1, len(todo)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
+            for datum in todo:
+                pool.submit(self._run_one, datum, done)
+            left = len(todo)
+            while left:
+                outcomes = [done.get()]
+                while not done.empty():
+                    outcomes.append(done.get())
+                left -= len(outcomes)
+                if self.stop.is_set():
+                    continue
+                try:
+                    self._write_down(outcomes)
+                except _Stopped:
+                    self.kill()
+                failed += [_failure(each) for each in outcomes if each.state == pps_pb2.DatumState.FAILED]
+        if self.stop.is_set():
+            raise _Stopped
+
+    def _run_one(self, datum: Datum, done: queue.Queue[Outcome]) -> None:
+        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log)
+        with self._lock:
+            self._runs.add(run)
+        try:
+            with self.tools.slots:
+                if self.stop.is_set():
+                    done.put(Outcome(datum, pps_pb2.DatumState.FAILED))
+                    return
+                self._log(pps_pb2.LogMessage(message="started process datum set task"))
+                outcome = run.run()
+                self._log(pps_pb2.LogMessage(message="finished process datum set task"))
+            done.put(outcome)
+        except Exception as error:
+            self._log(pps_pb2.LogMessage(message=f"could not run datum {datum.id}: {error}", datum_id=datum.id))
+            problem = error.message if isinstance(error, LocalpachError) else ""
+            done.put(Outcome(datum, pps_pb2.DatumState.FAILED, problem=problem))
+            if not isinstance(error, (LocalpachError, OSError)):
+                log.exception("unexpected error with datum %s", datum.id)
+        finally:
+            with self._lock:
+                self._runs.discard(run)
+
+    def _write_down(self, outcomes: list[Outcome]) -> None:
+        try:
+            with self.tools.store.write():
+                self._check_alive()
+                for outcome in outcomes:
+                    self._store_output(outcome)
+                    self.tools.datums.add(
+                        self._job, outcome.datum, self._datum_info(outcome), outcome.datum.hash(self._salt)
+                    )
+                self._change(lambda info: _count(info, outcomes))
+        finally:
+            for outcome in outcomes:
+                outcome.discard()
+
+    def _store_output(self, outcome: Outcome) -> None:
+        if outcome.state != pps_pb2.DatumState.SUCCESS or outcome.output is None:
+            return
+        start = time.monotonic()
+        try:
+            size = self.tools.pfs.writes.add_folder(self._job.output, outcome.output, outcome.datum.id)
+        except LocalpachError as error:
+            outcome.state = pps_pb2.DatumState.FAILED
+            self._log(pps_pb2.LogMessage(message=error.message, datum_id=outcome.datum.id))
+            return
+        outcome.stats.upload_bytes = size
+        outcome.stats.upload_time.CopyFrom(since(start))
+
+    def _datum_info(self, outcome: Outcome) -> pps_pb2.DatumInfo:
+        return pps_pb2.DatumInfo(
+            datum=pps_pb2.Datum(job=self._job.info.job, id=outcome.datum.id),
+            state=outcome.state,
+            stats=outcome.stats,
+            image_id=self._spec.details.transform.image,
+        )
+
+    def _log(self, message: pps_pb2.LogMessage) -> None:
+        job = self._job.info.job
+        message.project_name = job.pipeline.project.name
+        message.pipeline_name = job.pipeline.name
+        message.job_id = job.id
+        message.worker_id = worker_id(self._spec)
+        self.tools.logs.write(self._job.pipeline, message)
+
+    def _log_master(self, text: str) -> None:
+        self._log(pps_pb2.LogMessage(message=text, master=True))
+
+
+def _count(info: pps_pb2.JobInfo, outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        outcome.count_in(info)
+
+
+def _failure(outcome: Outcome) -> str:
+    """Pachyderm's sentence, and what it leaves to the logs where the command is not to blame."""
+    return f"datum {outcome.datum.id} failed" + (f": {outcome.problem}" if outcome.problem else "")

@@ -1,0 +1,216 @@
+"""The Docker runtime: a container for each run of a command, on this machine's Docker daemon.
+
+The `docker` library is imported, and the daemon asked, when an image first needs it: a server starts without either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localpach.errors import Precondition, Refused
+from localpach.runtime.container import API_SECONDS, Container, sentence
+from localpach.runtime.interface import OnLine, RunSpec
+from localpach.runtime.pods import surroundings
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+# Containers carry it with the data directory of their server as value.
+LABEL = "localpach.root"
+ASK_AGAIN_SECONDS = 2.0
+
+
+class DockerRuntime:
+    """Runs commands in containers, which end with their command and are removed then."""
+
+    is_sandboxed = True
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._api: APIClient | None = None
+        self._asked = float("-inf")
+        self._silence = ""
+        self._lock = threading.Lock()
+        self._pulling = threading.Lock()
+
+    def crash_reason(self, image: str, gpus: int) -> str:
+        """Why a pipeline can't run here: no daemon answers, or it has no GPU to give."""
+        try:
+            api = self._connect()
+            api.ping()
+            if gpus and "nvidia" not in api.info()["Runtimes"]:
+                return f"resource_limits.gpu asks for {gpus}, and this machine's Docker has no GPU to give"
+        except Precondition as error:
+            return (
+                f'image "{image}" is not here, and {error.message}: start Docker, build the image with'
+                f" `localpach image build --tag {image} FOLDER`, or serve with `--missing-image host` to use this"
+                " machine's programs"
+            )
+        except OSError as error:
+            return f"Docker's daemon does not answer: {sentence(error)}"
+        return ""
+
+    def prepare(self, image: str, credentials: str, say: OnLine, is_stopped: Callable[[], bool]) -> None:
+        """Pulls the image unless it is here."""
+        with self._pulling, _told(f'image "{image}" is not here and could not be pulled'):
+            api = self._connect()
+            if not _has(api, image):
+                say(f"pulling image {image}")
+                for event in _pull(api, image, credentials):
+                    if "error" in event:
+                        raise Precondition(f'image "{image}" is not here and could not be pulled: {event["error"]}')
+                    if is_stopped():
+                        return
+
+    def start(self, spec: RunSpec, on_line: OnLine) -> Container:
+        """Starts a container."""
+        api = self._connect()
+        with _told(f'image "{spec.image}" could not be run'):
+            return Container(api, self._settings(api, spec), spec, on_line)
+
+    def remove_leftovers(self) -> None:
+        """Removes the containers of an earlier server on this data directory that was killed while they ran."""
+        if any((self._root / "work").glob("*")):
+            with contextlib.suppress(Precondition):
+                self._connect()
+
+    def _connect(self) -> APIClient:
+        """The daemon that `DOCKER_HOST` names, or the usual one.
+
+        Raises:
+            Precondition: it does not answer, or not to us.
+        """
+        with self._lock:
+            if self._api is not None:
+                return self._api
+            if time.monotonic() - self._asked < ASK_AGAIN_SECONDS:
+                raise Precondition(self._silence)
+            address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+            try:
+                api = _open(address)
+                for left in api.containers(all=True, filters={"label": f"{LABEL}={self._root}"}):
+                    api.remove_container(left["Id"], force=True, v=True)
+            except OSError as error:
+                self._asked = time.monotonic()
+                self._silence = f"Docker's daemon does not answer at {address} ({sentence(error)})"
+                raise Precondition(self._silence) from error
+            self._api = api
+            return api
+
+    def _settings(self, api: APIClient, spec: RunSpec) -> dict[str, Any]:
+        """The container that a spec asks for, as the API's arguments."""
+        from docker.types import DeviceRequest, LogConfig, Mount  # noqa: PLC0415
+
+        out = spec.view / "out"
+        sources = {f"/pfs/{item.name}": item for item in spec.view.iterdir() if item.name != "out"}
+        sources |= _lay_files(spec)
+        limits, around = spec.resources, surroundings(spec.pod)
+        requests = [DeviceRequest(driver="nvidia", count=limits.gpus, capabilities=[["gpu"]])] if limits.gpus else None
+        user = spec.user
+        if os.getuid() == 0:
+            # Whoever the image runs as; nobody else gets as far as this folder.
+            out.chmod(0o777)
+        elif spec.user:
+            raise Refused(
+                f'transform.user: what "{spec.user}" writes we could not delete; leave it out, or serve as root'
+            )
+        else:
+            user = f"{os.getuid()}:{os.getgid()}"
+        host = api.create_host_config(
+            mounts=[
+                Mount("/pfs/out", str(out), type="bind"),
+                *(Mount(place, str(source), type="bind", read_only=True) for place, source in sources.items()),
+            ],
+            network_mode=around.network,
+            read_only=around.read_only,
+            tmpfs=dict.fromkeys(around.scratch, "mode=1777"),
+            mem_limit=limits.memory,
+            memswap_limit=limits.memory,
+            mem_reservation=limits.requested_memory,
+            nano_cpus=int(min(limits.cpu, os.cpu_count() or 1) * 1e9) if limits.cpu else None,
+            cpu_shares=max(2, int(limits.requested_cpu * 1024)) if limits.requested_cpu else None,
+            device_requests=requests,
+            security_opt=["no-new-privileges"],
+            log_config=LogConfig(type="none"),
+        )
+        return {
+            "image": spec.image,
+            "entrypoint": spec.cmd[:1],
+            "command": spec.cmd[1:],
+            "environment": spec.env,
+            "user": user or None,
+            "working_dir": spec.working_dir or None,
+            "stdin_open": bool(spec.stdin),
+            "labels": {LABEL: str(self._root)},
+            "host_config": host,
+        }
+
+
+def _lay_files(spec: RunSpec) -> dict[str, Path]:
+    """Writes a spec's small files; gives them by where they shall be."""
+    folder = spec.view.with_name("files")
+    places = {}
+    for path, text in spec.files.items():
+        places[path] = folder / path.strip("/")
+        places[path].parent.mkdir(parents=True, exist_ok=True)
+        places[path].write_text(text)
+    return places
+
+
+def _has(api: APIClient, image: str) -> bool:
+    from docker.errors import ImageNotFound  # noqa: PLC0415
+
+    try:
+        api.inspect_image(image)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _pull(api: APIClient, image: str, credentials: str) -> Iterator[dict[str, Any]]:
+    """Pulls an image; without credentials those of Docker's own configuration are used."""
+    from docker import auth  # noqa: PLC0415
+
+    login = None
+    if credentials:
+        config = json.loads(credentials)
+        for entry in config["auths"].values():
+            if "auth" not in entry:
+                entry["auth"] = b64encode(f"{entry.get('username')}:{entry.get('password')}".encode()).decode()
+        registry, _ = auth.resolve_repository_name(image)
+        login = auth.AuthConfig.load_config(None, config).resolve_authconfig(registry)
+    events: Iterator[dict[str, Any]] = api.pull(image, stream=True, decode=True, auth_config=login)
+    return events
+
+
+def _open(address: str) -> APIClient:
+    """A client of a daemon that has answered; raises OSError for one that has not."""
+    kind, _, place = address.partition("://")
+    if kind == "unix":
+        # To knock costs less than to import the library.
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(place)
+    import docker  # noqa: PLC0415
+
+    try:
+        return docker.from_env(timeout=API_SECONDS).api
+    except docker.errors.DockerException as error:
+        raise ConnectionError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turns what the library raises (all of it is an OSError) into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise Precondition(f"{what}: {sentence(error)}") from error

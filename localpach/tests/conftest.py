@@ -1,0 +1,24 @@
+"""A server for each module of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client import Client
+from tests.servers import Server, serving
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for a module's tests, on which images that are missing run on the host."""
+    with serving(tmp_path_factory.mktemp("localpach")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Client:
+    """A client of the module's server, on which nothing is."""
+    server.client.delete_all()
+    return server.client

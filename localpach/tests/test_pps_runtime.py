@@ -1,0 +1,134 @@
+"""How commands run: in a sandbox and without one, as whom, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localpach.errors import Refused
+from localpach.proto import pps_pb2
+from localpach.runtime.interface import Ended, RunSpec
+from localpach.runtime.process import ProcessRuntime
+from tests.helpers import last_job, pfs, pipeline, put, until
+from tests.servers import ServerProcess
+
+
+def alive(mark: str) -> bool:
+    """Whether a process has `mark` as an argument."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+class Bench:
+    """A runtime with a view to run commands on."""
+
+    def __init__(self, root: Path, sandboxed: bool) -> None:
+        self.runtime = ProcessRuntime(root, may_use_host=True)
+        self.runtime.is_sandboxed = sandboxed
+        self.view = root / "work" / "pfs"
+        (self.view / "in").mkdir(parents=True)
+        (self.view / "out").mkdir()
+        (self.view / "in" / "a").write_text("hello\n")
+        self.said: list[str] = []
+
+    def run(
+        self,
+        *cmd: str,
+        stdin: str = "",
+        timeout: float | None = None,
+        user: str = "",
+        env: dict[str, str] | None = None,
+    ) -> Ended:
+        spec = RunSpec(list(cmd), stdin, env or {}, self.view, "", timeout=timeout, user=user)
+        return self.runtime.start(spec, self.said.append).wait()
+
+
+@pytest.fixture(params=["sandbox", "plain"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path, True)
+    if request.param == "sandbox" and not ProcessRuntime(tmp_path, may_use_host=True).is_sandboxed:
+        pytest.skip("this kernel gives no namespaces")
+    bench.runtime.is_sandboxed = request.param == "sandbox"
+    yield bench
+
+
+def test_pfs_is_there_in_commands_stdin_and_environment(bench: Bench) -> None:
+    assert bench.run(
+        "sh", stdin="cd /pfs && cat in/a '/pfs/in/a' $X >/pfs/out/b\nls /pfs", env={"X": "/pfs/in/a"}
+    ) == Ended(code=0)
+    assert (bench.view / "out" / "b").read_text() == "hello\n" * 3
+    assert bench.said == ["in", "out"]
+
+
+def test_ends_are_told_as_they_were(bench: Bench) -> None:
+    assert bench.run("sh", "-c", "exit 7") == Ended(code=7)
+    assert bench.run("sh", "-c", "kill -SEGV $$") == Ended(signal="segmentation fault")
+    assert bench.run("no-such-program") == Ended(code=127)
+    assert bench.said == ["can't run no-such-program: No such file or directory"]
+
+
+def test_nothing_is_left_of_a_command(bench: Bench) -> None:
+    mark = f"600.{os.getpid()}{time.time_ns() % 10**6}"
+    assert bench.run("sh", "-c", f"sleep {mark} & sleep 0.1") == Ended(code=0)
+    assert not alive(mark)
+    ended = bench.run("sh", "-c", f"sleep {mark} & sleep {mark}", timeout=0.3)
+    assert ended.problem == "context deadline exceeded"
+    assert not alive(mark)
+
+
+def test_long_environments_and_inputs_pass(bench: Bench) -> None:
+    long = {f"V{number}": "x" * 100_000 for number in range(4)}
+    ended = bench.run("sh", stdin="echo ${#V0} ${#V3}\n# " + "y" * 300_000, env=long)
+    assert (ended, bench.said) == (Ended(code=0), ["100000 100000"])
+
+
+def test_a_command_is_given_nothing_but_its_three_streams(bench: Bench) -> None:
+    # With the descriptor that its end is told through it could forge that.
+    assert bench.run("sh", "-c", "ls /proc/$$/fd") == Ended(code=0)
+    assert bench.said == ["0", "1", "2"]
+
+
+def test_a_killed_launcher_takes_its_commands_along_and_is_replaced(tmp_path: Path) -> None:
+    mark = f"600.{os.getpid()}2"
+    with ServerProcess(tmp_path) as server:
+        server.client.create_repo("in")
+        put(server.client, "in", {"/a": b"1"})
+        pipeline(server.client, "p", f"test -e {tmp_path}/mark || sleep {mark}", pfs("in"))
+        until(lambda: alive(mark))
+        (tmp_path / "mark").touch()
+        launcher = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+        os.kill(int(launcher), signal.SIGKILL)
+        assert last_job(server.client, "p").state == pps_pb2.JOB_SUCCESS
+        assert not alive(mark)
+
+
+def test_a_command_runs_as_the_user_it_names(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, True)
+    if not ProcessRuntime(tmp_path, may_use_host=True).is_sandboxed:
+        pytest.skip("this kernel gives no namespaces")
+    ended = bench.run("sh", "-c", "id -u; id -g; cat /pfs/in/a > /pfs/out/b", user="4321:1234")
+    assert (ended, bench.said) == (Ended(code=0), ["4321", "1234"])
+    assert (bench.view / "out" / "b").read_text() == "hello\n"
+    with pytest.raises(Refused, match=r'transform\.user: "nobody-of-this-name" is not a user'):
+        bench.run("true", user="nobody-of-this-name")
+
+
+def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
+    mark = f"600.{os.getpid()}1"
+    with ServerProcess(tmp_path) as server:
+        server.client.create_repo("in")
+        put(server.client, "in", {"/a": b"1"})
+        pipeline(server.client, "p", f"setsid sleep {mark} & sleep {mark}", pfs("in"))
+        until(lambda: alive(mark))
+        server.kill()
+        until(lambda: not alive(mark), 5)

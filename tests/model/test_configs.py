@@ -1,0 +1,78 @@
+"""The configurations: the published table, the learning rates of each epoch, and what is our own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from model.configs import CONFIGS, OWN, PUBLISHED, Adam, Config, GradientDescent
+from tests.model.recipes import TINY
+
+OF_OUR_OWN = {"tied": True, "unigram_start": True, "variational_dropout": True, "sampled": 1000}
+
+
+def test_configurations_are_the_published_ones() -> None:
+    """Layers, units, steps, batch, epochs, share kept, init, greatest norm; epochs at full rate, decay, rate."""
+    shapes = {
+        config.name: (*dataclasses.astuple(config)[1:9], *dataclasses.astuple(config.optimiser)) for config in PUBLISHED
+    }
+    assert shapes == {
+        "test": (1, 2, 2, 10, 1, 1.0, 0.1, 1.0, 1, 0.5, 1.0),
+        "small": (2, 200, 20, 20, 13, 1.0, 0.1, 5.0, 4, 0.5, 1.0),
+        "medium": (2, 650, 35, 20, 39, 0.5, 0.05, 5.0, 6, 0.8, 1.0),
+        "large": (2, 1500, 35, 20, 55, 0.35, 0.04, 10.0, 14, 1 / 1.15, 1.0),
+    }
+    for config in PUBLISHED:
+        assert not any(getattr(config, name) for name in OF_OUR_OWN)
+
+
+def test_our_own_configurations() -> None:
+    shapes = {config.name: (*dataclasses.astuple(config)[1:9], config.optimiser) for config in OWN}
+    assert shapes == {
+        "quick": (1, 240, 35, 32, 6, 0.8, 0.1, 5.0, Adam(rate=4e-3, cycles=1)),
+        "best": (1, 400, 35, 32, 24, 0.5, 0.1, 5.0, Adam(rate=3e-3, cycles=2)),
+    }
+    for config in OWN:
+        assert {name: getattr(config, name) for name in OF_OUR_OWN} == OF_OUR_OWN
+    assert list(CONFIGS) == ["test", "small", "medium", "large", "quick", "best"]
+
+
+@pytest.mark.parametrize(("name", "full", "decay"), [("small", 4, 0.5), ("medium", 6, 0.8), ("large", 14, 1 / 1.15)])
+def test_the_published_rate_is_full_at_first_and_falls_with_each_later_epoch(
+    name: str, full: int, decay: float
+) -> None:
+    config, rate = CONFIGS[name], 1.0
+    for epoch in range(1, config.epochs + 1):
+        rate *= decay if epoch > full else 1
+        assert config.rate_in(epoch) == pytest.approx(rate, rel=1e-12)
+        for share in (0, 0.25, 0.9999):
+            assert config.rate_at(epoch - 1 + share) == config.rate_in(epoch)
+
+
+def test_our_own_rates_rise_fall_to_zero_and_start_anew_in_each_cycle() -> None:
+    for config in OWN:
+        assert isinstance(config.optimiser, Adam)
+        rates = [config.rate_at(config.epochs * n / 2000) for n in range(2001)]
+        length = 2000 // config.optimiser.cycles
+        for begin in range(0, 2000, length):
+            cycle = rates[begin : begin + length + 1]
+            assert cycle[0] == cycle[-1] == 0
+            top = cycle.index(max(cycle))
+            assert cycle[top] == pytest.approx(config.optimiser.rate)
+            assert top == pytest.approx(length / 50, abs=1)
+            assert cycle == sorted(cycle[: top + 1]) + sorted(cycle[top + 1 :], reverse=True)
+        assert config.rate_in(1) == config.rate_at(0.5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tied": True}, {"sampled": 5}, {"optimiser": Adam(rate=1.0)}, {"tied": True, "sampled": 5}]
+)
+def test_a_part_of_our_own_step_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="tiny: tied weights, sampled softmax and Adam are one step"):
+        dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
+
+
+def test_the_rate_is_a_factor() -> None:
+    fast: Config = dataclasses.replace(TINY, optimiser=GradientDescent(full_rate_epochs=1, decay=0.5, rate=3.0))
+    assert [fast.rate_in(epoch) for epoch in (1, 2, 3)] == [3.0, 1.5, 0.75]
