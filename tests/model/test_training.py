@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -180,3 +181,34 @@ def test_cores_are_those_of_the_job(tmp_path: Path) -> None:
 def test_every_configuration_is_offered() -> None:
     done = subprocess.run([sys.executable, "-m", "model.train", "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in CONFIGS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same training twice."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "data").mkdir()
+    (folder / "data" / "a.txt").write_text("".join(corpora.play(number) for number in range(4)))
+    for name in ("one", "two"):
+        train(folder / "data", folder / name, CONFIGS["test"], seed=1)
+    return folder / "one", folder / "two"
+
+
+def test_the_same_inputs_give_the_same_bytes(trained: tuple[Path, Path]) -> None:
+    for name in ("model.ckpt.index", "model.ckpt.data-00000-of-00001", "checkpoint", "word_to_id.json"):
+        assert (trained[0] / name).read_bytes() == (trained[1] / name).read_bytes()
+    metrics = [json.loads((folder / "metrics.json").read_text())["perplexity"] for folder in trained]
+    assert metrics[0] == metrics[1]
+
+
+def test_the_log_ends_with_the_ngram_model_and_the_mixture(trained: tuple[Path, Path]) -> None:
+    log, metrics = ((trained[0] / name).read_text() for name in ("model-results", "metrics.json"))
+    counted = json.loads(metrics)["ngram"]
+    line, last = log.splitlines()[-2:]
+    assert line.startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f} test {counted['test']:.3f}; ")
+    assert not re.search(r"(Train|Valid|Test) Perplexity", line + last)
+    assert 1 < counted["valid"] < 1000
+    mixture = json.loads(metrics)["mixture"]
+    assert last == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
+    assert mixture["valid"] <= counted["cache"]["valid"]
+    assert (trained[0] / "training_text.npy").is_file()
