@@ -21,7 +21,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: help all run rerun input-data docker-build status up down clean test test-slow lint mutants lock
+.PHONY: help all run rerun input-data docker-build status up down clean model test test-slow lint mutants lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,8 @@ down: $(FLOWS) $(LOCALPACH) ## stop the embedded Pachyderm
 clean: ## stop the embedded Pachyderm and delete its data, the results and the cache
 	@if [ -x $(BIN)/localpach ] && [ -d $${LOCALPACH_ROOT:-.localpach} ]; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
 	rm -rf $${LOCALPACH_ROOT:-.localpach} output .cache
+
+model: $(MODEL) ## make the model's own environment, to train and write by hand: model/.venv/bin/python -m model.train
 
 test: $(TOOLS) ## run the tests
 	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER)
