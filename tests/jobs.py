@@ -15,11 +15,11 @@ def put(client: Client, repo: str, files: dict[str, bytes], branch: str = "maste
         for path, data in files.items():
             modify.put_file_from_bytes(path, data)
     client.wait_commit(commit)
-    return commit.id
+    return str(commit.id)
 
 
 def content(client: Client, repo: str, path: str) -> bytes:
-    return client.get_file((repo, "master"), path).read()
+    return bytes(client.get_file((repo, "master"), path).read())
 
 
 def pipeline(client: Client, name: str, script: str, input: pps_proto.Input, **more: object) -> None:

@@ -156,7 +156,7 @@ def test_a_branch_of_another_gets_a_commit_in_its_set(client: Client) -> None:
 def test_errors_are_those_that_python_pachyderm_raises(client: Client, server: Server) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         client.create_repo("in")
-    assert (caught.value.code(), caught.value.details()) == (  # type: ignore[attr-defined]
+    assert (caught.value.code(), caught.value.details()) == (
         grpc.StatusCode.ALREADY_EXISTS,
         "repo default/in already exists",
     )
@@ -174,7 +174,7 @@ def test_errors_are_those_that_python_pachyderm_raises(client: Client, server: S
     for token in (None, "wrong"):
         with pytest.raises(grpc.RpcError) as caught:
             list(Client(host, int(port), auth_token=token).list_repo())
-        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_the_context_that_localpach_writes_connects(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_ends_are_those_of_processes(client: Client) -> None:
 
 
 def datum_of(client: Client, job: pps_proto.JobInfo) -> str:
-    return next(iter(client.list_datum("p", job.job.id))).datum.id
+    return str(next(iter(client.list_datum("p", job.job.id))).datum.id)
 
 
 def test_too_much_memory_is_named_in_the_reason(client: Client) -> None:
