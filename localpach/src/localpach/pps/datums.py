@@ -51,7 +51,8 @@ class Datums:
         for branch in map(inputs.branch_of, inputs.leaves(completed)):
             if not self._pfs.branches.exists(branch):
                 raise Refused(f'branch "{branch.name}" not found in repo {branch.repo}')
-            heads[branch] = self._pfs.commits.head(branch)
+            head = self._pfs.commits.head(branch)
+            heads[branch] = self._pfs.commits.readable(head) if head is not None else None
         for datum in inputs.datums(self._pfs.files, completed, heads.get):
             yield pps_pb2.DatumInfo(datum=pps_pb2.Datum(id=datum.id), stats=pps_pb2.ProcessStats(), data=_data(datum))
 
