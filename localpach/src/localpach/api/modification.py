@@ -40,9 +40,8 @@ class Modification:
         if kind == "copy_file":
             copy = message.copy_file
             source = readable(self._pfs, copy.src.commit).root
-            self._changes.append(
-                Copy(source, paths.clean(copy.src.path), paths.check(copy.dst), copy.datum, copy.append)
-            )
+            target = paths.check_copy(copy.dst)
+            self._changes.append(Copy(source, paths.clean(copy.src.path), target, copy.datum, copy.append))
 
     def _delete(self, path: str, datum: str) -> None:
         self._close()
