@@ -81,9 +81,7 @@ class Commits:
         """Whether a commit is the output or meta commit of a pipeline's job."""
         return record.commit.repo.type != SPEC and record.is_output and self._repos.has_pipeline(record.commit.repo)
 
-    def start(
-        self, branch: Branch, description: str = "", parent: Callable[[], CommitRecord] | None = None
-    ) -> Commit:
+    def start(self, branch: Branch, description: str = "", parent: Callable[[], CommitRecord] | None = None) -> Commit:
         """Opens a commit on a branch, which is made if need be; output branches get theirs from provenance. `parent` gives
         the commit to go on from, where it is not the branch's head."""
         if not branch.name:

@@ -96,11 +96,10 @@ class Files:
     def glob(self, record: CommitRecord, pattern: str, datum: str = "") -> Iterator[Entry]:
         """What matches a pattern, in path order; the root by `/`."""
         glob = compile_glob(pattern)
-        if glob.is_literal:
-            path = paths.clean(pattern)
-            found = self._trees.find(record.root, path)
+        if glob.literal is not None:
+            found = self._trees.find(record.root, glob.literal)
             if found is not None:
-                yield from self._entries(path, found, datum)
+                yield from self._entries(glob.literal, found, datum)
             return
         start = self._trees.find_dir(record.root, glob.prefix)
         if start is not None:

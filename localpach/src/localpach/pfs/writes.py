@@ -132,7 +132,6 @@ class Writes:
         with self._store.write():
             self._commits.set_root(self._commits.get(target), edit.freeze())
 
-
     def keep_base(self, commit: Commit) -> None:
         """Gives the open output of a job that failed what its base holds, beside what its own datums wrote."""
         record = self._commits.get(commit)

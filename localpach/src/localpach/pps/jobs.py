@@ -105,7 +105,9 @@ class Jobs:
 
     def _of_output(self, output: CommitRecord) -> JobRecord | None:
         repo = output.commit.repo
-        return self.find(JobName(PipelineName(repo.project, repo.name), output.commit.id)) if repo.type == USER else None
+        return (
+            self.find(JobName(PipelineName(repo.project, repo.name), output.commit.id)) if repo.type == USER else None
+        )
 
     def find(self, name: JobName) -> JobRecord | None:
         with self._store.read() as connection:
