@@ -128,8 +128,8 @@ class Bench:
     def output(self) -> dict[str, bytes]:
         head = self.pfs.commits.head(Branch(P.output, "master"))
         assert head is not None
-        files = [entry.path for entry in self.pfs.files.walk(head, "/") if not entry.is_dir]
-        return {path: b"".join(self.pfs.files.read(head, path)) for path in files}
+        files = [entry for entry in self.pfs.files.walk(head, "/") if not entry.is_dir]
+        return {entry.path: b"".join(self.pfs.files.read(head, entry)) for entry in files}
 
     def said(self, job: JobRecord) -> list[str]:
         return [message.message for message in self.pps.logs.read(job.pipeline, job.id)]

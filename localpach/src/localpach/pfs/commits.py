@@ -170,7 +170,7 @@ class Commits:
     def _base(self, parent: CommitRecord | None) -> Dir:
         """The tree that a child of a commit starts from: that of the nearest one without error."""
         found = self._nearest_good(parent)
-        return found.root if found is not None else EMPTY
+        return self.readable(found).root if found is not None else EMPTY
 
     def _nearest_good(self, record: CommitRecord | None) -> CommitRecord | None:
         while record is not None and (record.error or self.conflicts(record)):
@@ -194,7 +194,7 @@ class Commits:
         base = self._nearest_good(self.parent(record))
         if base is not None and base.finishing is None:
             raise Refused(f"base commit {base.commit} for commit {record.commit} unfinished")
-        return replace(record, root=base.root if base is not None else EMPTY)
+        return replace(record, root=self._base(base))
 
     def clear(self, commit: Commit) -> None:
         """Takes back all that was done to an open commit."""
