@@ -40,9 +40,9 @@ class Repos:
         return ProjectRecord(*row)
 
     def projects(self) -> list[ProjectRecord]:
-        """Newest first."""
+        """Oldest first."""
         with self._store.read() as connection:
-            rows = connection.execute("SELECT * FROM projects ORDER BY created DESC, rowid DESC").fetchall()
+            rows = connection.execute("SELECT * FROM projects ORDER BY created, rowid").fetchall()
         return [ProjectRecord(*row) for row in rows]
 
     def delete_project(self, name: str) -> None:
