@@ -91,7 +91,7 @@ class PpsServicer:
         return pps_pb2.DeletePipelinesResponse(pipelines=[name.to_proto() for name in gone])
 
     def DeleteAll(self, request: Empty, context: Call) -> Empty:
-        self._pps.lifecycle.delete_many([], True)
+        self._pps.lifecycle.delete_many([], all=True, force=True)
         return Empty()
 
     def StartPipeline(self, request: pps_pb2.StartPipelineRequest, context: Call) -> Empty:

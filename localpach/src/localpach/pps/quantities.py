@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from localpach.errors import Refused
 
-_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?\d{1,3}))?")
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?\d{1,3}))?", re.ASCII)
 _BINARY = {f"{letter}i": Decimal(1 << (10 * power)) for power, letter in enumerate("KMGTPE", 1)}
 _DECIMAL = {
     letter: Decimal(10) ** power for letter, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
