@@ -65,45 +65,49 @@ def excepted(step: str, difference: str) -> Meant | None:
     return None
 
 
-# The same for random operations, by RPC. What a seed's servers hold differs from the first change that one of them refuses.
+# The same for random operations, by `seed/number rpc`.
 OPERATIONS = [
     Meant(
-        r"pfs\.(InspectCommitSet|ListCommit|InspectCommit)",
-        r".*details\.size_bytes",
-        "the meta repo of a pipeline: a datum's description has no image's digest here, and beside it lie no copies of its"
-        " files and of the worker's environment, whose variables are those of a cluster",
+        r".* pfs\.(InspectCommitSet|ListCommit|InspectCommit)",
+        r"response(\[\d+\])?<meta>\.details\.size_bytes",
+        "a datum's description has no image's digest here, and beside it lie no copies of its files and of the worker's"
+        " environment, whose variables are those of a cluster",
     ),
-    Meant(r"pfs\.(Drop|Squash)CommitSet", "details", "Pachyderm lists the commit sets in the order of a hash map"),
-    Meant(r"pps\.ListPipeline", r"response\[\d+\]\..*", "versions of a pipeline in the order of ids, which are random"),
+    Meant(r".* pfs\.(Drop|Squash)CommitSet", "details", "Pachyderm lists the commit sets in the order of a hash map"),
     Meant(
-        r"pps\.ListDatum",
+        r".* pps\.ListPipeline",
+        r"response\[\d+\]\..*",
+        "versions of a pipeline are put in the order of their ids, which are random",
+    ),
+    Meant(
+        r"8/12 pps\.ListDatum",
         "details",
         "where the branches of two inputs are missing, which one is told is a matter of moments there; the first here",
     ),
     Meant(
-        r"pps\.(ListJob|InspectJob)|pfs\.FinishCommit",
-        r"response.*|details",
+        r"11/(4 pfs\.FinishCommit|8 pps\.ListJob)",
+        r"details|response\[0\]\..*",
         "the recorded server was slow: a job that nothing holds up was still running",
     ),
     Meant(
-        r"pps\.InspectJobSet|pfs\.ListFile",
-        r"response.*",
-        "the job of a pipeline that a transaction updates never begins on 2.7.6; it does here",
+        r"7/(31 pps\.InspectJobSet|38 pfs\.ListFile)",
+        "response.*",
+        "the job of a pipeline that a transaction updated never began on 2.7.6; it does here",
     ),
     Meant(
-        r"pps\.InspectJob",
+        r"22/45 pps\.InspectJob",
         "code",
-        "a client can give a pipeline's output another provenance: 2.7.6 makes a job that never begins; here none is made",
+        "a client gave a pipeline's output another provenance: 2.7.6 makes a job that never begins; here none is made",
     ),
     Meant(
-        r"pps\.ListDatum",
-        r"response\[\d+\]\.data\[\d+\]\.size_bytes",
+        r"15/41 pps\.ListDatum",
+        r"response\[1\]\.data\[0\]\.size_bytes",
         "once its last good job is deleted 2.7.6 appends a pipeline's output to the old one; here it is written anew",
     ),
 ]
 
 
-def excepted_operation(rpc: str, path: str) -> Meant | None:
+def excepted_operation(step: str, path: str) -> Meant | None:
     """The exception that a difference at a path of an operation's answer falls under."""
-    found = (each for each in OPERATIONS if re.fullmatch(each.steps, rpc) and re.fullmatch(each.paths, path))
+    found = (each for each in OPERATIONS if re.fullmatch(each.steps, step) and re.fullmatch(each.paths, path))
     return next(found, None)

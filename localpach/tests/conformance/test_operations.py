@@ -58,7 +58,7 @@ def compare(seed: int, wanted: list[dict[str, Any]], found: list[dict[str, Any]]
     told: list[tuple[str, Meant | None]] = []
     for old, new in zip(wanted, found, strict=True):
         if (old["rpc"], old["request"]) != (new["rpc"], new["request"]):
-            told.append((f"seed {seed} operation {old['i']}: the requests differ, as ids learned do", None))
+            told.append((f"{seed}/{old['i']}: the requests differ, as ids learned do", None))
             break
         answers += 1
         difference = next(
@@ -66,8 +66,8 @@ def compare(seed: int, wanted: list[dict[str, Any]], found: list[dict[str, Any]]
         )
         if difference is not None:
             path, sides = difference
-            meant = excepted_operation(old["rpc"], path)
-            told.append((f"seed {seed} operation {old['i']} {old['rpc']} {path}: {sides}", meant))
+            step = f"{seed}/{old['i']} {old['rpc']}"
+            told.append((f"{step} {path}: {sides}", excepted_operation(step, path)))
             if "OK" in (old["code"], new["code"]) and old["code"] != new["code"] and not READS.search(old["rpc"]):
                 break
     return Compared(answers, told)
@@ -87,8 +87,10 @@ def _plain(value: Any) -> Any:
 
 def _compare(path: str, old: Any, new: Any) -> Iterator[tuple[str, str]]:
     if isinstance(old, dict) and isinstance(new, dict):
+        # Whose commit it is, for what is meant of one kind of repo.
+        kind = f"<{old['commit']['repo']['type']}>" if isinstance(old.get("origin"), dict) else ""
         for key in sorted(old.keys() | new.keys()):
-            yield from _compare(f"{path}.{key}", old.get(key), new.get(key))
+            yield from _compare(f"{path}{kind}.{key}", old.get(key), new.get(key))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for number, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _compare(f"{path}[{number}]", one, other)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from localpach.errors import NotFound, Refused
 from localpach.names import SPEC, Commit
 from localpach.pfs.branches import Branches
-from localpach.pfs.commits import SELECT_COMMIT, Commits, commit_record
+from localpach.pfs.commits import Commits
 from localpach.pfs.provenance import Provenance
 from localpach.pfs.records import CommitRecord
+from localpach.pfs.rows import SELECT_COMMIT, commit_record
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 
