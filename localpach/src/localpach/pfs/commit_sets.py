@@ -108,8 +108,7 @@ class CommitSets:
 
     def _remove(self, id: str) -> None:
         for record in reversed(self._records(id)):
-            for branch in self._branches.headed_by(record.num):
-                self._provenance.reset_head(branch, record.parent)
+            self._provenance.reset_heads(self._branches.headed_by(record.num), record.parent)
             self._commits.remove(record)
 
     def _sets_below(self, id: str) -> list[str]:
