@@ -13,13 +13,15 @@ from localpach.pfs.records import BranchRecord, CommitRecord, Gathered
 from localpach.pfs.repos import Repos
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store, Transaction
+from localpach.waiting import Bulletin, Topic
 
 
 class Provenance:
     """Makes branches, and at the end of each write the commits that its new heads call for."""
 
-    def __init__(self, store: Store, repos: Repos, branches: Branches, commits: Commits) -> None:
+    def __init__(self, store: Store, bulletin: Bulletin, repos: Repos, branches: Branches, commits: Commits) -> None:
         self._store = store
+        self._bulletin = bulletin
         self._repos = repos
         self._branches = branches
         self._commits = commits
@@ -54,6 +56,7 @@ class Provenance:
             self._branches.set_provenance(made.num, upstreams)
             if trigger is not None:
                 self._branches.set_trigger(made.num, trigger.SerializeToString())
+                self._bulletin.tell(Topic.FINISHING)
             if head_num is not None:
                 self._branches.move_head(made.num, head_num)
             if is_changed or (made.head is None and head_num is None):

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT, check_name, new_id
-from localpach.pps import inputs
+from localpach.pps import inputs, quantities
 from localpach.proto import pps_pb2
 
 MAX_NAME = 51
@@ -68,6 +68,7 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
     _check_name(request.pipeline.name)
     if not request.HasField("transform"):
         raise Refused("pipeline must specify a transform")
+    _check_resources(request)
     for field in ("pod_patch", "pod_spec"):
         if getattr(request, field):
             try:
@@ -91,6 +92,16 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
         raise Unimplemented(
             "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums"
         )
+
+
+def _check_resources(request: pps_pb2.CreatePipelineRequest) -> None:
+    for field in ("resource_requests", "resource_limits", "sidecar_resource_limits", "sidecar_resource_requests"):
+        for kind in ("memory", "disk"):
+            quantity = getattr(getattr(request, field), kind)
+            try:
+                quantities.whole(quantity or "0")
+            except Refused as error:
+                raise Refused(f"{field}.{kind}: {error.message}") from error
 
 
 def _check_name(name: str) -> None:
