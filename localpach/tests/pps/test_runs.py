@@ -198,7 +198,6 @@ def test_without_limits_there_are_none(bench: Bench) -> None:
         ("1Gi", 1 << 30),
         ("1Ti", 1 << 40),
         ("1k", 10**3),
-        ("1K", 10**3),
         ("1M", 10**6),
         ("2G", 2 * 10**9),
         ("1e3", 1000),
