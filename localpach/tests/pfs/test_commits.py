@@ -367,13 +367,14 @@ def test_branches_are_listed_newest_first(a: Client) -> None:
 
 
 def test_a_branch_that_others_depend_on_names_them(a: Client) -> None:
-    for repo in ("c", "b"):
+    for repo in ("c", "b", "b-x"):
         a.create_repo(repo)
         a.create_branch(repo, "master", provenance=[branch_of("a", "master")])
     delete = pfs_pb2.DeleteBranchRequest(branch=branch_of("a", "master"))
     assert refused(lambda: a.pfs.DeleteBranch(delete)) == (
         "UNKNOWN",
-        "branch master has [default/b@master default/c@master] as subvenance, deleting it would break those branches",
+        "branch master has [default/b-x@master default/b@master default/c@master] as subvenance,"
+        " deleting it would break those branches",
     )
     cycle = partial(a.create_branch, "a", "master", provenance=[branch_of("b", "master")])
     sentence = 'branch "default/b@master" cannot be both in "default/a@master"\'s provenance and subvenance'

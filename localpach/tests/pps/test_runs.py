@@ -202,6 +202,14 @@ def test_without_limits_there_are_none(bench: Bench) -> None:
         ("1M", 10**6),
         ("2G", 2 * 10**9),
         ("1e3", 1000),
+        ("2500m", 3),
+        ("7000000u", 7),
+        ("7000000001n", 8),
+        ("1Pi", 1 << 50),
+        ("1Ei", 1 << 60),
+        ("2T", 2 * 10**12),
+        ("2P", 2 * 10**15),
+        ("2E", 2 * 10**18),
     ],
 )
 def test_quantities_of_memory(bench: Bench, text: str, number: int) -> None:
@@ -490,3 +498,18 @@ def test_a_job_that_can_not_begin_fails_and_says_why(bench: Bench, caplog: pytes
     sentence = f"commit default/p@{job.id} not found"
     assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, sentence)
     assert f"job default/p@{job.id} can't be started: {sentence}" in caplog.messages
+
+
+def test_a_fault_of_the_server_fails_its_job_and_is_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(*args: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(bench.runtime, "prepare", prepare)
+    bench.put("/a")
+    job = bench.create()
+    assert job.state == pps_pb2.JOB_FAILURE
+    assert job.info.reason == "an unexpected error of the server; its log has more"
+    assert "unexpected error in a job" in caplog.messages
+    until(lambda: not bench.pps.running.has(job.num))
