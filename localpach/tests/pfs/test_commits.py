@@ -403,3 +403,15 @@ def test_a_set_that_is_all_of_its_branches_can_be_dropped(a: Client) -> None:
     assert head.commit.id != id
     assert [each.id for each in head.direct_provenance] == [a.inspect_commit(("a", "master")).commit.id]
     assert refused(lambda: a.inspect_commit_set(id)) == ("NOT_FOUND", f"no commits found for commitset {id}")
+
+
+def test_a_wait_ends_when_its_commit_is_dropped(a: Client) -> None:
+    commit = start(a)
+    ended: list[tuple[str, str]] = []
+    thread = threading.Thread(target=lambda: ended.append(refused(lambda: a.wait_commit(commit))), daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert not ended
+    a.drop_commit(commit.id)
+    thread.join(20)
+    assert ended == [("UNKNOWN", f"commit default/a@{commit.id} was deleted")]
