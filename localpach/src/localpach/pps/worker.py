@@ -120,6 +120,8 @@ class Worker:
     def _process(self) -> None:
         transform = self._spec.details.transform
         self._runtime = self.tools.runtimes.of(transform.image)
+        if self._runtime.weakness:
+            self._log_master(self._runtime.weakness)
         credentials = self.tools.secrets.pull_credentials(transform)
         self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
         new, changed = self._begin(datums(self.tools.pfs.files, self._spec.details.input, self._head))
@@ -246,13 +248,14 @@ class Worker:
                 outcome.discard()
 
     def _store_output(self, outcome: Outcome) -> None:
-        if outcome.state != pps_pb2.DatumState.SUCCESS or outcome.output is None:
+        if outcome.state != pps_pb2.DatumState.SUCCESS or outcome.layout is None:
             return
         start = time.monotonic()
         try:
-            size = self.tools.pfs.writes.add_folder(self._job.output, outcome.output, outcome.datum.id)
+            size = self.tools.pfs.writes.add_outputs(self._job.output, outcome.layout.places, outcome.datum.id)
         except LocalpachError as error:
             outcome.state = pps_pb2.DatumState.FAILED
+            outcome.problem = error.message
             self._log(pps_pb2.LogMessage(message=error.message, datum_id=outcome.datum.id))
             return
         outcome.stats.upload_bytes = size
