@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from model import checkpoints
@@ -36,6 +35,7 @@ from model.sampled_softmax import (
     zero_moments,
 )
 from model.scripts import EOS
+from model.tensorflow import tf
 
 LINES_AN_EPOCH = 10
 # Narrow layers spend their time on starting operations: XLA compiles the whole loop instead, where shapes are fixed.
