@@ -18,6 +18,8 @@ from localpach.pfs import paths
 OUT = "/pfs/out"
 LINKS = 40
 LEVELS = 500
+# Of directories, one after another on the way to a file.
+LINKS_ON_THE_WAY = 8
 LINKED_FILES = 100_000
 # How overlayfs marks a directory that hides those below it.
 _OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
@@ -67,23 +69,25 @@ class Outputs:
         root = self._at(OUT, self._places[OUT])
         if root is None or not stat.S_ISDIR(root.mode):
             raise Refused(f"{OUT} is not there any more, or is no directory: write files into it, and leave it be")
-        # Paths to be uploaded as, what stands there, and the directories that it is in, as links lead.
-        left = [("", root, False, frozenset({OUT}))]
+        # Paths to be uploaded as, what stands there, how many links are on the way, and the directories that it is in.
+        left = [("", root, 0, frozenset({OUT}))]
         while left:
-            path, folder, is_linked, above = left.pop()
+            path, folder, links, above = left.pop()
             for name in self._names(folder):
                 here = _checked(f"{path}/{name}")
                 node = self._child(folder, name)
                 assert node is not None
                 target = self._follow(here, node) if stat.S_ISLNK(node.mode) else node
-                linked = is_linked or target is not node
+                passed = links + (target is not node)
                 if stat.S_ISDIR(target.mode):
                     if target.path in above:
                         raise Refused(f"{here} in {OUT} is a link to a directory that it is in itself: it has no end")
-                    left.append((here, target, linked, above | {target.path}))
+                    if passed > LINKS_ON_THE_WAY:
+                        raise Refused(f"{here} in {OUT} has more than {LINKS_ON_THE_WAY} links on its way")
+                    left.append((here, target, passed, above | {target.path}))
                 elif stat.S_ISREG(target.mode):
-                    self._count(linked)
-                    yield Output(here, _readable(target), linked)
+                    self._count(passed > 0)
+                    yield Output(here, _readable(target), passed > 0)
                 else:
                     raise Refused(f"{here} in {OUT} is neither a file nor a directory: write regular files there")
 
@@ -164,10 +168,10 @@ class Outputs:
 def _checked(path: str) -> str:
     if path.count("/") > LEVELS:
         raise Refused(f"{_shown(path[:40])}… in {OUT} is more than {LEVELS} directories deep")
-    try:
-        return paths.check(_shown(path))
-    except Refused as error:
-        raise Refused(f"{OUT}: {error.message}") from error
+    shown = _shown(path)
+    if shown != path:
+        raise Refused(f"path ({shown}) in {OUT} invalid: only printable ASCII characters allowed")
+    return paths.check(path)
 
 
 def _readable(node: _Node) -> Path:

@@ -44,6 +44,18 @@ class Copy(NamedTuple):
 Change = Add | Delete | Copy
 
 
+class Collected(NamedTuple):
+    """What a command has written, on its way into a commit."""
+
+    changes: list[Add]
+    batch: Batch
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(ref.size for change in self.changes for ref in change.refs)
+
+
 class Writes:
     """Makes changes to open commits, all of a list or none of them."""
 
@@ -95,9 +107,8 @@ class Writes:
         writer.write(data)
         self.apply(commit, [Add(paths.check(path), datum, (writer.close(),))], batch)
 
-    def add_outputs(self, commit: Commit, places: Places, datum: str) -> int:
-        """Moves what a command left in `/pfs/out` into an open commit as written by `datum`; gives its bytes. `places` is
-        where what the command saw lies.
+    def collect(self, places: Places, datum: str) -> Collected:
+        """Stores what a command left in `/pfs/out`, as written by `datum`. `places` is where what the command saw lies.
 
         Raises:
             Refused: something there can't be uploaded.
@@ -110,8 +121,7 @@ class Writes:
                 changes.append(Add(output.path, datum, (store(output.file, batch),)))
             except OSError as error:
                 raise Refused(f"{output.path} in /pfs/out can't be stored: {error.strerror}") from error
-        self.apply(commit, changes, batch)
-        return sum(ref.size for change in changes for ref in change.refs)
+        return Collected(changes, batch)
 
     def carry(self, source: Commit, target: Commit, without: set[str]) -> None:
         """Gives an open, empty commit what another one holds, but for what some datums wrote there.

@@ -14,7 +14,9 @@ from pathlib import Path
 from google.protobuf.duration_pb2 import Duration
 
 from localpach.disk import remove_tree
+from localpach.errors import Refused
 from localpach.pfs.files import Given
+from localpach.pfs.writes import Collected
 from localpach.pps.inputs import Datum
 from localpach.pps.records import RunningDatum, moment
 from localpach.pps.specs import worker_id
@@ -49,13 +51,14 @@ COUNTS = {
 
 @dataclass
 class Outcome:
-    """How a datum ended; `layout` has what it wrote, until `discard`; `problem` is what ended its command, if neither that
-    itself nor its timeout did, or what is wrong with what it wrote."""
+    """How a datum ended; `layout` is what is left of the run, until `discard`; `problem` is what ended its command, if
+    neither that itself nor its timeout did, or what is wrong with what it wrote."""
 
     datum: Datum
     state: pps_pb2.DatumState
     stats: pps_pb2.ProcessStats = field(default_factory=pps_pb2.ProcessStats)
     layout: Layout | None = None
+    output: Collected | None = None
     problem: str = ""
 
     def count_in(self, info: pps_pb2.JobInfo) -> None:
@@ -143,10 +146,25 @@ class DatumRun:
                     outcome.state = pps_pb2.DatumState.RECOVERED
             outcome.stats.process_time.CopyFrom(since(start))
             outcome.problem = self._problem
+            if outcome.state == pps_pb2.DatumState.SUCCESS:
+                self._collect(outcome, layout)
             return outcome
         except BaseException:
             outcome.discard()
             raise
+
+    def _collect(self, outcome: Outcome, layout: Layout) -> None:
+        """Stores what the command wrote; a datum of which that can't be has failed."""
+        start = time.monotonic()
+        try:
+            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id)
+        except Refused as error:
+            outcome.state = pps_pb2.DatumState.FAILED
+            outcome.problem = error.message
+            self._say(error.message)
+            return
+        outcome.stats.upload_bytes = outcome.output.size
+        outcome.stats.upload_time.CopyFrom(since(start))
 
     def _lay_out(self, view: Path) -> int:
         """Puts the inputs under their names; gives their bytes."""
