@@ -120,7 +120,7 @@ class Worker:
         transform = self._spec.details.transform
         self._runtime = self.tools.runtimes.of(transform.image)
         if self._runtime.weakness:
-            self._log_master(self._runtime.weakness)
+            self._log(pps_pb2.LogMessage(message=self._runtime.weakness))
         credentials = self.tools.secrets.pull_credentials(transform)
         self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
         new, changed = self._begin(datums(self.tools.pfs.files, self._spec.details.input, self._head))

@@ -58,22 +58,23 @@ class ProcessRuntime:
             folder.chmod(0o711)
         self._user = isolation.job_user()
         self._hidden = isolation.hidden(root)
-        self._launcher = Launcher(self._stage(isolated))
-        self.isolation = isolated or self._best()
+        self._try_on(isolated or self._best())
         if self.weakness:
             log.warning("%s", self.weakness)
 
-    def _stage(self, isolated: Isolation | None) -> list[str]:
+    def _try_on(self, isolated: Isolation) -> None:
+        self.isolation = isolated
+        self._launcher = Launcher(self._stage() if isolated.namespaces and self._user else [])
+
+    def _stage(self) -> list[str]:
         """Root's commands are somebody else, who gets at what they are given only there."""
-        if self._user is None or not bubblewrap.find() or (isolated and not isolated.namespaces):
-            return []
         needed = [self.work, self._root / "images", *map(Path, isolation.pythons())]
         return isolation.stage([*needed, STARTER.parent, Path(bubblewrap.find()).parent])
 
     def _best(self) -> Isolation:
         """The strongest that works here, tried on a view."""
         for candidate in isolation.candidates():
-            self.isolation = candidate
+            self._try_on(candidate)
             if not candidate.namespaces or self._works():
                 return candidate
         raise AssertionError("the last candidate needs nothing")
@@ -91,6 +92,9 @@ class ProcessRuntime:
             log.debug("probe %s", ended)
             unchanged = not (layout.view / "in" / "a").stat().st_size
             return ended.code == 0 and (layout.out / "x").exists() and unchanged == self.isolation.overlay
+        except OSError as error:
+            log.debug("probe %s", error)
+            return False
         finally:
             remove_tree(folder)
 
