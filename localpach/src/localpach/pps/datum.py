@@ -17,6 +17,7 @@ from localpach.disk import remove_tree
 from localpach.errors import Refused
 from localpach.pfs.files import Given
 from localpach.pfs.writes import Collected
+from localpach.pps import quantities
 from localpach.pps.inputs import Datum
 from localpach.pps.records import RunningDatum, moment
 from localpach.pps.specs import worker_id
@@ -276,20 +277,13 @@ def since(start: float) -> Duration:
 def _resources(details: pps_pb2.PipelineInfo.Details) -> Resources:
     limits, requests = details.resource_limits, details.resource_requests
     return Resources(
-        memory=_bytes(limits.memory),
+        memory=_memory(limits),
         cpu=limits.cpu or None,
-        requested_memory=_bytes(requests.memory),
+        requested_memory=_memory(requests),
         requested_cpu=requests.cpu or None,
         gpus=limits.gpu.number,
     )
 
 
-def _bytes(quantity: str) -> int | None:
-    """A Kubernetes memory quantity such as `512Mi`."""
-    if not quantity:
-        return None
-    units = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
-    for unit, factor in units.items():
-        if quantity.endswith(unit):
-            return int(float(quantity[: -len(unit)]) * factor)
-    return int(float(quantity))
+def _memory(resources: pps_pb2.ResourceSpec) -> int | None:
+    return quantities.whole(resources.memory) if resources.memory else None

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT, check_name, new_id
-from localpach.pps import inputs
+from localpach.pps import inputs, quantities
 from localpach.proto import pps_pb2
 
 MAX_NAME = 51
@@ -41,6 +41,7 @@ _SAME = (
     "reprocess_spec",
     "autoscaling",
     "tolerations",
+    "maximum_expected_uptime",
 )
 
 
@@ -67,6 +68,7 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
     _check_name(request.pipeline.name)
     if not request.HasField("transform"):
         raise Refused("pipeline must specify a transform")
+    _check_resources(request)
     for field in ("pod_patch", "pod_spec"):
         if getattr(request, field):
             try:
@@ -101,6 +103,16 @@ def _check_secrets(transform: pps_pb2.Transform) -> None:
                 f"transform.secrets[{number}].mount_path: {mount.mount_path!r} is no path of a folder below /,"
                 " without . and .. on its way"
             )
+
+
+def _check_resources(request: pps_pb2.CreatePipelineRequest) -> None:
+    for field in ("resource_requests", "resource_limits", "sidecar_resource_limits", "sidecar_resource_requests"):
+        for kind in ("memory", "disk"):
+            quantity = getattr(getattr(request, field), kind)
+            try:
+                quantities.whole(quantity or "0")
+            except Refused as error:
+                raise Refused(f"{field}.{kind}: {error.message}") from error
 
 
 def _check_name(name: str) -> None:

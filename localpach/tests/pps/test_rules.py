@@ -50,7 +50,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     (of_in(project="none"), "NOT_FOUND", "repo none/in not found"),
     (of_in(name="out"), "UNKNOWN", "input cannot be named out"),
     (of_in(name=".env"), "UNKNOWN", "input cannot be named .env"),
-    (of_in(branch="a b"), "UNKNOWN", f"name (a b) invalid: {NAMES}"),
+    (of_in(branch="a b"), "UNKNOWN", f"could not create/update output branch: name (a b) invalid: {NAMES}"),
     (
         of_in(commit="1" * 32),
         "UNKNOWN",
@@ -61,7 +61,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "UNKNOWN",
         "invalid trigger size: invalid size: 'big'",
     ),
-    (of_in(trigger={"branch": "master", "commits": 1}), "UNKNOWN", "triggers cannot form a loop"),
+    (of_in(branch="master", trigger={"branch": "master", "commits": 1}), "UNKNOWN", "triggers cannot form a loop"),
     (
         of_in(s3=True),
         "UNIMPLEMENTED",
@@ -93,7 +93,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "UNKNOWN",
         "error parsing cron-spec: Unrecognized descriptor: @sometimes",
     ),
-    ({"output_branch": "a b"}, "UNKNOWN", f"name (a b) invalid: {NAMES}"),
+    ({"output_branch": "a b"}, "UNKNOWN", f"could not create/update output branch: name (a b) invalid: {NAMES}"),
     ({"pod_patch": "{"}, "UNKNOWN", "malformed PodPatch"),
     ({"pod_spec": "{"}, "UNKNOWN", "malformed PodSpec"),
     (
