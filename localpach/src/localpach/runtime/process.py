@@ -30,7 +30,17 @@ from localpach.runtime.pods import NETWORK, network_of
 from localpach.runtime.starter import FIRST_FILE, READY
 
 GPU = Path("/dev/nvidiactl")
-CONNECT = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", f"--ready-fd={READY}", "PID", "tap0"]
+CONNECT = [
+    "slirp4netns",
+    "--configure",
+    "--mtu=65520",
+    "--disable-host-loopback",
+    "--enable-sandbox",
+    "--enable-seccomp",
+    f"--ready-fd={READY}",
+    "PID",
+    "tap0",
+]
 # What stands at these places is the sandbox's own.
 OWN = ("dev", "home", "pfs", "proc", "sys", "tmp", "var")
 # A command that the sandbox keeps from the data directory, its inputs and the machine's root.

@@ -119,7 +119,8 @@ def connect(request: dict[str, Any], info: int, go: int) -> None:
     if os.fork() == 0:
         os.dup2(told, READY)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        request = {**request, "files": [], "filter": "", "env": {"PATH": os.defpath}}
+        # As who we are: not everybody may have the device that it needs.
+        request = {**request, "files": [], "filter": "", "env": {"PATH": os.defpath}, "user": None}
         execute({**request, "argv": [str(process) if word == "PID" else word for word in request["network"]]})
     os.close(told)
     if os.read(ready, 1):
