@@ -68,7 +68,10 @@ class ProcessRuntime:
             folder.chmod(0o711)
         self._user = isolation.job_user()
         self._hidden = isolation.hidden(root)
-        self._try_on(isolated or self._best())
+        if isolated:
+            self._try_on(isolated)
+        else:
+            self._try_best()
         if self.weakness:
             log.warning("%s", self.weakness)
 
@@ -81,13 +84,12 @@ class ProcessRuntime:
         needed = [self.work, self._root / "images", *map(Path, isolation.pythons())]
         return isolation.stage([*needed, STARTER.parent, Path(bubblewrap.find()).parent])
 
-    def _best(self) -> Isolation:
-        """The strongest that works here, tried on a view."""
+    def _try_best(self) -> None:
+        """Takes the strongest that works here, tried on a view; the last needs nothing."""
         for candidate in isolation.candidates():
             self._try_on(candidate)
             if not candidate.namespaces or self._works():
-                return candidate
-        raise AssertionError("the last candidate needs nothing")
+                return
 
     def _works(self) -> bool:
         folder = Path(tempfile.mkdtemp(dir=self.work))
