@@ -53,7 +53,7 @@ QUIET = {
     ),
     "have the agent's address": _if('test -n "$SSH_AUTH_SOCK"'),
     "have the server's environment": _if("env | grep -q planted-in-the-environment"),
-    "read /proc/1/environ": _if("tr '\\0' '\\n' < /proc/1/environ | grep -q ."),
+    "read /proc/1/environ": _if("grep -qa planted-in-the-environment /proc/1/environ"),
     "read secrets in /proc/1/cmdline": _if("grep -qa -e planted -e token /proc/1/cmdline"),
     "read all environments": _if("cat /proc/[0-9]*/environ | grep -qa planted-in-the-environment"),
     "see the server's process": _if('grep -qa localpach "/proc/$PID/cmdline"'),
@@ -67,7 +67,9 @@ QUIET = {
         "iov = (ctypes.c_void_p * 2)(ctypes.addressof(b), 8)\n"
         "if call(310, 270, 1, iov, 1, iov, 1, 0) >= 0: print('ESCAPED')"
     ),
-    "open PID 1's files": _if("ls -l /proc/1/fd/ | grep -q -e '> /' || ls /proc/1/root/ | grep -q boot"),
+    "open PID 1's files": _if(
+        "ls -l /proc/1/fd/ | grep -e '> /' | grep -qv -e /dev/null -e /pfs || ls /proc/1/root/ | grep -q boot"
+    ),
     "connect to localpach": _python(
         "import socket\ntry: socket.create_connection(('127.0.0.1', int(os.environ['SERVER'])), 2); print('ESCAPED')\n"
         "except OSError: pass"

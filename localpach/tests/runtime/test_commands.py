@@ -101,6 +101,14 @@ def test_a_command_is_given_nothing_but_its_three_streams(bench: Bench) -> None:
     assert bench.said == ["0", "1", "2"]
 
 
+def test_the_first_process_has_nothing_in_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    if bench.runtime.weakness:
+        pytest.skip(bench.runtime.weakness)
+    assert bench.run("sh", "-c", "cat /proc/1/environ; wc -c < /proc/1/environ", env={"A": "b"}) == Ended(code=0)
+    assert bench.said == ["0"]
+
+
 def test_a_killed_launcher_takes_its_commands_along_and_is_replaced(tmp_path: Path) -> None:
     mark = f"600.{os.getpid()}2"
     with ServerProcess(tmp_path) as server:
