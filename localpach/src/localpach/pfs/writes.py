@@ -104,16 +104,20 @@ class Writes:
             Refused: a link that leads out of `folder`, or something that is neither file, directory nor link.
         """
         batch = self.batch()
-        changes = [
-            Add(paths.check(path), datum, (self._store_output(file, folder, batch),))
-            for path, file in sorted(_outputs(folder, folder, "/"))
-        ]
-        self.apply(commit, changes, batch)
-        return sum(ref.size for change in changes for ref in change.refs)
+        outputs = sorted(_outputs(folder, folder, "/"))
+        for each in outputs:
+            paths.check(each.path)
+        # What links lead to is copied before it is moved itself.
+        refs = {
+            each.path: self._store_link(each.file, folder, batch)
+            if each.is_linked
+            else self._objects.take(each.file, batch)
+            for each in sorted(outputs, key=lambda each: not each.is_linked)
+        }
+        self.apply(commit, [Add(each.path, datum, (refs[each.path],)) for each in outputs], batch)
+        return sum(ref.size for ref in refs.values())
 
-    def _store_output(self, file: Path, folder: Path, batch: Batch) -> Ref:
-        if not file.is_symlink():
-            return self._objects.take(file, batch)
+    def _store_link(self, file: Path, folder: Path, batch: Batch) -> Ref:
         target = file.resolve()
         if not target.is_relative_to(folder.resolve()) or not target.is_file():
             raise Refused(f"{file.name} in /pfs/out is a link to {file.readlink()}: only links to output files work")
@@ -147,20 +151,30 @@ class Writes:
             self._commits.set_root(record, edit.freeze())
 
 
-def _outputs(folder: Path, root: Path, path: str) -> Iterator[tuple[str, Path]]:
+class _Output(NamedTuple):
+    """A file, or a link to one, and the path that it gets; `is_linked` where a link is it or leads to it."""
+
+    path: str
+    file: Path
+    is_linked: bool
+
+
+def _outputs(folder: Path, root: Path, path: str, links: tuple[Path, ...] = ()) -> Iterator[_Output]:
+    """The files of a folder that was come to by these links."""
     for item in os.scandir(folder):
         here = join(path, item.name)
         file = Path(item.path)
         mode = item.stat(follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
-            yield from _outputs(file, root, here)
+            yield from _outputs(file, root, here, links)
         elif stat.S_ISREG(mode):
-            yield here, file
+            yield _Output(here, file, bool(links))
         elif stat.S_ISLNK(mode):
-            target = file.resolve()
-            if target.is_dir() and target.is_relative_to(root.resolve()) and not file.is_relative_to(target):
-                yield from _outputs(target, root, here)
+            target, passed = file.resolve(), (*links, file)
+            is_round = any(link.is_relative_to(target) for link in passed)
+            if target.is_dir() and target.is_relative_to(root.resolve()) and not is_round:
+                yield from _outputs(target, root, here, passed)
             else:
-                yield here, file
+                yield _Output(here, file, True)
         else:
             raise Refused(f"{here} in /pfs/out is neither a file nor a directory: write regular files there")

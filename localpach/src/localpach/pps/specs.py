@@ -41,6 +41,7 @@ _SAME = (
     "reprocess_spec",
     "autoscaling",
     "tolerations",
+    "maximum_expected_uptime",
 )
 
 

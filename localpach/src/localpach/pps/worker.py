@@ -198,8 +198,6 @@ class Worker:
                 while not done.empty():
                     outcomes.append(done.get())
                 left -= len(outcomes)
-                if self.stop.is_set():
-                    continue
                 try:
                     self._write_down(outcomes)
                 except _Stopped:
