@@ -12,6 +12,8 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
+# What the model's image installs.
+MODEL := $(foreach name,tensorflow-cpu charset-normalizer defusedxml pysubs2 regex,"$(name); sys_platform == 'linux'")
 
 .PHONY: help all run rerun input-data docker-build status up down clean test test-slow lint lock
 
@@ -74,6 +76,6 @@ lint: $(VENV)/.installed ## linters and type check
 
 lock: $(VENV)/.installed ## resolve the dependencies anew
 	uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes pyproject.toml --extra dev -o requirements.txt --custom-compile-command "make lock"
-	echo "tensorflow-cpu; sys_platform == 'linux'" | uv pip compile --quiet --no-config --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes - -o model/requirements.txt --custom-compile-command "make lock"
-	printf '%s\n' "tensorflow-cpu; sys_platform == 'linux'" pytest pytest-timeout pytest-xdist hypothesis | uv pip compile --quiet --no-config --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --constraints model/requirements.txt - -o model/requirements-dev.txt --custom-compile-command "make lock"
+	printf '%s\n' $(MODEL) | uv pip compile --quiet --no-config --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes - -o model/requirements.txt --custom-compile-command "make lock"
+	printf '%s\n' $(MODEL) pytest pytest-timeout pytest-xdist hypothesis | uv pip compile --quiet --no-config --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --constraints model/requirements.txt - -o model/requirements-dev.txt --custom-compile-command "make lock"
 	echo uv | uv pip compile --quiet --upgrade --universal --generate-hashes - -o requirements-uv.txt --custom-compile-command "make lock"

@@ -35,7 +35,7 @@ from model.sampled_softmax import (
     unigram_bias,
     zero_moments,
 )
-from model.scripts import EOS
+from model.tokens import EOS
 
 LINES_AN_EPOCH = 10
 # Narrow layers spend their time on starting operations: XLA compiles the whole loop instead, where shapes are fixed.
