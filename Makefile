@@ -1,48 +1,78 @@
-# Every target makes its own virtual environment; `make` alone lists them.
+# Every target makes the virtual environments that it needs; `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
+UV := $(BIN)/uv
+# Of the flows, of localpach, and of the model's tests; the model itself runs in the one that building the image makes.
+FLOWS := .venv/.installed
+LOCALPACH := localpach/.venv/.installed
+MODEL := model/.venv/.installed
+TOOLS := .venv/.tools localpach/.venv/.tools $(MODEL)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
 # Trust whom this machine trusts, as pip does.
 export UV_SYSTEM_CERTS ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+INSTALL := $(UV) pip install --quiet
+BUILD := --no-deps --no-build-isolation
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
-# What the model's image installs.
-MODEL := $(foreach name,tensorflow-cpu charset-normalizer defusedxml pysubs2 regex,"$(name); sys_platform == 'linux'")
 
-.PHONY: help all run rerun input-data docker-build status up down clean test test-slow lint lock
+.PHONY: help all run rerun input-data docker-build status up down clean model test test-slow lint mutants lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: requirements.txt requirements-uv.txt pyproject.toml
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 13) else f"Python {v} is not supported: install 3.10, 3.11 or 3.12 and say make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+$(UV): requirements-uv.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} is not supported: install 3.11, 3.12 or 3.13 and say make PYTHON=python3.12")'
+	@echo "Making the environments"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
+	@touch $@
+
+$(FLOWS): $(UV) requirements.txt requirements-build.txt pyproject.toml prefect_pachyderm/pyproject.toml
+	@$(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt
+	@$(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
+	@touch $@
+
+$(LOCALPACH): $(UV) localpach/requirements.txt localpach/requirements-build.txt localpach/pyproject.toml $(wildcard localpach/src/localpach/proto/*.proto)
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python localpach/.venv
+	@$(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt
+	@$(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
+	@ln -sf ../../localpach/.venv/bin/localpach $(BIN)/localpach
+	@touch $@
+
+$(MODEL): $(UV) model/requirements-dev.txt
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python model/.venv
+	@$(INSTALL) --python model/.venv --require-hashes -r model/requirements-dev.txt
+	@touch $@
+
+.venv/.tools: $(FLOWS) requirements-dev.txt
+	@$(INSTALL) --python .venv --require-hashes -r requirements-dev.txt
+	@touch $@
+
+localpach/.venv/.tools: $(LOCALPACH) localpach/requirements-dev.txt
+	@$(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements-dev.txt
 	@touch $@
 
 all: run ## set up, train, write a script and print both results (MODEL=, SOURCE=, MEMBERS=, SEED=)
 
-run: $(VENV)/.installed ## run the train flow
+run: $(FLOWS) $(LOCALPACH) ## run the train flow
 	@python -m flows.train
 
-rerun: $(VENV)/.installed ## tear down and run again with the small model
+rerun: $(FLOWS) $(LOCALPACH) ## tear down and run again with the small model
 	@python -m flows.rerun
 
-input-data: $(VENV)/.installed ## download the scripts and commit them to GoT_scripts
+input-data: $(FLOWS) $(LOCALPACH) ## download the scripts and commit them to GoT_scripts
 	@python -m flows.input_data
 
-docker-build: $(VENV)/.installed ## build the image that the pipelines run
+docker-build: $(FLOWS) $(LOCALPACH) ## build the image that the pipelines run
 	@python -m flows.docker_build
 
-status: $(VENV)/.installed ## list repos, commits and jobs
+status: $(FLOWS) $(LOCALPACH) ## list repos, commits and jobs
 	@python -m tasks.status
 
 up: export LOCALPACH_ROOT := $(or $(LOCALPACH_ROOT),$(CURDIR)/.localpach)
@@ -54,28 +84,47 @@ up: export PREFECT_API_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/api
 up: export PREFECT_UI_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/v2
 up: export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT ?= false
 up: export SCRIPTWRIGHT_REPORTS_URL = http://127.0.0.1:$(REPORTS_PORT)
-up: $(VENV)/.installed ## Prefect server, worker and localpach in the foreground
+up: $(FLOWS) $(LOCALPACH) ## Prefect server, worker and localpach in the foreground
 	@honcho start
 
-down: $(VENV)/.installed ## stop the embedded Pachyderm
-	@python -m localpach stop --root $${LOCALPACH_ROOT:-.localpach}
+down: $(FLOWS) $(LOCALPACH) ## stop the embedded Pachyderm
+	@localpach stop --root $${LOCALPACH_ROOT:-.localpach}
 
 clean: ## stop the embedded Pachyderm and delete its data, the results and the cache
-	@if [ -x $(BIN)/python ] && [ -d $${LOCALPACH_ROOT:-.localpach} ]; then python -m localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
+	@if [ -x $(BIN)/localpach ] && [ -d $${LOCALPACH_ROOT:-.localpach} ]; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
 	rm -rf $${LOCALPACH_ROOT:-.localpach} output .cache
 
-test: $(VENV)/.installed ## run the tests
-	@python -m pytest -m "not slow" $(TOGETHER)
+model: $(MODEL) ## make the model's own environment, to train and write by hand: model/.venv/bin/python -m model.train
 
-test-slow: $(VENV)/.installed ## run the slow tests
+test: $(TOOLS) ## run the tests
+	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER)
+	@model/.venv/bin/python -m pytest -m "not slow" $(TOGETHER) tests/model
+	@cd prefect_pachyderm && python -m pytest -m "not slow" $(TOGETHER)
+	@python -m pytest -m "not slow" $(TOGETHER) --ignore tests/model
+
+test-slow: $(TOOLS) ## run the slow tests
+	@cd localpach && .venv/bin/python -m pytest -m slow $(TOGETHER)
+	@model/.venv/bin/python -m pytest -m slow $(TOGETHER) tests/model
 	@python -m pytest -m slow tests/docker
-	@python -m pytest -m slow --ignore tests/docker $(TOGETHER)
+	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
 
-lint: $(VENV)/.installed ## linters and type check
-	@ruff check . && ruff format --check . && mypy
+lint: $(TOOLS) ## linters and type check
+	@ruff check . && ruff format --check .
+	@mypy
+	@cd prefect_pachyderm && mypy
+	@cd localpach && .venv/bin/mypy
+	@mypy --config-file model/mypy.ini --python-executable model/.venv/bin/python
 
-lock: $(VENV)/.installed ## resolve the dependencies anew
-	uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes pyproject.toml --extra dev -o requirements.txt --custom-compile-command "make lock"
-	printf '%s\n' $(MODEL) | uv pip compile --quiet --no-config --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes - -o model/requirements.txt --custom-compile-command "make lock"
-	printf '%s\n' $(MODEL) pytest pytest-timeout pytest-xdist hypothesis | uv pip compile --quiet --no-config --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --constraints model/requirements.txt - -o model/requirements-dev.txt --custom-compile-command "make lock"
-	echo uv | uv pip compile --quiet --upgrade --universal --generate-hashes - -o requirements-uv.txt --custom-compile-command "make lock"
+mutants: $(TOOLS) ## change the code a little, many times, and see whether its tests notice
+	@python tools/mutants.py
+
+lock: $(UV) ## resolve the dependencies anew
+	$(COMPILE) --upgrade pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --extra dev --constraints requirements.txt -o requirements-dev.txt
+	$(COMPILE) --upgrade localpach/pyproject.toml -o localpach/requirements.txt
+	$(COMPILE) localpach/pyproject.toml --extra dev --constraints localpach/requirements.txt -o localpach/requirements-dev.txt
+	$(COMPILE) --upgrade --no-config --fork-strategy fewest model/requirements.in -o model/requirements.txt
+	$(COMPILE) --no-config --fork-strategy fewest model/requirements-dev.in --constraints model/requirements.txt -o model/requirements-dev.txt
+	printf '%s\n' setuptools grpcio-tools | $(COMPILE) --upgrade --constraints localpach/requirements.txt - -o localpach/requirements-build.txt
+	echo setuptools | $(COMPILE) --upgrade - -o requirements-build.txt
+	echo uv | $(COMPILE) --upgrade - -o requirements-uv.txt

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from model.files import DRAFT, publish, write_text
 from model.network import Tensor, Weights, write_out_softmax
+from model.tensorflow import tf
 
 PREFIX = "model.ckpt"
 TRAINING = "training.json"  # names the checkpoint of a training that is not over

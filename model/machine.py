@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-import tensorflow as tf
+from model.tensorflow import tf
 
 CGROUP = Path("/sys/fs/cgroup")
 

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from model.configs import Config
+from model.tensorflow import tf
 
 Tensor = Any
 SEGMENT = 50  # tokens of a text that are evaluated at once

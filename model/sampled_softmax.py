@@ -14,12 +14,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from model.configs import Config
 from model.corpus import Ids
 from model.network import State, Tensor, Weights, dropout_masks, gradients
+from model.tensorflow import tf
 
 SMOOTHING = 0.75  # words are drawn by frequency to this power (Mikolov et al. 2013)
 BETA_1, BETA_2, EPSILON = 0.9, 0.99, 1e-8

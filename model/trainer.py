@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from model import checkpoints
@@ -35,6 +34,7 @@ from model.sampled_softmax import (
     unigram_bias,
     zero_moments,
 )
+from model.tensorflow import tf
 from model.tokens import EOS
 
 LINES_AN_EPOCH = 10

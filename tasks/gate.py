@@ -2,7 +2,8 @@
 
 The released model is the head of the branch `released` of `GoT_train`. Pachyderm takes no two branches of a repo into one DAG,
 so the repo `GoT_released` has a copy of it, with the scripts that it was trained on (copies cost nothing in PFS). The
-pipeline `GoT_evaluate` compares that with every new model; how, `model/evaluate.py` says.
+pipeline `GoT_evaluate` compares that with every new model; how, `model/evaluate.py` says. A decision is the event
+`model.released` or `model.rejected` about `model.GoT_train@ID`.
 """
 
 from __future__ import annotations

@@ -157,11 +157,7 @@ class Client:
             self.pfs.InspectCommit(pfs_pb2.InspectCommitRequest(commit=commit_of(commit), wait=pfs_pb2.FINISHED))
 
     def list_commit(
-        self,
-        repo: str,
-        to_commit: CommitLike | None = None,
-        from_commit: CommitLike | None = None,
-        **fields: Any,
+        self, repo: str, to_commit: CommitLike | None = None, from_commit: CommitLike | None = None, **fields: Any
     ) -> list[pfs_pb2.CommitInfo]:
         request = pfs_pb2.ListCommitRequest(repo=repo_of(repo), **{"origin_kind": pfs_pb2.USER} | fields)
         if to_commit is not None:
@@ -254,9 +250,8 @@ class Client:
         self.pps.RestartDatum(request)
 
     def delete_pipeline(self, name: str, keep_repo: bool = False) -> None:
-        self.pps.DeletePipeline(
-            pps_pb2.DeletePipelineRequest(pipeline=pps_pb2.Pipeline(name=name), keep_repo=keep_repo)
-        )
+        request = pps_pb2.DeletePipelineRequest(pipeline=pps_pb2.Pipeline(name=name), keep_repo=keep_repo)
+        self.pps.DeletePipeline(request)
 
     def start_pipeline(self, name: str) -> None:
         self.pps.StartPipeline(pps_pb2.StartPipelineRequest(pipeline=pps_pb2.Pipeline(name=name)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -23,13 +25,14 @@ from tests.servers import serving
 
 # A small package of the index, as `uv pip compile --generate-hashes` locks it.
 LOCKED = "iniconfig==2.1.0 --hash=sha256:9deba5723312380e77435581c6bf4935c94cbfab9b1ed33ef8d238ea168eb760\n"
-# A project whose build does not end as long as the file that it is told of is there.
+# A project whose build takes as long as the file that it is told of is there.
 BACKEND = """
 import base64, hashlib, os, time, zipfile
 def build_wheel(folder, *_):
     open({mark!r} + ".begun", "w").close()
-    while os.path.exists({mark!r}):
-        time.sleep(0.05)
+    for _ in range(2000):
+        if os.path.exists({mark!r}):
+            time.sleep(0.05)
     with zipfile.ZipFile(folder + "/slow-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr("slow.py", "")
         wheel.writestr("slow-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: slow\\nVersion: 1\\n")
@@ -157,10 +160,17 @@ def test_the_images_user_runs_unless_the_spec_names_another(shop: Shop) -> None:
         pytest.skip("this kernel gives no namespaces")
     # Into folders that not everybody may pass it has to find its environment and its Python, too.
     shop.root.mkdir(mode=0o700)
-    shop.build(*COPY, f"RUN {PIP} -r /of-test/one.txt", "USER nobody-of-this-name", "USER 4321:1234")
-    assert shop.said == ["line 5: USER is left out: a bundle has no user named nobody-of-this-name; give a number"]
+    (shop.context / "tool.py").write_text("print('tool')")
+    umask = os.umask(0o077)
+    try:
+        lines = ("COPY tool.py /of-test/bin/", "USER nobody-of-this-name", "USER 4321:1234")
+        shop.build(*COPY, f"RUN {PIP} -r /of-test/one.txt", *lines)
+    finally:
+        os.umask(umask)
+    assert shop.said == ["line 6: USER is left out: a bundle has no user named nobody-of-this-name; give a number"]
     code = "import one, os; open('/pfs/out/x', 'w'); print(os.getuid(), os.getgid())"
     assert shop.run("python3", "-c", code) == (Ended(code=0), ["one", "4321 1234"])
+    assert shop.run("python3", "/of-test/bin/tool.py") == (Ended(code=0), ["tool"])
     assert shop.run("python3", "-c", "import os; print(os.getuid())", user="77") == (Ended(code=0), ["77"])
     assert shop.run("id", "-u", sandboxed=False) == (Ended(code=0), [str(os.getuid())])
     assert shop.build("USER root").user == "0"
@@ -227,7 +237,8 @@ def test_a_failing_install_ends_the_build_with_what_it_said(shop: Shop) -> None:
     assert not list((shop.root / "images").glob("build-*"))
 
 
-def test_a_killed_build_leaves_nothing_that_counts(shop: Shop) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_killed_build_leaves_nothing_that_counts(shop: Shop, alone: bool) -> None:
     mark = shop.context.parent / "mark"
     mark.touch()
     project = shop.context / "slow"
@@ -241,16 +252,19 @@ def test_a_killed_build_leaves_nothing_that_counts(shop: Shop) -> None:
     building = subprocess.Popen([*command, str(shop.context)], stderr=subprocess.DEVNULL, start_new_session=True)
     until(lambda: mark.with_name("mark.begun").exists() or building.poll() is not None, 60)
     assert building.poll() is None
-    building.kill()
+    if alone:
+        building.kill()
+    else:
+        os.killpg(building.pid, signal.SIGKILL)
     building.wait()
     assert shop.bundles.find("a:1") is None
     assert len(shop.environments()) == 1
-    # What it had started goes on, and the next build waits for that.
-    again = subprocess.Popen([*command, str(shop.context)], stderr=subprocess.DEVNULL)
-    with pytest.raises(subprocess.TimeoutExpired):
-        again.wait(1)
+    if alone:
+        # What it had started goes on in that environment, and no other build may begin before it has ended.
+        with (shop.root / "images" / "lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     mark.unlink()
-    assert again.wait(60) == 0
+    shop.build(*lines)
     assert shop.run("python3", "-c", "import slow") == (Ended(code=0), [])
     assert not list((shop.root / "images").glob("build-*"))
 

@@ -116,16 +116,14 @@ def put(client: Client, content: bytes) -> str:
 
 
 def test_a_job_that_ends_is_an_event(prefect: None, named: None, client: Client, emitted: Emitted) -> None:
-    create_pipeline(client, "sleep 3; [ $(cat /pfs/in/a) = one ] && echo fine")
-    lines: list[str] = []
+    create_pipeline(client, "case $(cat /pfs/in/a) in bad) exit 1 ;; slow) echo begun; sleep 300 ;; esac")
 
     @flow
     def wait(job_id: str) -> None:
-        wait_for_job("p", job_id, on_line=lines.append)
+        wait_for_job("p", job_id, on_line=lambda line: client.stop_job(job_id, "p") if line == "begun" else None)
 
     first = str(client.inspect_branch("p", "master").head.id)
     wait(first)
-    assert lines == ["fine"]
     event, related, payload, _ = emitted[f"pachyderm.job.p@{first}"]
     assert event == "pachyderm.job.succeeded"
     assert payload["datums"] == {"total": 1, "processed": 1, "skipped": 0}
@@ -134,10 +132,11 @@ def test_a_job_that_ends_is_an_event(prefect: None, named: None, client: Client,
     assert read["prefect.resource.id"].startswith("pachyderm.commit.in@")
     assert written["prefect.resource.id"] == f"pachyderm.commit.p@{first}"
 
-    second = put(client, b"two")
-    with pytest.raises(JobFailed):
-        wait(second)
-    assert emitted[f"pachyderm.job.p@{second}"][0] == "pachyderm.job.failed"
+    for content, outcome in ((b"bad", "failed"), (b"slow", "killed")):
+        job_id = put(client, content)
+        with pytest.raises(JobFailed):
+            wait(job_id)
+        assert emitted[f"pachyderm.job.p@{job_id}"][0] == f"pachyderm.job.{outcome}"
 
 
 def test_commits_are_followed_from_the_last_one_reported(

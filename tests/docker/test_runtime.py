@@ -16,10 +16,8 @@ from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
 from tests.docker.conftest import FULL_BASE, registry
-from tests.localpach.conftest import Server
-from tests.localpach.test_pfs import put
-from tests.localpach.test_pps import content, last_job, pfs
-from tests.localpach.test_pps_pipelines import lines, until
+from tests.jobs import content, last_job, lines, pfs, put, until
+from tests.servers import Server
 
 # The first of them to run makes the base image, where it is not there from an earlier session.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -124,7 +122,7 @@ def test_ends_are_those_of_processes(client: Client) -> None:
 
 
 def datum_of(client: Client, job: pps_proto.JobInfo) -> str:
-    return next(iter(client.list_datum("p", job.job.id))).datum.id
+    return str(next(iter(client.list_datum("p", job.job.id))).datum.id)
 
 
 def test_too_much_memory_is_named_in_the_reason(client: Client) -> None:

@@ -18,7 +18,7 @@ TINY = Config(
 )
 OWN = Config(
     name="own",
-    layers=2,
+    layers=1,
     hidden=6,
     steps=5,
     batch=4,

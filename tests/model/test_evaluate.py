@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ import pytest
 
 from model.checkpoints import Trained, save
 from model.configs import CONFIGS
-from model.evaluate import compare, perplexity, select_held_out
+from model.evaluate import compare, main, perplexity, select_held_out
 from model.network import initial_weights
 from model.scripts import EOS, UNKNOWN, Line
 from tests import corpora
-
-ROOT = Path(__file__).parents[2]
 
 
 def model(words: list[str], seed: int = 1) -> Trained:
@@ -42,16 +39,16 @@ def chances(trained: Trained, context: list[str], words: set[str]) -> dict[str, 
     return found
 
 
-@pytest.mark.parametrize("unvocabulary", [[UNKNOWN], []])
-def test_the_chances_of_all_words_add_up_to_one(unvocabulary: list[str]) -> None:
+@pytest.mark.parametrize("unknown", [[UNKNOWN], []])
+def test_the_chances_of_all_words_add_up_to_one(unknown: list[str]) -> None:
     """Also where a model knows only some of the words, with or without `<unk>`."""
-    words = {EOS, "the", "cold", "river", "bread", "snow", *unvocabulary}
-    trained = model([EOS, "the", "cold", *unvocabulary])
+    words = {EOS, "the", "cold", "river", "bread", "snow", *unknown}
+    trained = model([EOS, "the", "cold", *unknown])
     for context in ([], ["the"], ["the", "snow"]):
         assert sum(chances(trained, context, words).values()) == pytest.approx(1, rel=1e-5)
 
 
-def test_strangers_share_what_the_model_gives_to_the_unvocabulary() -> None:
+def test_strangers_share_what_the_model_gives_to_the_unknown() -> None:
     words = {EOS, "the", "bread", "snow", "river", UNKNOWN}
     found = chances(model([EOS, "the", UNKNOWN]), ["the"], words)
     assert found["bread"] == pytest.approx(found["snow"], rel=1e-6) == pytest.approx(found[UNKNOWN], rel=1e-6)
@@ -92,20 +89,22 @@ def folders(path: Path, plays: range, words: list[str]) -> tuple[Path, Path]:
     return trained, data
 
 
-def test_the_command_compares_two_folders(tmp_path: Path) -> None:
+def test_the_command_compares_two_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [EOS, UNKNOWN, "the", "cold", "river"]
     candidate = folders(tmp_path / "new", range(8), words)
     released = folders(tmp_path / "old", range(4), words)
     out = tmp_path / "evaluation.json"
-    command = [sys.executable, "-m", "model.evaluate", "--out", str(out)]
+    command = ["evaluate", "--out", str(out)]
     for name, (trained, data) in (("candidate", candidate), ("released", released)):
         command += [f"--{name}", str(trained), f"--{name}-data", str(data)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", command)
+    main()
     found = json.loads(out.read_text())
     assert found["tokens"] > 100
     assert found["candidate"] == pytest.approx(found["released"])
-    assert "held-out tokens" in done.stdout
+    assert "held-out tokens" in capsys.readouterr().out
 
 
 def test_nothing_held_out_from_both_gives_no_perplexity(tmp_path: Path) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,6 @@ from numpy.typing import NDArray
 
 from model import network
 from model.configs import CONFIGS
-from model.corpus import read_corpus
 from model.network import (
     State,
     Weights,
@@ -28,10 +24,8 @@ from model.network import (
     write_out_softmax,
     zero_state,
 )
-from model.train import train
-from model.trainer import Trainer
-from tests import corpora
 from tests.model.recipes import OWN, TINY
+from tests.model.textbook import textbook_losses
 
 VOCABULARY = 11
 Array = NDArray[Any]
@@ -43,30 +37,11 @@ def text(seed: int = 0) -> tuple[Array, Array]:
     return ids[:-1], ids[1:]
 
 
-def reference_losses(weights: Weights, x: Array, y: Array) -> Array:
-    """Cross-entropies in plain numpy, one token after the other (Zaremba 2014, equations 3 to 6)."""
-    w = Weights(*(tf.nest.map_structure(lambda t: np.asarray(t, np.float64), part) for part in weights))
-    width = w.embedding.shape[1]
-    losses = np.zeros(x.shape)
-    for b in range(x.shape[1]):
-        h = [np.zeros(width) for _ in w.kernels]
-        c = [np.zeros(width) for _ in w.kernels]
-        for t in range(x.shape[0]):
-            flow = w.embedding[x[t, b]]
-            for n, (kernel, bias) in enumerate(zip(w.kernels, w.biases, strict=True)):
-                i, f, o, j = np.split(np.concatenate([flow, h[n]]) @ kernel + bias, 4)
-                c[n] = c[n] / (1 + np.exp(-f)) + np.tanh(j) / (1 + np.exp(-i))
-                flow = h[n] = np.tanh(c[n]) / (1 + np.exp(-o))
-            logits = flow @ w.softmax[:-1] + w.softmax[-1]
-            losses[t, b] = math.log(np.exp(logits).sum()) - logits[y[t, b]]
-    return losses
-
-
 def test_the_loss_is_the_one_of_the_paper() -> None:
     weights = initial_weights(TINY, VOCABULARY, seed=3)
     x, y = text()
     loss, _, _ = gradients(weights, zero_state(TINY, TINY.batch), tf.constant(x), tf.constant(y), None)
-    assert float(loss) == pytest.approx(reference_losses(weights, x, y).sum(), rel=1e-5)
+    assert float(loss) == pytest.approx(textbook_losses(weights, x, y).sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize("length", [1, 6, 7, 8, 20])
@@ -76,7 +51,7 @@ def test_every_token_is_evaluated_once_after_all_before_it(length: int, monkeypa
     ids = np.random.default_rng(length).integers(0, VOCABULARY, length).astype(np.int32)
     before = np.concatenate([[5], ids[:-1]])
     found = token_losses(weights, ids, first=5)
-    np.testing.assert_allclose(found, reference_losses(weights, before[:, None], ids[:, None])[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(found, textbook_losses(weights, before[:, None], ids[:, None])[:, 0], rtol=1e-5)
 
 
 def test_a_segment_goes_on_with_the_state_before_it() -> None:
@@ -87,7 +62,7 @@ def test_a_segment_goes_on_with_the_state_before_it() -> None:
     for part in (slice(0, 1), slice(1, None)):
         loss, state, _ = gradients(weights, state, tf.constant(x[part]), tf.constant(y[part]), None)
         losses.append(float(loss))
-    assert sum(losses) == pytest.approx(reference_losses(weights, x, y).sum(), rel=1e-5)
+    assert sum(losses) == pytest.approx(textbook_losses(weights, x, y).sum(), rel=1e-5)
 
 
 def autodiff_loss(weights: Weights, state: State, x: Array, y: Array, masks: tf.Tensor | None) -> tf.Tensor:
@@ -183,47 +158,3 @@ def test_clipping_only_shrinks(share: float) -> None:
     moved = [np.asarray(a) - np.asarray(b) for a, b in zip(*map(tf.nest.flatten, (weights, fresh)), strict=True)]
     assert math.sqrt(sum((part**2).sum() for part in moved)) == pytest.approx(0.5 * min(share, 1) * norm, rel=1e-4)
     np.testing.assert_allclose(moved[-1], 0.5 * min(share, 1) * np.asarray(grads.softmax), atol=1e-6)
-
-
-def test_perplexity_counts_every_token_once(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("".join(corpora.play(number) for number in range(3)))
-    corpus = read_corpus(tmp_path, seed=1)
-    config = dataclasses.replace(TINY, batch=2)
-    trainer = Trainer(config, corpus, 1, print)
-    ids = corpus.test[:60]
-    first = corpus.words.index("<eos>")
-    # 60 tokens are a segment and the beginning of another, which goes on with the state of the first.
-    x, y = np.concatenate([[first], ids[:-1]])[:, None], ids[:, None]
-    losses = reference_losses(trainer.weights, x, y)
-    assert trainer.perplexity(ids) == pytest.approx(math.exp(losses.mean()), rel=1e-4)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The same training twice."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "data").mkdir()
-    (folder / "data" / "a.txt").write_text("".join(corpora.play(number) for number in range(4)))
-    for name in ("one", "two"):
-        train(folder / "data", folder / name, CONFIGS["test"], seed=1)
-    return folder / "one", folder / "two"
-
-
-def test_the_same_inputs_give_the_same_bytes(trained: tuple[Path, Path]) -> None:
-    for name in ("model.ckpt.index", "model.ckpt.data-00000-of-00001", "checkpoint", "word_to_id.json"):
-        assert (trained[0] / name).read_bytes() == (trained[1] / name).read_bytes()
-    metrics = [json.loads((folder / "metrics.json").read_text())["perplexity"] for folder in trained]
-    assert metrics[0] == metrics[1]
-
-
-def test_the_log_ends_with_the_ngram_model_and_the_mixture(trained: tuple[Path, Path]) -> None:
-    log, metrics = ((trained[0] / name).read_text() for name in ("model-results", "metrics.json"))
-    counted = json.loads(metrics)["ngram"]
-    line, last = log.splitlines()[-2:]
-    assert line.startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f} test {counted['test']:.3f}; ")
-    assert not re.search(r"(Train|Valid|Test) Perplexity", line + last)
-    assert 1 < counted["valid"] < 1000
-    mixture = json.loads(metrics)["mixture"]
-    assert last == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
-    assert mixture["valid"] <= counted["cache"]["valid"]
-    assert (trained[0] / "training_text.npy").is_file()

@@ -9,6 +9,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.corpus import Corpus
@@ -144,3 +146,70 @@ def test_mixture_weights_are_the_best_ones() -> None:
     best = perplexity(weights @ parts)
     for moved in random.dirichlet(np.ones(3), 200):
         assert perplexity(moved @ parts) > best - 1e-9
+
+
+def random_corpus(seed: int) -> Corpus:
+    random = np.random.default_rng(seed)
+    texts = [random.integers(0, VOCABULARY, size).astype(np.int32) for size in (2000, 700, 600)]
+    return Corpus(texts[0], texts[1], texts[2], [str(number) for number in range(VOCABULARY)])
+
+
+def test_weights_are_fitted_on_valid_and_nothing_else() -> None:
+    """What test holds changes no weight: here the network is right on one of the two, and worthless on the other."""
+    corpus = random_corpus(1)
+    right = {name: np.full(len(ids), 0.9) for name, ids in (("valid", corpus.valid), ("test", corpus.test))}
+    wrong = {name: np.full(len(ids), 1e-6) for name, ids in right.items()}
+    lately = np.repeat(np.arange(6, dtype=np.int32), 100)  # made for the cache
+    found = [
+        compare(corpus._replace(test=text), {"valid": right["valid"], "test": network})
+        for text, network in ((corpus.test, right["test"]), (corpus.test, wrong["test"]), (lately, wrong["test"]))
+    ]
+    for other in found[1:]:
+        assert other["mixture"]["weights"] == found[0]["mixture"]["weights"]
+        assert other["ngram"]["cache"]["weight"] == found[0]["ngram"]["cache"]["weight"]
+        assert other["mixture"]["valid"] == found[0]["mixture"]["valid"]
+    assert found[0]["mixture"]["weights"]["network"] > 0.9
+    assert found[1]["mixture"]["test"] > 100 * found[0]["mixture"]["test"]
+
+
+def test_the_comparison_is_that_of_its_parts() -> None:
+    corpus = random_corpus(2)
+    random = np.random.default_rng(3)
+    network = {
+        "valid": random.uniform(0.01, 0.2, len(corpus.valid)),
+        "test": random.uniform(0.01, 0.2, len(corpus.test)),
+    }
+    found = compare(corpus, network)
+    counted = KneserNey(corpus.train, VOCABULARY, 5)
+    parts = {
+        name: np.stack([counted.probabilities(ids), cache_probabilities(ids, VOCABULARY, 500), network[name]])
+        for name, ids in (("valid", corpus.valid), ("test", corpus.test))
+    }
+    cached, mixed = mixture_weights(parts["valid"][:2], 100), mixture_weights(parts["valid"], 100)
+    assert found == {
+        "ngram": {
+            "order": 5,
+            "valid": perplexity(parts["valid"][0]),
+            "test": perplexity(parts["test"][0]),
+            "cache": {
+                "words": 500,
+                "weight": cached[1],
+                "valid": perplexity(cached @ parts["valid"][:2]),
+                "test": perplexity(cached @ parts["test"][:2]),
+            },
+        },
+        "mixture": {
+            "weights": {"ngram": mixed[0], "cache": mixed[1], "network": mixed[2]},
+            "valid": perplexity(mixed @ parts["valid"]),
+            "test": perplexity(mixed @ parts["test"]),
+        },
+    }
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 12))
+def test_the_cache_is_the_share_of_the_words_before(words: list[int], window: int) -> None:
+    expected = []
+    for place, word in enumerate(words):
+        before = words[max(0, place - window) : place]
+        expected.append(before.count(word) / len(before) if before else 1 / 5)
+    np.testing.assert_allclose(cache_probabilities(np.array(words, np.int32), 5, window), expected)

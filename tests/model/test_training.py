@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,13 +18,16 @@ import tensorflow as tf
 from model import checkpoints, machine
 from model.configs import CONFIGS, Adam, Config, GradientDescent
 from model.corpus import Corpus, read_corpus
-from model.train import train
+from model.train import main, train
 from model.trainer import Stopped, Trainer, TrainingError
 from tests import corpora
 from tests.model.recipes import OWN, TINY
 
 # Wide enough to do without XLA, which takes seconds to compile.
 SMALL = dataclasses.replace(TINY, hidden=100, keep=0.8, max_norm=1.0)
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def silent(line: str) -> None:
@@ -120,7 +124,7 @@ def test_results_say_what_was_done(tmp_path: Path) -> None:
     metrics = train(tmp_path / "scripts", tmp_path / "out", OWN, seed=1)
     assert metrics == json.loads((tmp_path / "out" / "metrics.json").read_text())
     words, hidden = len(data.words), OWN.hidden
-    assert metrics["parameters"] == words * (hidden + 1) + 2 * (2 * hidden + 1) * 4 * hidden
+    assert metrics["parameters"] == words * (hidden + 1) + OWN.layers * (2 * hidden + 1) * 4 * hidden
     assert [set(entry) for entry in metrics["epochs"]] == [
         {"epoch", "train", "valid", "words_per_second", "seconds"}
     ] * 2
@@ -142,14 +146,14 @@ def test_a_training_that_diverges_ends_with_a_sentence(tmp_path: Path) -> None:
 
 def test_a_warm_start_extends_the_vocabulary(tmp_path: Path) -> None:
     corpus(tmp_path)
-    train(tmp_path / "scripts", tmp_path / "first", OWN, seed=1)
+    train(tmp_path / "scripts", tmp_path / "first", dataclasses.replace(OWN, epochs=1), seed=1)
     more = corpora.play(2).replace("river", "zeppelin")
     (tmp_path / "scripts" / "b.txt").write_text(more)
     old = checkpoints.load_as_trained(tmp_path / "first")
     new = read_corpus(tmp_path / "scripts", 1, earlier=old.words)
     assert new.words[: len(old.words)] == old.words
     assert "zeppelin" in new.words[len(old.words) :]
-    still = dataclasses.replace(OWN, optimiser=Adam(rate=0.0))
+    still = dataclasses.replace(OWN, epochs=1, optimiser=Adam(rate=0.0))
     train(tmp_path / "scripts", tmp_path / "second", still, seed=1, warm_start=tmp_path / "first")
     weights, words = checkpoints.load_as_trained(tmp_path / "second")
     assert words == new.words
@@ -177,6 +181,57 @@ def test_cores_are_those_of_the_job(tmp_path: Path) -> None:
         assert machine.count_cores(tmp_path) == expected
 
 
-def test_every_configuration_is_offered() -> None:
-    done = subprocess.run([sys.executable, "-m", "model.train", "--help"], capture_output=True, text=True, check=True)
-    assert all(name in done.stdout for name in CONFIGS)
+def test_every_configuration_is_offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    page = capsys.readouterr().out
+    assert all(name in page for name in CONFIGS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same training twice."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "data").mkdir()
+    (folder / "data" / "a.txt").write_text("".join(corpora.play(number) for number in range(4)))
+    for name in ("one", "two"):
+        train(folder / "data", folder / name, CONFIGS["test"], seed=1)
+    return folder / "one", folder / "two"
+
+
+def test_the_same_inputs_give_the_same_bytes(trained: tuple[Path, Path]) -> None:
+    for name in ("model.ckpt.index", "model.ckpt.data-00000-of-00001", "checkpoint", "word_to_id.json"):
+        assert (trained[0] / name).read_bytes() == (trained[1] / name).read_bytes()
+    metrics = [json.loads((folder / "metrics.json").read_text())["perplexity"] for folder in trained]
+    assert metrics[0] == metrics[1]
+
+
+def test_the_log_ends_with_the_ngram_model_and_the_mixture(trained: tuple[Path, Path]) -> None:
+    log, metrics = ((trained[0] / name).read_text() for name in ("model-results", "metrics.json"))
+    counted = json.loads(metrics)["ngram"]
+    line, last = log.splitlines()[-2:]
+    assert line.startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f} test {counted['test']:.3f}; ")
+    assert not re.search(r"(Train|Valid|Test) Perplexity", line + last)
+    assert 1 < counted["valid"] < 1000
+    mixture = json.loads(metrics)["mixture"]
+    assert last == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
+    assert mixture["valid"] <= counted["cache"]["valid"]
+    assert (trained[0] / "training_text.npy").is_file()
+
+
+def test_the_curve_has_the_points_of_the_log(trained: tuple[Path, Path]) -> None:
+    log = (trained[0] / "model-results").read_text()
+    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    logged = [tuple(map(float, found)) for found in re.findall(r"^([\d.]+) perplexity: ([\d.]+)", log, re.MULTILINE)]
+    assert [(round(place, 3), round(perplexity, 3)) for place, perplexity in metrics["curve"]] == logged
+    assert len(logged) >= 10
+    assert metrics["curve"][-1] == [1.0, metrics["epochs"][0]["train"]]
+
+
+def test_every_figure_is_on_the_page(trained: tuple[Path, Path]) -> None:
+    page = (ROOT / "docs" / "model.md").read_text().partition("## metrics.json")[2]
+    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    fields = {*metrics, *metrics["epochs"][0], *metrics["ngram"], *metrics["ngram"]["cache"], *metrics["mixture"]}
+    assert not [field for field in fields if f"`{field}`" not in page]

@@ -112,6 +112,8 @@ class JobsServicer:
 
     def ListDatum(self, request: pps_pb2.ListDatumRequest, context: Call) -> Iterator[pps_pb2.DatumInfo]:
         _check_number(request.number)
+        if request.reverse and not request.number:
+            raise Refused("number must be > 0 when reverse is set")
         datums, marker = self._pps.datums, request.paginationMarker
         infos = datums.of_input(request.input) if request.HasField("input") else datums.of_job(JobName.of(request.job))
         states = set(request.filter.state)

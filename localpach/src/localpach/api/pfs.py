@@ -13,6 +13,7 @@ from localpach.api.infos import branch_info, commit_info, project_info, repo_det
 from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unavailable, Unimplemented
 from localpach.messages import commit_message, microseconds
 from localpach.names import Branch, Repo
+from localpach.pfs.file_sets import FILE_SETS_REPO
 from localpach.pfs.queries import Page
 from localpach.pfs.records import CommitRecord
 from localpach.pfs.service import Pfs
@@ -72,16 +73,19 @@ class PfsServicer:
 
     def CreateBranch(self, request: pfs_pb2.CreateBranchRequest, context: Call) -> Empty:
         branch = _branch(request)
-        head = None
-        if request.HasField("head") and (request.head.id or request.head.branch.name):
-            if repo_of(request.head) != branch.repo:
-                raise Refused("branch and head commit must belong to the same repo")
+        has_head = request.HasField("head") and (request.head.id or request.head.branch.name)
+        if has_head and repo_of(request.head) != branch.repo:
+            raise Refused("branch and head commit must belong to the same repo")
+
+        def head() -> CommitRecord:
             try:
-                head = resolve(self._pfs, request.head).commit
+                return resolve(self._pfs, request.head)
             except (NotFound, Refused) as error:
                 raise type(error)(f"unable to inspect {branch.repo}@{request.head.id}: {error.message}") from error
+
         trigger = request.trigger if request.HasField("trigger") else None
-        self._pfs.provenance.create_branch(branch, head, [Branch.of(each) for each in request.provenance], trigger)
+        provenance = [Branch.of(each) for each in request.provenance]
+        self._pfs.provenance.create_branch(branch, head if has_head else None, provenance, trigger)
         return Empty()
 
     def InspectBranch(self, request: pfs_pb2.InspectBranchRequest, context: Call) -> pfs_pb2.BranchInfo:
@@ -93,18 +97,22 @@ class PfsServicer:
             yield branch_info(self._pfs, record)
 
     def DeleteBranch(self, request: pfs_pb2.DeleteBranchRequest, context: Call) -> Empty:
-        self._pfs.branches.delete(_branch(request), request.force)
+        branch = _branch(request)
+        self._pfs.repos.num_of(branch.repo)
+        self._pfs.branches.delete(branch, request.force)
         return Empty()
 
     def StartCommit(self, request: pfs_pb2.StartCommitRequest, context: Call) -> pfs_pb2.Commit:
         branch = Branch.of(request.branch)
-        parent = None
-        if request.HasField("parent") and (request.parent.id or request.parent.branch.name):
+
+        def parent() -> CommitRecord:
             try:
-                parent = resolve(self._pfs, request.parent).commit
+                return resolve(self._pfs, request.parent)
             except (NotFound, Refused) as error:
                 raise type(error)(f"parent commit not found: {error.message}") from error
-        commit = self._pfs.commits.start(branch, request.description, parent)
+
+        has_parent = request.HasField("parent") and (request.parent.id or request.parent.branch.name)
+        commit = self._pfs.commits.start(branch, request.description, parent if has_parent else None)
         return commit.to_proto(branch.name)
 
     def FinishCommit(self, request: pfs_pb2.FinishCommitRequest, context: Call) -> Empty:
@@ -234,8 +242,15 @@ def resolve(pfs: Pfs, commit: pfs_pb2.Commit) -> CommitRecord:
     if not commit.id and not commit.branch.name:
         raise Refused("cannot resolve commit with no ID or branch")
     if not commit.id:
-        return pfs.queries.resolve(repo_of(commit), commit.branch.name)
+        return pfs.queries.head(Branch(repo_of(commit), commit.branch.name))
     return pfs.queries.resolve(repo_of(commit), commit.id, commit.branch.name)
+
+
+def readable(pfs: Pfs, commit: pfs_pb2.Commit) -> CommitRecord:
+    """The commit to read from, or a file set named as one."""
+    if FILE_SETS_REPO in (commit.repo.name, commit.branch.repo.name):
+        return pfs.file_sets.as_commit(commit.id)
+    return pfs.commits.readable(resolve(pfs, commit))
 
 
 def _set_id(

@@ -63,12 +63,17 @@ class Branches:
 
     def move_head(self, num: int, commit: int | None) -> None:
         """Makes a commit the head of a branch; what depends on the branch follows at the end of the write."""
-        with self._store.write() as connection:
-            connection.execute("UPDATE branches SET head = ? WHERE num = ?", (commit, num))
+        with self._store.write():
+            self.set_head(num, commit)
             self.touch(num)
 
+    def set_head(self, num: int, commit: int | None) -> None:
+        """Makes a commit the head of a branch, and nothing follows from it."""
+        with self._store.write() as connection:
+            connection.execute("UPDATE branches SET head = ? WHERE num = ?", (commit, num))
+
     def touch(self, num: int) -> None:
-        """Has what depends on a branch looked at at the end of the write."""
+        """Has what depends on a branch follow at the end of the write."""
         self._store.transaction.gathered(Gathered).touched.add(num)
 
     def headed_by(self, commit: int) -> list[BranchRecord]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from localpach.errors import NotFound, Refused
-from localpach.names import Commit
+from localpach.names import SPEC, Commit
 from localpach.pfs.branches import Branches
 from localpach.pfs.commits import SELECT_COMMIT, Commits, commit_record
 from localpach.pfs.provenance import Provenance
 from localpach.pfs.records import CommitRecord
+from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 
 
@@ -73,34 +74,53 @@ class CommitSets:
     def squash(self, id: str) -> None:
         """Removes the commits of a set whose content lives on in children."""
         with self._store.write():
-            records = self._records(id)
-            for record in records:
+            for record in self._removable(id):
                 if not self._commits.children(record):
                     raise Refused(
                         "cannot squash a commit that has no children as that would cause data loss,"
                         f" use the drop operation instead: {record.commit}"
                     )
-            self._remove(id, records)
+            self._remove(id)
 
     def drop(self, id: str) -> None:
-        """Removes the commits of a set with what is in them."""
+        """Removes the commits of a set with what is in them, none of which has a child."""
         with self._store.write():
-            self._remove(id, self._records(id))
+            for record in self._removable(id):
+                if self._commits.children(record):
+                    raise Refused(f"cannot drop a commit that has children: {record.commit}")
+            self._remove(id)
 
-    def _remove(self, id: str, records: list[CommitRecord]) -> None:
-        below = self._sets_made_from(id)
+    def _removable(self, id: str) -> Iterator[CommitRecord]:
+        """The commits of a set, upstream ones first, as far as each may go for all that is known of itself."""
+        below = self._sets_below(id)
         if below:
             names = " ".join(f'id:"{each}"' for each in below)
             raise Refused(
                 f'commit set "id:\\"{id}\\"" cannot be dropped because it has subvenant commit sets: [{names}]'
             )
-        for record in reversed(records):
+        for record in self._in_order(self._records(id)):
+            if record.commit.id == id:
+                if record.commit.repo.type == SPEC and record.origin == pfs_pb2.USER:
+                    raise Refused(f"cannot squash commit {record.commit} because it updated a pipeline")
+                yield record
+
+    def _remove(self, id: str) -> None:
+        for record in reversed(self._records(id)):
             for branch in self._branches.headed_by(record.num):
-                self._provenance.reset_head(branch.branch, record.parent)
+                self._provenance.reset_head(branch, record.parent)
             self._commits.remove(record)
 
+    def _sets_below(self, id: str) -> list[str]:
+        """The other sets with a commit that was made from one of a set, or of such a set, newest first."""
+        found: dict[str, None] = {}
+        frontier = [id]
+        while frontier:
+            fresh = [each for each in self._sets_made_from(frontier.pop()) if each != id and each not in found]
+            found.update(dict.fromkeys(fresh))
+            frontier += fresh
+        return list(found)
+
     def _sets_made_from(self, id: str) -> list[str]:
-        """The other sets with a commit that was made from one of a set, newest first."""
         with self._store.read() as connection:
             rows = connection.execute(
                 "SELECT c.id FROM commits u JOIN commit_provenance p ON p.upstream = u.num"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from localpach.errors import NotFound, Refused
 from localpach.names import SPEC, Branch, Commit, Repo, check_branch_name
@@ -80,22 +81,26 @@ class Commits:
         """Whether a commit is the output or meta commit of a pipeline's job."""
         return record.commit.repo.type != SPEC and record.is_output and self._repos.has_pipeline(record.commit.repo)
 
-    def start(self, branch: Branch, description: str = "", parent: Commit | None = None) -> Commit:
-        """Opens a commit on a branch, which is made if need be; output branches get theirs from provenance."""
+    def start(self, branch: Branch, description: str = "", parent: Callable[[], CommitRecord] | None = None) -> Commit:
+        """Opens a commit on a branch, which is made if need be; output branches get theirs from provenance. `parent` gives
+        the commit to go on from, where it is not the branch's head."""
         if not branch.name:
             raise Refused("branch must be specified")
         with self._store.write():
-            self._repos.num_of(branch.repo)
             check_branch_name(branch.name)
+            self._repos.num_of(branch.repo)
             found = self._branches.find(branch)
             if found is not None and self._branches.direct_provenance(found.num):
                 raise Refused(f"cannot start a commit on an output branch: {branch}")
-            before = self.get(parent) if parent else self.head(branch)
+            before = parent() if parent else self.head(branch)
             if before is not None and before.finishing is None:
                 raise Refused(f"parent commit {before.commit} has not been finished")
-            base = self._base(before)
             num = self._insert(
-                branch, parent=before.num if before else None, origin=pfs_pb2.USER, description=description, base=base
+                branch,
+                parent=before.num if before else None,
+                origin=pfs_pb2.USER,
+                description=description,
+                base=self._base(before),
             )
             self._branches.move_head(self._branches.ensure(branch).num, num)
             return self.by_num(num).commit
@@ -103,7 +108,7 @@ class Commits:
     def start_output(self, branch: BranchRecord, heads: list[int]) -> CommitRecord:
         """Opens the commit that follows on a branch from new heads of what it depends on."""
         with self._store.write() as connection:
-            num = self._insert(branch.branch, parent=branch.head, origin=pfs_pb2.AUTO)
+            num = self._insert(branch.branch, parent=branch.head, origin=pfs_pb2.AUTO, base=None)
             connection.executemany("INSERT INTO commit_provenance VALUES (?, ?)", [(num, head) for head in heads])
             connection.execute("UPDATE branches SET head = ? WHERE num = ?", (num, branch.num))
             return self.by_num(num)
@@ -118,7 +123,7 @@ class Commits:
         parent: int | None = None,
         origin: pfs_pb2.OriginKind = pfs_pb2.USER,
         description: str = "",
-        base: Dir = EMPTY,
+        base: Dir | None = EMPTY,
         is_finished: bool = False,
     ) -> int:
         moment = now()
@@ -138,7 +143,7 @@ class Commits:
                     moment,
                     ended,
                     ended,
-                    *base,
+                    *(base or (None, 0)),
                 ),
             ).lastrowid
             self._bulletin.tell(Topic.COMMITS)
@@ -162,13 +167,34 @@ class Commits:
             return False
         return True
 
-    def _base(self, record: CommitRecord | None) -> Dir:
+    def _base(self, parent: CommitRecord | None) -> Dir:
         """The tree that a child of a commit starts from: that of the nearest one without error."""
-        while record is not None:
-            if not record.error and not self.collisions(record):
-                return record.root
+        found = self._nearest_good(parent)
+        return found.root if found is not None else EMPTY
+
+    def _nearest_good(self, record: CommitRecord | None) -> CommitRecord | None:
+        while record is not None and (record.error or self.conflicts(record)):
             record = self.parent(record)
-        return EMPTY
+        return record
+
+    def written(self, record: CommitRecord) -> Dir:
+        """The tree that changes of an open commit are made to: a job's output begins empty, any other where its base is."""
+        if record.is_written or self.is_of_pipeline(record):
+            return record.root
+        return self.readable(record).root
+
+    def readable(self, record: CommitRecord) -> CommitRecord:
+        """A commit as who reads it sees it: the output of a job that goes on holds what its base does.
+
+        Raises:
+            Refused: its base is open.
+        """
+        if record.is_written and (record.finishing is not None or not self.is_of_pipeline(record)):
+            return record
+        base = self._nearest_good(self.parent(record))
+        if base is not None and base.finishing is None:
+            raise Refused(f"base commit {base.commit} for commit {record.commit} unfinished")
+        return replace(record, root=base.root if base is not None else EMPTY)
 
     def clear(self, commit: Commit) -> None:
         """Takes back all that was done to an open commit."""
@@ -176,7 +202,7 @@ class Commits:
             record = self.get(commit)
             if record.finishing is not None:
                 raise Refused("cannot clear finished commit")
-            self.set_root(record, EMPTY if record.is_output else self._base(self.parent(record)), [])
+            self.set_root(record, None if record.is_output else self._base(self.parent(record)), [])
 
     def open_commit(self, commit: Commit) -> CommitRecord:
         """A commit that can be written to.
@@ -189,16 +215,18 @@ class Commits:
             raise Refused(f"commit {commit} has already finished")
         return record
 
-    def set_root(self, record: CommitRecord, root: Dir, collisions: list[str] | None = None) -> None:
-        """Makes a tree the content of an open commit; `collisions` are paths at which a file and a directory stand."""
+    def set_root(self, record: CommitRecord, root: Dir | None, conflicts: list[str] | None = None) -> None:
+        """Makes a tree the content of an open commit, or nothing of its own; `conflicts` are its files that can't be."""
         with self._store.write() as connection:
-            connection.execute("UPDATE commits SET tree = ?, size = ? WHERE num = ?", (*root, record.num))
-            if collisions is not None:
-                values = (json.dumps(collisions), record.num)
+            connection.execute(
+                "UPDATE commits SET tree = ?, size = ? WHERE num = ?", (*(root or (None, 0)), record.num)
+            )
+            if conflicts is not None:
+                values = (json.dumps(conflicts), record.num)
                 connection.execute("UPDATE commits SET collisions = ? WHERE num = ?", values)
 
-    def collisions(self, record: CommitRecord) -> list[str]:
-        """Paths at which a file and a directory stand."""
+    def conflicts(self, record: CommitRecord) -> list[str]:
+        """The files that several datums wrote, or that stand below another file."""
         with self._store.read() as connection:
             row = connection.execute("SELECT collisions FROM commits WHERE num = ?", (record.num,)).fetchone()
         found: list[str] = json.loads(row["collisions"])
@@ -231,16 +259,14 @@ class Commits:
             )
             return [commit_record(row) for row in connection.execute(query)]
 
-    def set_finished(self, record: CommitRecord) -> CommitRecord:
-        """Ends a finishing commit, with an error where a file and a directory stand at one path."""
-        collisions = self.collisions(record)
-        error, refused = record.error, False
-        if collisions and not error:
-            error, refused = f"file / directory path collision ({collisions[0]})", True
+    def set_finished(self, record: CommitRecord, problem: str) -> CommitRecord:
+        """Ends a finishing commit, with an error where there is a problem with its files."""
         with self._store.write() as connection:
+            if not record.is_written and not record.error:
+                self.set_root(record, self.written(record))
             connection.execute(
                 "UPDATE commits SET finished = ?, error = ?, refused = ? WHERE num = ?",
-                (now(), error, refused, record.num),
+                (now(), record.error or problem, bool(problem) and not record.error, record.num),
             )
             self._bulletin.tell(Topic.COMMITS)
             finished = self.by_num(record.num)
@@ -253,6 +279,7 @@ class Commits:
             connection.execute("UPDATE commits SET parent = ? WHERE parent = ?", (record.parent, record.num))
             connection.execute("DELETE FROM commit_provenance WHERE commit_num = ?", (record.num,))
             connection.execute("DELETE FROM commits WHERE num = ?", (record.num,))
+            self._store.transaction.gathered(Gathered).removed.append(record)
             self._bulletin.tell(Topic.COMMITS)
 
     def remove_all(self, repo: int) -> None:
@@ -281,4 +308,5 @@ def commit_record(row: sqlite3.Row) -> CommitRecord:
         error=row["error"],
         refused=bool(row["refused"]),
         root=Dir(row["tree"], row["size"]) if row["tree"] else EMPTY,
+        is_written=row["tree"] is not None,
     )

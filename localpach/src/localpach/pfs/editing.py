@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from localpach.errors import Refused
 from localpach.storage.objects import INLINE_BYTES, Batch, Objects, Ref
 from localpach.storage.trees import DEFAULT_DATUM, EMPTY, Dir, Entry, File, Trees
 
@@ -28,7 +29,13 @@ class TreeEdit:
         self._added: dict[str, None] = {}
 
     def add(self, path: str, datum: str, refs: list[Ref]) -> None:
-        """Appends content to what `datum` has written to the file; makes it if need be."""
+        """Appends content to what `datum` has written to the file; makes it if need be.
+
+        Raises:
+            Refused: the path is that of the root.
+        """
+        if path == "/":
+            raise Refused("path (/) invalid: it names the directory of all files; put the file at a path below it")
         folder, name = self._folder_of(path)
         self._added[path] = None
         datum = datum or DEFAULT_DATUM
@@ -58,26 +65,35 @@ class TreeEdit:
             sum(ref.size for ref in refs), self._objects.hash_of(refs, self._batch), tuple(sorted(parts.items()))
         )
 
-    def delete(self, path: str, datum: str = "") -> None:
-        """Deletes a file or directory, or what `datum` has written there; a missing one is fine."""
-        if path == "/" and not datum:
-            self._root = _Overlay(EMPTY)
+    def delete(self, path: str, datum: str) -> None:
+        """Deletes what `datum` has written to a file, or to all files of a directory, whose path ends in `/`; a missing
+        one is fine."""
+        if not path.endswith("/"):
+            self._delete_part(path, datum or DEFAULT_DATUM)
             return
-        if not datum:
-            folder, name = self._folder_of(path)
-            folder.changes[name] = folder.changes[name + "/"] = None
-            return
-        for each, file in list(self.files(path)):
+        folder = self._trees.find_dir(self._freeze(self._root), path.rstrip("/") or "/")
+        for each, _ in list(walk_dir(self._trees, folder, path)) if folder is not None else ():
+            self._delete_part(each, datum or DEFAULT_DATUM)
+
+    def _delete_part(self, path: str, datum: str) -> None:
+        folder, name = self._folder_of(path)
+        file = self._get(folder, name)
+        if isinstance(file, File):
             parts = {tag: refs for tag, refs in file.parts if tag != datum}
-            folder, name = self._folder_of(each)
             folder.changes[name] = self._file(parts) if parts else None
 
+    def put(self, path: str, parts: dict[str, tuple[Ref, ...]]) -> None:
+        """Makes `parts` all that is written to a file; without any there is no file."""
+        folder, name = self._folder_of(path)
+        folder.changes[name] = self._file(parts) if parts else None
+
     def copy(self, source: Dir, path: str, target: str, datum: str, append: bool) -> None:
-        """Copies a file or directory of another tree; a missing one is fine."""
-        if not append:
-            self.delete(target)
+        """Copies a file, or all files of a directory, of another tree; where there is none nothing changes."""
         for each, file in walk_files(self._trees, source, path):
-            self.add(join(target, each[len(path.rstrip("/")) :]), datum, file.refs)
+            place = join(target, each[len(path.rstrip("/")) :])
+            if not append:
+                self.delete(place, datum)
+            self.add(place, datum, file.refs)
 
     def _folder_of(self, path: str) -> tuple[_Overlay, str]:
         *folders, name = path[1:].split("/")
@@ -118,8 +134,9 @@ class TreeEdit:
                 changes[name] = change
         return self._trees.update(overlay.base, changes)
 
-    def collisions(self, root: Dir, before: list[str]) -> list[str]:
-        """The first file below each path of `root` at which a file and a directory stand; `before` had been such."""
+    def conflicts(self, root: Dir, before: list[str]) -> list[str]:
+        """The files of `root` that several datums wrote, and the first one below each path at which there is a file, too;
+        `before` had been such."""
         suspects: dict[str, None] = {}
         for path in [*before, *self._added]:
             suspects[path] = None
@@ -129,13 +146,24 @@ class TreeEdit:
         for path in sorted(suspects):
             parent, _, name = path.rpartition("/")
             folder = self._trees.find_dir(root, parent or "/")
-            if folder is None or not isinstance(self._trees.lookup(folder, name + "/"), Dir):
+            file = self._trees.lookup(folder, name) if folder is not None else None
+            if folder is None or not isinstance(file, File):
                 continue
-            if self._trees.lookup(folder, name) is not None:
-                below = self._trees.find_dir(root, path)
-                assert below is not None
+            if len(file.parts) > 1:
+                found.append(path)
+            below = self._trees.lookup(folder, name + "/")
+            if isinstance(below, Dir):
                 found.append(next(iter(walk_dir(self._trees, below, path)))[0])
-        return found
+        return sorted(found)
+
+
+def problem(trees: Trees, root: Dir, conflict: str) -> str:
+    """What is wrong with a file that is among the conflicts of a tree."""
+    file = trees.find(root, conflict)
+    if isinstance(file, File) and len(file.parts) > 1:
+        writers = " and ".join(f"{conflict} from {datum}" for datum, _ in file.parts[:2])
+        return f"duplicate path output by different datums ({writers})"
+    return f"file / directory path collision ({conflict})"
 
 
 def join(folder: str, rest: str) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from localpach.errors import NotFound
+from localpach.errors import NotFound, Refused
 from localpach.names import Commit, Repo, new_id
 from localpach.pfs.commits import Commits
 from localpach.pfs.editing import walk_files
@@ -19,6 +19,7 @@ from localpach.storage.trees import EMPTY, Trees
 
 FILE_SETS_REPO = "__filesets__"
 DEFAULT_TTL_SECONDS = 30 * 60
+ID_LENGTH = 32
 
 
 class FileSets:
@@ -36,8 +37,10 @@ class FileSets:
         for change in changes:
             if isinstance(change, Copy):
                 edit = self._writes.edit(EMPTY, [change], batch)
-                layers += [] if change.append else [["delete", change.target, ""]]
-                layers += [["add", path, tag, refs] for path, file in edit.files("/") for tag, refs in file.parts]
+                for path, file in edit.files("/"):
+                    for tag, refs in file.parts:
+                        layers += [] if change.append else [["delete", path, tag]]
+                        layers.append(["add", path, tag, refs])
             elif isinstance(change, Add):
                 layers.append(["add", *change])
             else:
@@ -48,7 +51,7 @@ class FileSets:
 
     def of_commit(self, commit: Commit) -> str:
         """A file set of all that is in a commit."""
-        files = walk_files(self._trees, self._commits.get(commit).root, "/")
+        files = walk_files(self._trees, self._commits.readable(self._commits.get(commit)).root, "/")
         return self._save([["add", path, tag, refs] for path, file in files for tag, refs in file.parts])
 
     def compose(self, ids: Iterable[str]) -> str:
@@ -70,15 +73,23 @@ class FileSets:
 
     def add_to(self, commit: Commit, id: str) -> None:
         """Makes the changes of a file set in an open commit."""
-        self._writes.apply(commit, self._changes(id), self._writes.batch())
+        self._writes.apply(commit, self.changes(id), self._writes.batch())
 
-    def _changes(self, id: str) -> list[Change]:
+    def changes(self, id: str) -> list[Change]:
+        """What is in a file set."""
         return [
             Add(layer[1], layer[2], tuple(Ref(*ref) for ref in layer[3])) if layer[0] == "add" else Delete(*layer[1:])
             for layer in self._layers(id)
         ]
 
+    def check_id(self, id: str) -> None:
+        """Raises Refused where `id` can't be the id of a file set."""
+        length = len(id.replace("-", ""))
+        if length != ID_LENGTH:
+            raise Refused(f"parsing fileset.ID: too {'short' if length < ID_LENGTH else 'long'} to be ID len={length}")
+
     def _layers(self, id: str) -> list[list[Any]]:
+        self.check_id(id)
         with self._store.read() as connection:
             row = connection.execute(
                 "SELECT layers FROM file_sets WHERE id = ? AND expires > ?", (id, now())
@@ -97,13 +108,13 @@ class FileSets:
         """The hashes of all that file sets hold."""
         with self._store.read() as connection:
             ids = [row["id"] for row in connection.execute("SELECT id FROM file_sets WHERE expires > ?", (now(),))]
-            changes = [change for id in ids for change in self._changes(id)]
+            changes = [change for id in ids for change in self.changes(id)]
         return {ref.hash for change in changes if isinstance(change, Add) for ref in change.refs}
 
     def as_commit(self, id: str) -> CommitRecord:
         """A file set as if it were a commit, for reading."""
         with self._store.write():
-            root = self._writes.edit(EMPTY, self._changes(id), self._writes.batch()).freeze()
+            root = self._writes.edit(EMPTY, self.changes(id), self._writes.batch()).freeze()
         commit = Commit(Repo("", FILE_SETS_REPO), id)
         return CommitRecord(
             num=0,

@@ -12,7 +12,7 @@ from localpach.errors import NotFound, Refused
 from localpach.names import Commit
 from localpach.pfs import paths
 from localpach.pfs.commits import Commits
-from localpach.pfs.editing import join
+from localpach.pfs.editing import join, walk_dir
 from localpach.pfs.globs import compile_glob
 from localpach.pfs.records import CommitRecord, Entry
 from localpach.storage.objects import Objects, Ref
@@ -33,58 +33,79 @@ class Files:
     def _find(self, record: CommitRecord, path: str) -> TreeEntry:
         found = self._trees.find(record.root, paths.clean(path))
         if found is None:
-            raise NotFound(f"file {path} not found in repo {record.commit.repo} at commit {record.commit.id}")
+            raise self._missing(record, path)
         return found
 
-    def entry(self, record: CommitRecord, path: str) -> Entry:
+    def _missing(self, record: CommitRecord, path: str) -> NotFound:
+        return NotFound(f"file {path} not found in repo {record.commit.repo} at commit {record.commit.id}")
+
+    def entry(self, record: CommitRecord, path: str, datum: str = "") -> Entry:
         """The file or directory at a path."""
-        path = paths.clean(path)
-        return self._entry(path, self._find(record, path))
+        entries = list(self._entries(paths.clean(path), self._find(record, path), datum))
+        if not entries:
+            raise self._missing(record, path)
+        return entries[-1]
 
-    def _entry(self, path: str, found: TreeEntry) -> Entry:
-        if isinstance(found, Dir):
-            return Entry(path.rstrip("/") + "/", True, found.size, self._trees.hash(found), found.key)
-        return Entry(path, False, found.size, bytes.fromhex(found.hash), found.hash, found.datum)
+    def _entries(self, path: str, found: TreeEntry, datum: str = "") -> Iterator[Entry]:
+        """A directory, or a file once for each datum that wrote it; only what `datum` wrote, if one is named."""
+        if isinstance(found, File):
+            for writer, refs in found.parts:
+                if datum in ("", writer):
+                    yield self._part(path, found, writer, refs)
+        elif not datum:
+            yield Entry(path.rstrip("/") + "/", True, found.size, self._trees.hash(found), found.key)
+        else:
+            parts = [dict(file.parts).get(datum) for _, file in walk_dir(self._trees, found, path)]
+            sizes = [sum(ref.size for ref in refs) for refs in parts if refs is not None]
+            if sizes:
+                yield Entry(path.rstrip("/") + "/", True, sum(sizes), self._trees.hash(found), found.key)
 
-    def children(self, record: CommitRecord, path: str, after: str = "", reverse: bool = False) -> Iterator[Entry]:
+    def _part(self, path: str, file: File, datum: str, refs: tuple[Ref, ...]) -> Entry:
+        if len(file.parts) == 1:
+            return Entry(path, False, file.size, bytes.fromhex(file.hash), file.hash, datum)
+        hashed = self._objects.hash_of(list(refs))
+        return Entry(path, False, sum(ref.size for ref in refs), bytes.fromhex(hashed), hashed, datum)
+
+    def children(
+        self, record: CommitRecord, path: str, datum: str = "", after: str = "", reverse: bool = False
+    ) -> Iterator[Entry]:
         """The children of a directory, or the file itself; nothing where there is nothing."""
         path = paths.clean(path)
         found = self._trees.find(record.root, path)
         if isinstance(found, File):
-            yield self._entry(path, found)
+            yield from self._entries(path, found, datum)
         elif found is not None:
             last = after.rstrip("/").rpartition("/")[2] + ("/" if after.endswith("/") else "")
             for name, child in self._trees.entries(found, last, reverse):
-                yield self._entry(join(path, name), child)
+                yield from self._entries(join(path, name), child, datum)
 
-    def walk(self, record: CommitRecord, path: str) -> Iterator[Entry]:
+    def walk(self, record: CommitRecord, path: str, datum: str = "") -> Iterator[Entry]:
         """A file, or a directory with all that is below it."""
         path = paths.clean(path)
         found = self._trees.find(record.root, path)
         if found is None and path != "/":
             raise NotFound(f"commit/{record.commit.id} does not contain item: ({path})")
-        yield from self._walk(path, found or EMPTY)
+        yield from self._walk(path, found or EMPTY, datum)
 
-    def _walk(self, path: str, found: TreeEntry) -> Iterator[Entry]:
-        yield self._entry(path, found)
+    def _walk(self, path: str, found: TreeEntry, datum: str = "") -> Iterator[Entry]:
+        yield from self._entries(path, found, datum)
         if isinstance(found, Dir):
             for name, child in self._trees.entries(found):
-                yield from self._walk(join(path, name), child)
+                yield from self._walk(join(path, name), child, datum)
 
-    def glob(self, record: CommitRecord, pattern: str) -> Iterator[Entry]:
+    def glob(self, record: CommitRecord, pattern: str, datum: str = "") -> Iterator[Entry]:
         """What matches a pattern, in path order; the root by `/`."""
         glob = compile_glob(pattern)
-        if glob.is_literal:
-            path = paths.clean(pattern)
-            found = self._trees.find(record.root, path)
+        if glob.literal is not None:
+            found = self._trees.find(record.root, glob.literal)
             if found is not None:
-                yield self._entry(path, found)
+                yield from self._entries(glob.literal, found, datum)
             return
         start = self._trees.find_dir(record.root, glob.prefix)
         if start is not None:
             for path, found in self._below(start, glob.prefix, glob.depth):
                 if glob.matches(path):
-                    yield self._entry(path, found)
+                    yield from self._entries(path, found, datum)
 
     def _below(self, folder: Dir, path: str, depth: int | None) -> Iterator[tuple[str, TreeEntry]]:
         for name, child in self._trees.entries(folder):
@@ -93,12 +114,12 @@ class Files:
             if isinstance(child, Dir) and (depth is None or here.count("/") < depth):
                 yield from self._below(child, here, depth)
 
-    def read(self, record: CommitRecord, path: str, offset: int = 0) -> Iterator[bytes]:
+    def read(self, record: CommitRecord, entry: Entry, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a file from `offset` on."""
-        found = self._find(record, paths.clean(path))
-        if isinstance(found, Dir):
+        found = self._find(record, entry.path)
+        if entry.is_dir or isinstance(found, Dir):
             raise Refused("cannot get directory or non-regular file. Use GetFileTAR instead")
-        return self._read_refs(found.refs, offset)
+        return self._read_refs(dict(found.parts)[entry.datum], offset)
 
     def _read_refs(self, refs: Iterable[Ref], offset: int) -> Iterator[bytes]:
         for ref in refs:
@@ -134,7 +155,7 @@ class Files:
         record, path = new[0], paths.clean(new[1])
         if old is None:
             parent = self._commits.parent(record)
-            before, old_path = parent.root if parent else EMPTY, path
+            before, old_path = self._commits.readable(parent).root if parent else EMPTY, path
         else:
             before, old_path = old[0].root, paths.clean(old[1])
         here = _unless_empty(self._trees.find(record.root, path))
@@ -147,7 +168,10 @@ class Files:
     def _diff(self, new: TreeEntry | None, old: TreeEntry | None, path: str) -> Iterator[Pair]:
         if new == old:
             return
-        yield self._entry(path, new) if new else None, self._entry(path, old) if old else None
+        sides = (list(self._entries(path, side)) if side is not None else [] for side in (new, old))
+        for here, there in itertools.zip_longest(*sides):
+            if _differ((here, there)):
+                yield here, there
         children = dict(self._trees.entries(new)) if isinstance(new, Dir) else {}
         others = dict(self._trees.entries(old)) if isinstance(old, Dir) else {}
         for name in sorted(children.keys() | others.keys()):
@@ -164,18 +188,23 @@ class Files:
             pair: list[Entry | None] = [None, None]
             for _, side, entry in group:
                 pair[side] = entry
-            if pair[0] != pair[1]:
+            if _differ((pair[0], pair[1])):
                 yield pair[0], pair[1]
 
     def history(self, record: CommitRecord, path: str) -> Iterator[tuple[CommitRecord, bool]]:
         """A commit and its ancestors, each with whether what stands at `path` changed in it."""
         path = paths.clean(path)
-        found = self._trees.find(record.root, path)
+        found = self._trees.find(self._commits.readable(record).root, path)
         for before in self._commits.ancestors(record):
-            earlier = self._trees.find(before.root, path)
+            earlier = self._trees.find(self._commits.readable(before).root, path)
             yield record, found != earlier
             record, found = before, earlier
         yield record, found is not None
+
+
+def _differ(pair: Pair) -> bool:
+    new, old = pair
+    return new is None or old is None or new.hash != old.hash
 
 
 def _unless_empty(entry: TreeEntry | None) -> TreeEntry | None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from localpach.pfs import triggers
 from localpach.pfs.branches import Branches
 from localpach.pfs.commits import Commits
+from localpach.pfs.editing import problem
 from localpach.pfs.records import BranchRecord, CommitRecord
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
+from localpach.storage.trees import Trees
 from localpach.waiting import Bulletin, Loop, Topic
 
 
 class Finisher:
     """Finishes commits, in a thread of its own."""
 
-    def __init__(self, store: Store, bulletin: Bulletin, branches: Branches, commits: Commits) -> None:
+    def __init__(self, store: Store, bulletin: Bulletin, trees: Trees, branches: Branches, commits: Commits) -> None:
         self._store = store
+        self._trees = trees
         self._branches = branches
         self._commits = commits
         self._loop = Loop(bulletin, Topic.FINISHING, self._finish_ready, "commit finisher")
@@ -33,9 +36,13 @@ class Finisher:
             with self._store.write():
                 records = self._commits.finishing()
                 for record in records:
-                    self._fire_triggers(self._commits.set_finished(record))
+                    self._fire_triggers(self._commits.set_finished(record, self._problem(record)))
             if not records:
                 return
+
+    def _problem(self, record: CommitRecord) -> str:
+        conflicts = self._commits.conflicts(record)
+        return problem(self._trees, record.root, conflicts[0]) if conflicts else ""
 
     def _fire_triggers(self, record: CommitRecord) -> None:
         """Moves the heads of branches that trigger on the commit's branch, and of those that trigger on these."""

@@ -16,6 +16,17 @@ def clean(path: str) -> str:
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
+def check_copy(path: str) -> str:
+    """The clean form of a path that a client wants to copy to, where Pachyderm looks less closely.
+
+    Raises:
+        Refused: it holds what no file system can name.
+    """
+    if not path.isprintable():
+        raise Refused(f"path ({path!r}) invalid: only printable characters allowed")
+    return clean(path)
+
+
 def check(path: str) -> str:
     """The clean form of a path that a client wants to write or delete.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from localpach.errors import LocalpachError, Refused
-from localpach.names import USER, Branch, Commit, check_branch_name
+from localpach.errors import Refused
+from localpach.names import USER, Branch, check_branch_name
 from localpach.pfs import triggers
 from localpach.pfs.branches import Branches
 from localpach.pfs.commits import Commits
-from localpach.pfs.records import Gathered
+from localpach.pfs.records import BranchRecord, CommitRecord, Gathered
 from localpach.pfs.repos import Repos
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store, Transaction
@@ -28,13 +28,14 @@ class Provenance:
     def create_branch(
         self,
         branch: Branch,
-        head: Commit | None = None,
+        head: Callable[[], CommitRecord] | None = None,
         provenance: Iterable[Branch] = (),
         trigger: pfs_pb2.Trigger | None = None,
     ) -> None:
         """Makes or changes a branch: moves its head, and makes `provenance` all that it directly depends on.
 
-        Branches of the provenance that are missing are made. A branch without head gets an empty, finished one.
+        Branches of the provenance that are missing are made. A branch without head, or with another provenance than
+        before, gets a new one; but one whose provenance is taken away keeps its head.
         """
         provenance = list(provenance)
         with self._store.write():
@@ -46,16 +47,25 @@ class Provenance:
                 self._check_trigger(branch, trigger)
                 if provenance:
                     raise Refused("a branch cannot have both provenance and a trigger")
-            head_num = self._head_num(head) if head else None
+            head_num = head().num if head else None
             made = self._branches.ensure(branch)
-            self._branches.set_provenance(made.num, [self._branches.get(upstream).num for upstream in provenance])
+            upstreams = [self._branches.get(upstream).num for upstream in provenance]
+            is_changed = bool(upstreams) and set(upstreams) != set(self._branches.direct_provenance(made.num))
+            self._branches.set_provenance(made.num, upstreams)
             if trigger is not None:
                 self._branches.set_trigger(made.num, trigger.SerializeToString())
-            if head_num is None and not provenance and made.head is None:
-                head_num = self._commits.add_empty(branch)
             if head_num is not None:
                 self._branches.move_head(made.num, head_num)
-            self._branches.touch(made.num)
+            if is_changed or (made.head is None and head_num is None):
+                self._begin(self._branches.by_num(made.num), upstreams)
+
+    def _begin(self, branch: BranchRecord, upstreams: list[int]) -> None:
+        """Gives a branch a new head: an open one that follows from others, or an empty, finished one."""
+        if not upstreams:
+            self._branches.move_head(branch.num, self._commits.add_empty(branch.branch))
+            return
+        self._follow(branch, upstreams)
+        self._branches.touch(branch.num)
 
     def _ensure(self, branch: Branch, upstream: Branch) -> None:
         if upstream.repo == branch.repo:
@@ -74,19 +84,14 @@ class Provenance:
             found = self._branches.find(Branch(branch.repo, following))
             following = pfs_pb2.Trigger.FromString(found.trigger).branch if found and found.trigger else None
 
-    def _head_num(self, head: Commit) -> int:
-        try:
-            return self._commits.get(head).num
-        except LocalpachError as error:
-            raise type(error)(f"unable to inspect {head}: {error.message}") from error
-
-    def reset_head(self, branch: Branch, head: int | None) -> None:
-        """Makes a commit the head of a branch whose head goes; without one, an empty commit where it depends on nothing."""
-        num = self._branches.get(branch).num
-        self._branches.move_head(num, None)
-        if head is None and not self._branches.direct_provenance(num):
-            head = self._commits.add_empty(branch)
-        self._branches.move_head(num, head)
+    def reset_head(self, branch: BranchRecord, head: int | None) -> None:
+        """Makes a commit the head of a branch whose head goes; without one, a new commit. Nothing follows from it."""
+        self._branches.set_head(branch.num, head)
+        upstreams = self._branches.direct_provenance(branch.num)
+        if head is None and upstreams:
+            self._commits.start_output(branch._replace(head=None), self._heads(upstreams))
+        elif head is None:
+            self._branches.set_head(branch.num, self._commits.add_empty(branch.branch))
 
     def _check_graph(self, branches: Iterable[int]) -> None:
         """Refuses two branches of one repo that provenance connects: a commit set has one commit in a repo."""
@@ -106,29 +111,25 @@ class Provenance:
                     )
 
     def _propagate(self, transaction: Transaction) -> None:
-        """Gives every branch downstream of what was touched a commit on the new heads, in one commit set."""
+        """Gives every branch downstream of what was touched a commit on its heads, in one commit set."""
         gathered = transaction.gathered(Gathered)
         self._check_graph(gathered.reordered)
         while gathered.touched:
             touched = set(gathered.touched)
             gathered.touched.clear()
-            affected = touched | self._branches.subvenance(touched)
-            for branch in sorted(affected, key=lambda num: (len(self._branches.provenance([num])), num)):
-                self._follow(branch, gathered)
+            below = self._branches.subvenance(touched)
+            for num in sorted(below, key=lambda num: (len(self._branches.provenance([num])), num)):
+                branch = self._branches.by_num(num)
+                if branch.head is None or self._commits.by_num(branch.head).commit.id != gathered.commit_set:
+                    # The first commit names its provenance in the order in which the branch was given it, these by name.
+                    upstreams = map(self._branches.by_num, self._branches.direct_provenance(num))
+                    self._follow(branch, [each.num for each in sorted(upstreams, key=lambda each: str(each.branch))])
 
-    def _follow(self, num: int, gathered: Gathered) -> None:
-        upstreams = [self._branches.by_num(upstream) for upstream in self._branches.direct_provenance(num)]
-        if not upstreams:
-            return
-        # The first commit names its provenance in the order in which the branch was given it, later ones by name.
-        if num not in gathered.reordered:
-            upstreams.sort(key=lambda upstream: str(upstream.branch))
-        heads = list(dict.fromkeys(upstream.head for upstream in upstreams if upstream.head))
-        branch = self._branches.by_num(num)
-        if branch.head and set(heads) == {
-            each.num for each in self._commits.provenance(self._commits.by_num(branch.head))
-        }:
-            return
-        record = self._commits.start_output(branch, heads)
-        if branch.branch.repo.type == USER and self._branches.is_pipeline_output(num):
-            gathered.outputs.append(record)
+    def _follow(self, branch: BranchRecord, upstreams: list[int]) -> None:
+        record = self._commits.start_output(branch, self._heads(upstreams))
+        if branch.branch.repo.type == USER and self._branches.is_pipeline_output(branch.num):
+            self._store.transaction.gathered(Gathered).outputs.append(record)
+
+    def _heads(self, upstreams: list[int]) -> list[int]:
+        heads = (self._branches.by_num(upstream).head for upstream in upstreams)
+        return list(dict.fromkeys(head for head in heads if head is not None))

@@ -60,9 +60,13 @@ class CommitQueries:
                     raise
         if branch:
             raise Refused(f"invalid commit ID given with a branch ({Branch(repo, branch)}): {name}\n")
-        head = self._branches.get(Branch(repo, name)).head
+        return self.head(Branch(repo, name))
+
+    def head(self, branch: Branch) -> CommitRecord:
+        """The newest commit of a branch."""
+        head = self._branches.get(branch).head
         if head is None:
-            raise NotFound(f'branch "{name}" of repo {repo} has no commit')
+            raise NotFound(f'branch "{branch.name}" of repo {branch.repo} has no commit')
         return self._commits.by_num(head)
 
     def _provenance_of_set(self, repo: Repo, id: str) -> CommitRecord | None:

@@ -43,7 +43,9 @@ class BranchRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class CommitRecord:
-    """A commit; `refused` says that `error` came from the check at its finish rather than from the one who finished it."""
+    """A commit; `refused` says that `error` came from the check at its finish rather than from the one who finished it,
+    `is_written` that `root` is what it holds: an output commit holds what its base does until something is written to it.
+    """
 
     num: int
     commit: Commit
@@ -57,6 +59,7 @@ class CommitRecord:
     error: str
     refused: bool
     root: Dir
+    is_written: bool = True
 
     @property
     def is_output(self) -> bool:
@@ -78,10 +81,11 @@ class Entry(NamedTuple):
 @dataclass
 class Gathered:
     """What one write has gathered: the id of its commit set; the branches that commits may have to follow on, and those
-    whose provenance it has set; the outputs of pipelines that it has begun, and the commits that it has finished."""
+    whose provenance it has set; the outputs of pipelines that it has begun, and the commits that it has finished or removed."""
 
     commit_set: str = field(default_factory=new_id)
     touched: set[int] = field(default_factory=set)
     reordered: set[int] = field(default_factory=set)
     outputs: list[CommitRecord] = field(default_factory=list)
     finished: list[CommitRecord] = field(default_factory=list)
+    removed: list[CommitRecord] = field(default_factory=list)

@@ -7,6 +7,7 @@ import sqlite3
 from localpach.errors import AlreadyExists, NotFound, Precondition
 from localpach.names import DEFAULT_PROJECT, SPEC, USER, Repo, check_name, check_project_name
 from localpach.pfs.records import ProjectRecord, RepoRecord, now
+from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 
 
@@ -130,10 +131,15 @@ def _record(connection: sqlite3.Connection, row: sqlite3.Row) -> RepoRecord:
 
 
 def _size(connection: sqlite3.Connection, repo: int) -> int:
+    """The size of the newest commit of `master` that has one; a user's own has none until it is finished well."""
     row = connection.execute(
         "SELECT c.* FROM branches b JOIN commits c ON c.num = b.head WHERE b.repo = ? AND b.name = 'master'",
         (repo,),
     ).fetchone()
-    while row is not None and row["finished"] is None:
+    while row is not None and row["origin"] == pfs_pb2.AUTO and (row["finished"] is None or _failed(row)):
         row = connection.execute("SELECT * FROM commits WHERE num = ?", (row["parent"],)).fetchone()
-    return row["size"] if row else 0
+    return row["size"] if row is not None and row["finished"] is not None and not _failed(row) else 0
+
+
+def _failed(commit: sqlite3.Row) -> bool:
+    return bool(commit["error"]) and not commit["refused"]

@@ -39,4 +39,4 @@ class Pfs:
         self.file_sets = FileSets(store, trees, self.commits, self.writes)
         self.cache = Cache(store)
         self.fsck = Fsck(store, self.objects, trees, self.commits, self.file_sets)
-        self.finisher = Finisher(store, bulletin, self.branches, self.commits)
+        self.finisher = Finisher(store, bulletin, trees, self.branches, self.commits)

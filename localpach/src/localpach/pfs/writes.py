@@ -15,7 +15,7 @@ from localpach.pfs.commits import Commits
 from localpach.pfs.editing import TreeEdit, join, walk_files
 from localpach.storage.objects import Batch, Objects, Ref
 from localpach.storage.store import Store
-from localpach.storage.trees import Dir, Trees
+from localpach.storage.trees import Dir, File, Trees
 
 
 class Add(NamedTuple):
@@ -27,7 +27,7 @@ class Add(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Delete a file or directory, or one datum's part of it."""
+    """Delete a datum's part of a file or, where the path ends in `/`, of all files of a directory."""
 
     path: str
     datum: str
@@ -63,9 +63,9 @@ class Writes:
         """Makes the changes to an open commit."""
         with self._store.write():
             record = self._commits.open_commit(commit)
-            edit = self.edit(record.root, changes, batch)
+            edit = self.edit(self._commits.written(record), changes, batch)
             root = edit.freeze()
-            self._commits.set_root(record, root, edit.collisions(root, self._commits.collisions(record)))
+            self._commits.set_root(record, root, edit.conflicts(root, self._commits.conflicts(record)))
 
     def edit(self, root: Dir, changes: Iterable[Change], batch: Batch) -> TreeEdit:
         """A tree with the changes made to it."""
@@ -128,12 +128,23 @@ class Writes:
         edit = TreeEdit(self._trees, self._objects, self.batch(), root)
         for path, file in walk_files(self._trees, root, "/") if without else ():
             if not without.isdisjoint(datum for datum, _ in file.parts):
-                edit.delete(path)
-                for datum, refs in file.parts:
-                    if datum not in without:
-                        edit.add(path, datum, list(refs))
+                edit.put(path, {datum: refs for datum, refs in file.parts if datum not in without})
         with self._store.write():
             self._commits.set_root(self._commits.get(target), edit.freeze())
+
+    def keep_base(self, commit: Commit) -> None:
+        """Gives the open output of a job that failed what its base holds, beside what its own datums wrote."""
+        record = self._commits.get(commit)
+        if not record.is_written:
+            return
+        base = self._commits.readable(record).root
+        edit = TreeEdit(self._trees, self._objects, self.batch(), base)
+        for path, file in walk_files(self._trees, record.root, "/"):
+            old = self._trees.find(base, path)
+            known = dict(old.parts) if isinstance(old, File) else {}
+            edit.put(path, dict(file.parts) | known)
+        with self._store.write():
+            self._commits.set_root(record, edit.freeze())
 
 
 def _outputs(folder: Path, root: Path, path: str) -> Iterator[tuple[str, Path]]:

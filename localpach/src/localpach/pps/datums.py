@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Collection, Iterator
 
 from google.protobuf.json_format import MessageToDict
@@ -29,18 +30,26 @@ class Datums:
         self._jobs = jobs
 
     def of_job(self, name: JobName) -> Iterator[pps_pb2.DatumInfo]:
-        """The datums of a job that is over, by id."""
+        """The datums of a job that is over, by id; where it failed, those that it did not come to as an earlier one left
+        them."""
         job = self._jobs.get(name)
         if not job.is_over:
             return
-        with self._store.read() as connection:
-            query = "SELECT state, info FROM datums WHERE job = ? ORDER BY id"
-            rows = connection.execute(query, (job.num,)).fetchall()
-        for row in rows:
-            info = pps_pb2.DatumInfo.FromString(row["info"])
+        rows = self._rows(job)
+        if job.state != pps_pb2.JOB_SUCCESS:
+            base = self._jobs.newest_success(job)
+            rows = (self._rows(base) if base is not None else {}) | rows
+        for id in sorted(rows):
+            info = pps_pb2.DatumInfo.FromString(rows[id]["info"])
             # A skipped datum is as the job left it that ran it, but for this.
-            info.state = row["state"]
+            is_own = info.datum.job.id == job.id
+            info.state = rows[id]["state"] if is_own else pps_pb2.DatumState.SKIPPED
             yield info
+
+    def _rows(self, job: JobRecord) -> dict[str, sqlite3.Row]:
+        with self._store.read() as connection:
+            rows = connection.execute("SELECT id, state, info FROM datums WHERE job = ?", (job.num,))
+            return {row["id"]: row for row in rows}
 
     def of_input(self, input: pps_pb2.Input) -> Iterator[pps_pb2.DatumInfo]:
         """The datums that an input would make now, by id."""
@@ -51,7 +60,8 @@ class Datums:
         for branch in map(inputs.branch_of, inputs.leaves(completed)):
             if not self._pfs.branches.exists(branch):
                 raise Refused(f'branch "{branch.name}" not found in repo {branch.repo}')
-            heads[branch] = self._pfs.commits.head(branch)
+            head = self._pfs.commits.head(branch)
+            heads[branch] = self._pfs.commits.readable(head) if head is not None else None
         for datum in inputs.datums(self._pfs.files, completed, heads.get):
             yield pps_pb2.DatumInfo(datum=pps_pb2.Datum(id=datum.id), stats=pps_pb2.ProcessStats(), data=_data(datum))
 

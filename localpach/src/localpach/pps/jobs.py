@@ -57,6 +57,8 @@ class Jobs:
             self._add(record)
         for record in gathered.finished:
             self._end_with(record)
+        for record in gathered.removed:
+            self._remove_with(record)
         if gathered.outputs or gathered.finished:
             # The end of any commit may be what a job waits for.
             self._bulletin.tell(Topic.WORK)
@@ -83,9 +85,7 @@ class Jobs:
 
     def _end_with(self, output: CommitRecord) -> None:
         """The end of an output commit is the end of its job."""
-        if output.commit.repo.type != USER:
-            return
-        job = self.find(JobName(PipelineName(output.commit.repo.project, output.commit.repo.name), output.commit.id))
+        job = self._of_output(output)
         if job is None or job.state != pps_pb2.JOB_FINISHING:
             return
 
@@ -95,6 +95,19 @@ class Jobs:
             info.finished.CopyFrom(moment())
 
         self.change(job.num, finish)
+
+    def _remove_with(self, output: CommitRecord) -> None:
+        """A job goes with its output commit."""
+        job = self._of_output(output)
+        if job is not None:
+            self._store.after_commit(partial(self._running.kill, job.num))
+            self._forget(job)
+
+    def _of_output(self, output: CommitRecord) -> JobRecord | None:
+        repo = output.commit.repo
+        return (
+            self.find(JobName(PipelineName(repo.project, repo.name), output.commit.id)) if repo.type == USER else None
+        )
 
     def find(self, name: JobName) -> JobRecord | None:
         with self._store.read() as connection:
@@ -171,6 +184,7 @@ class Jobs:
         with self._store.write():
             for commit in self.change(num, end).commits:
                 if self._pfs.commits.get(commit).finishing is None:
+                    self._pfs.writes.keep_base(commit)
                     self._pfs.commits.finish(commit, error=reason)
 
     def begin_again(self, job: JobRecord) -> None:
@@ -209,9 +223,12 @@ class Jobs:
 
     def delete(self, name: JobName) -> None:
         """Kills a job and forgets it; its commits stay."""
-        with self._store.write() as connection:
+        with self._store.write():
             self.stop(name, "job deleted")
-            job = self.get(name)
+            self._forget(self.get(name))
+
+    def _forget(self, job: JobRecord) -> None:
+        with self._store.write() as connection:
             connection.execute("DELETE FROM jobs WHERE num = ?", (job.num,))
             self._store.after_commit(partial(self._logs.delete, job.pipeline, job.id))
             self._tell_of_end()

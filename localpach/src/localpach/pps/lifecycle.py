@@ -54,6 +54,8 @@ class Lifecycle:
             old = self._pipelines.find(name)
             if old is not None and not request.update:
                 raise AlreadyExists(f'pipeline "{name}" already exists')
+            if request.HasField("input"):
+                inputs.check(request.input)
             if old is None and self._pfs.repos.exists(name.output):
                 raise Refused(
                     f'pipeline "{name.name}" cannot be created because a repo with the same name already exists'
@@ -98,9 +100,12 @@ class Lifecycle:
         repo = PipelineName.of(info.pipeline).output
         provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves_of(info)]
         provenance.append(Branch(repo._replace(type=SPEC), "master"))
-        for each in (repo, repo._replace(type=META)):
+        for each, kind in ((repo, "output"), (repo._replace(type=META), "meta")):
             branch = Branch(each, info.details.output_branch)
-            self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance) if attached else ())
+            try:
+                self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance) if attached else ())
+            except Refused as error:
+                raise Refused(f"could not create/update {kind} branch: {error.message}") from error
 
     def stop(self, name: PipelineName) -> None:
         """Ends its jobs and lets new input make none; a missing pipeline is fine."""

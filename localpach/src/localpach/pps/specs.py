@@ -67,8 +67,6 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
     _check_name(request.pipeline.name)
     if not request.HasField("transform"):
         raise Refused("pipeline must specify a transform")
-    if request.HasField("input"):
-        inputs.check(request.input)
     for field in ("pod_patch", "pod_spec"):
         if getattr(request, field):
             try:

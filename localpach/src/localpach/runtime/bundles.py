@@ -136,12 +136,16 @@ class Bundles:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else builds or removes meanwhile."""
-        with (self._folder / "lock").open("w") as lock:
-            # Also what a killed build has started, which has it still open.
-            os.set_inheritable(lock.fileno(), True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        """Nobody else builds or removes meanwhile; what is made is everybody's to read, whatever this user's umask."""
+        umask = os.umask(0o022)
+        try:
+            with (self._folder / "lock").open("w") as lock:
+                # Also what a killed build has started, which has it still open.
+                os.set_inheritable(lock.fileno(), True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        finally:
+            os.umask(umask)
 
 
 def _file_name(tag: str) -> str:

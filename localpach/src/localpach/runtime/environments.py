@@ -51,7 +51,7 @@ class Environments:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             uv = find_uv_bin()
-            _run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], {}, "its environment")
+            _run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], {}, "making the Python environment")
             # Compiled as pip does: jobs can't write to it.
             install = [uv, "pip", "install", "--compile-bytecode", "--python", str(place / "bin" / "python")]
             for command, files in asked:
@@ -97,11 +97,10 @@ def _run(command: list[str], settings: dict[str, str], what: str) -> None:
         errors="replace",
         cwd="/",
         env=env,
-        umask=0o022,
         # It holds the lock of the bundles on, should we be killed.
         close_fds=False,
         check=False,
     )
     if done.returncode:
         end = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:])
-        raise Refused(f"the bundle can't be built, {what} failed:\n{end}")
+        raise Refused(f"{what} failed:\n{end}")

@@ -181,14 +181,14 @@ class Objects:
                 self._store.after_commit(partial(self.path(ref).unlink, missing_ok=True))
         return sum(ref.size for ref in dead)
 
-    def hash_of(self, refs: list[Ref], batch: Batch) -> str:
+    def hash_of(self, refs: list[Ref], batch: Batch | None = None) -> str:
         """Pachyderm's hash of a file: of the hash of its bytes; of no hash for an empty file.
 
         Long files of several pieces are hashed over the pieces' hashes (Pachyderm hashes its own chunks there).
         """
         refs = [ref for ref in refs if ref.size]
         if len(refs) > 1 and all(ref.size <= INLINE_BYTES for ref in refs) and sum(r.size for r in refs) <= READ_BYTES:
-            whole = b"".join(batch.get(ref) or self.read_inline(ref) for ref in refs)
+            whole = b"".join((batch and batch.get(ref)) or self.read_inline(ref) for ref in refs)
             return digest(digest(whole)).hex()
         return digest(b"".join(bytes.fromhex(ref.hash) for ref in refs)).hex()
 

@@ -1,0 +1,93 @@
+"""What is tried again, for how long, and with what pauses, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from prefect_pachyderm import JobFailed, JobGone, JobTimedOut, PachydermError, PrefectPachydermError, calls
+from prefect_pachyderm.calls import call_patiently
+from prefect_pachyderm.embedded import LocalpachError
+
+
+class Clock:
+    """Stands still but for what is slept or spent."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(calls, "time", clock)
+    return clock
+
+
+class Failing:
+    """A call that fails so many times, each after so many seconds, before it answers."""
+
+    def __init__(self, clock: Clock, times: float, seconds: float = 0.0, transient: bool = True) -> None:
+        self._clock, self._times, self._seconds, self._transient = clock, times, seconds, transient
+        self.count = 0
+
+    def __call__(self) -> str:
+        self.count += 1
+        self._clock.now += self._seconds
+        if self.count <= self._times:
+            raise PachydermError("Asking failed.", transient=self._transient)
+        return "answer"
+
+
+def ask(call: Failing) -> str:
+    return call_patiently(call, logging.getLogger(__name__))
+
+
+def test_pauses_grow_to_four_seconds(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    assert ask(Failing(clock, 8)) == "answer"
+    limits = [0.5, 1, 2, 4, 4, 4, 4, 4]
+    assert len(clock.pauses) == len(limits)
+    assert all(limit / 2 <= pause <= limit for pause, limit in zip(clock.pauses, limits, strict=True))
+    assert [record.message for record in caplog.records] == ["The connection to Pachyderm broke off; trying again"]
+
+
+def test_two_minutes_without_an_answer_are_the_end(clock: Clock) -> None:
+    call = Failing(clock, float("inf"))
+    with pytest.raises(PachydermError, match="Asking failed"):
+        ask(call)
+    assert 120 < clock.now - 1000 < 125
+
+
+def test_a_call_that_was_connected_for_a_while_begins_another_outage(clock: Clock) -> None:
+    """Each wait blocks for a minute and breaks off: that may go on for hours."""
+    assert ask(Failing(clock, 100, seconds=60)) == "answer"
+    assert max(clock.pauses) <= 0.5
+
+
+def test_what_does_not_pass_is_raised_at_once(clock: Clock) -> None:
+    call = Failing(clock, 1, transient=False)
+    with pytest.raises(PachydermError):
+        ask(call)
+    assert call.count == 1
+    assert not clock.pauses
+
+
+def test_the_tree_in_the_docstring_is_that_of_the_errors() -> None:
+    tree = {
+        PachydermError: PrefectPachydermError,
+        LocalpachError: PrefectPachydermError,
+        JobFailed: PrefectPachydermError,
+        JobTimedOut: JobFailed,
+        JobGone: JobFailed,
+    }
+    assert all(error.__base__ is base for error, base in tree.items())
+    assert all(error.__name__ in (calls.__doc__ or "") for error in tree)
