@@ -6,10 +6,10 @@ import json
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from model.readers.headings import find_slug
-from model.style import Style
+from model.style import Style, capitals
 from model.tokens import is_blankless
 from model.typeset import FILMS, Direction, Scene, Speech
 
@@ -46,21 +46,29 @@ def _heading(heading: str, number: int, style: Style | None) -> str:
 
 
 def _spoken(speech: Speech, inline: bool) -> str:
-    said = _join(f"[{part.text}]" if isinstance(part, Direction) else part for part in speech.parts)
+    said = _join(speech.parts, " ")
+    if "\n" in said and max(map(len, said.split("\n"))) > WIDTH:
+        said = _join(speech.parts, "\n")  # a line of verse is not wrapped because something happens in it
     if speech.continued or not speech.speaker:
         return _wrap(said)
     if inline:
         return _wrap(f"{speech.speaker}{_colon(speech.speaker)}{said}")
-    capitals = speech.speaker == speech.speaker.upper() != speech.speaker.lower()
-    return f"{speech.speaker}{'' if capitals else _colon(speech.speaker).strip()}\n{_wrap(said)}"
+    loud = is_loud(speech.speaker)
+    return f"{speech.speaker}{'' if loud else _colon(speech.speaker).strip()}\n{_wrap(said)}"
+
+
+def is_loud(name: str) -> bool:
+    """Whether a name is written in capitals."""
+    return name == capitals(name) != name.lower()
 
 
 def _colon(name: str) -> str:
     return "：" if is_blankless(name[-1]) else ": "
 
 
-def _join(parts: Iterator[str]) -> str:
-    return re.sub(r" ?\n ?", "\n", " ".join(parts)).strip("\n")
+def _join(parts: Sequence[str | Direction], between: str) -> str:
+    shown = (f"[{part.text}]" if isinstance(part, Direction) else part for part in parts)
+    return re.sub(r"\s*\n\s*", "\n", between.join(shown)).strip("\n")
 
 
 def _typed(element: Direction | Speech) -> list[str]:
@@ -69,7 +77,7 @@ def _typed(element: Direction | Speech) -> list[str]:
         return [_wrap(element.text, 60)]
     if not element.speaker:
         return [_wrap(part if isinstance(part, str) else part.text, 60) for part in element.parts]
-    lines = [" " * _NAME + element.speaker + " (CONT'D)" * element.continued]
+    lines = [" " * _NAME + capitals(element.speaker) + " (CONT'D)" * element.continued]
     for part in element.parts:
         if isinstance(part, Direction):
             lines.append(textwrap.indent(_wrap(f"({part.text})", 30), " " * _ASIDE))
@@ -106,7 +114,7 @@ def format_fountain(scenes: Sequence[Scene], title: str, style: Style | None = N
     blocks = [f"Title: {title}"]
     for number, scene in enumerate(scenes, 1):
         if scene.heading:
-            heading = _escaped(scene.heading).upper()
+            heading = capitals(_escaped(scene.heading))
             blocks.append(heading if re.match(r"(INT|EXT|INT\.?/EXT)[. ]", heading) else f".{heading}")
         elif scene.heading is not None:
             blocks.append(f".{style.scene if style else 'SCENE'} {number}")
@@ -126,8 +134,7 @@ def format_fountain(scenes: Sequence[Scene], title: str, style: Style | None = N
 
 def _cue(speech: Speech) -> str:
     name = _escaped(speech.speaker)
-    capitals = name[0].isalnum() and name == name.upper() != name.lower()
-    return f"{name if capitals else f'@{name}'}{' (CONT' + chr(39) + 'D)' if speech.continued else ''}"
+    return f"{name if name[0].isalnum() and is_loud(name) else f'@{name}'}{' (CONT' + chr(39) + 'D)' if speech.continued else ''}"
 
 
 def _action(text: str) -> str:

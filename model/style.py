@@ -51,8 +51,8 @@ class Style(NamedTuple):
 
     def name(self, tokens: Sequence[str]) -> str:
         """A speaker's name."""
-        capitals = not self.names or sum(map(str.isupper, self.names.values())) * 2 > len(self.names)
-        unknown = {token: token.upper() if capitals else self.words.get(token, token.title()) for token in tokens}
+        loud = not self.names or sum(map(str.isupper, self.names.values())) * 2 > len(self.names)
+        unknown = {token: capitals(token) if loud else self.words.get(token, token.title()) for token in tokens}
         known = {token: self.names[token] for token in tokens if token in self.names}
         return join_words(tokens, {**unknown, **known}, self, capital=False)
 
@@ -162,6 +162,11 @@ class StyleLearner:
         return {mark: (before[mark] * 2 > n, behind[mark] * 2 >= n) for mark, n in sorted(total.items())}
 
 
+def capitals(text: str) -> str:
+    """A text in capitals, but for letters that have none of their own, as ß."""
+    return "".join(char.upper() if len(char.upper()) == 1 else char for char in text)
+
+
 def _commonest(texts: Counter[str]) -> dict[str, str]:
     """The commonest form of each word of some texts."""
     forms: dict[str, Counter[str]] = defaultdict(Counter)
@@ -200,7 +205,8 @@ def join_words(
         shown = spelling.get(token, mark)
         opens, closes = _hugs(token, mark, style.marks, quoted)
         thousands = text.endswith(",") and text[-2:-1].isdigit() and len(mark) == 3 and mark.isdigit() and not style.marks
-        if not (glue or closes or thousands or is_blankless(token) or is_blankless(before)):
+        solid = is_blankless(token) + is_blankless(before)
+        if not (glue or closes or thousands or solid == 2 or (solid and not (is_word(token) and is_word(before)))):
             text += " "
         if begin and (letter := regex.search(r"\p{L}", shown)):
             shown = unicodedata.normalize("NFC", shown[: letter.start()] + letter[0].upper() + shown[letter.end() :])

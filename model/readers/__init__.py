@@ -91,12 +91,12 @@ def _score_rows(rows: Rows, text: str) -> dict[str, float]:
     cues = rows.cues
     inline, rest = cues.share("inline:"), cues.share("inline.", *_ALONE)
     headed = len(cues.headed) >= 2
-    fountain, screenplay = film.score(text)
+    fountain, screenplay = film.score(text, titled=not cues.headed)
     return {
-        "play": min(1.0, rest + (0.3 + inline if headed else 0.2 * inline)),
-        "transcript": inline * (0.5 if headed else 1.0),
         "fountain": fountain,
         "screenplay": screenplay,
+        "play": min(1.0, rest + (0.3 + inline if headed else 0.2 * inline)),
+        "transcript": inline * (0.5 if headed else 1.0),
         "prose": 0.05,
     }
 

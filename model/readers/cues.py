@@ -17,7 +17,7 @@ from model.readers.headings import HEADING_WORDS, find_heading, find_slug
 from model.readers.parts import Heading
 
 LONGEST_NAME = 6  # words
-_NAME = r"(?P<name>(?:(?i:mr|mrs|ms|dr|st|prof|capt|lt|col|gen|sgt|rev|mme|mlle|sr|sra)\.\s+)?[\p{L}\p{N}\"“][\p{L}\p{M}\p{N} ,'&/#\"“”_-]{0,40}?)"
+_NAME = r"(?P<name>(?:(?i:mr|mrs|ms|dr|st|prof|capt|lt|col|gen|sgt|rev|mme|mlle|sr|sra)\.\s+)?+[\p{L}\p{N}\"“][\p{L}\p{M}\p{N} ,'&/#\"“”_-]{0,40}?)"
 _QUALIFIER = r"(?P<how>(?:,?\s*(?:\([^()]*\)|\[[^\[\]]*\]))*)"
 _INLINE = regex.compile(rf"{_NAME}{_QUALIFIER}\s*(?P<mark>[:：]|\.\s?[-–—]+|\.(?=\s))\s*(?P<rest>[^\s/].*|/(?!/).*)$")
 _ALONE = regex.compile(rf"{_NAME}{_QUALIFIER}\s*(?P<mark>[.:：]?)$")
@@ -25,6 +25,7 @@ _HOW = regex.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _LETTER = regex.compile(r"\p{L}")
 _OFTEN = 0.1  # share of the rows or of the paragraphs that a shape begins, where it is believed
 _VERY_OFTEN = 0.25
+_WEAK = frozenset([("inline.", "title"), ("alone", "title"), ("inline:", "lower"), ("alone:", "lower")])
 
 
 class Candidate(NamedTuple):
@@ -130,7 +131,11 @@ class Cues:
             self._fresh[key] += candidate.fresh
         self._words: Counter[str] | None = None
         self._text = rows
-        self.believed = {key for key in self._names if self._is_believed(key)}
+        self.believed = {key for key in self._names if key not in _WEAK and self._is_believed(key)}
+        # What is as likely the beginning of a speech names speakers only where nothing else does so more often.
+        plain = sum(self._names[key].total() for key in self.believed)
+        weak = {key for key in self._names if key in _WEAK and self._is_believed(key)}
+        self.believed |= {key for key in weak if self._names[key].total() > plain}
         self.names = {name for key in self.believed for name in self._names[key]}
 
     def share(self, *shapes: str) -> float:
@@ -188,7 +193,7 @@ class Cues:
             return False
         if self._words is None:
             self._words = Counter(word.strip(".,;:!?") for row in self._text for word in row.split() if word[0].islower())
-        return " " in name or self._words[name.lower()] <= self._names["inline.", "title"][folded]
+        return all(self._words[word] <= self._names["inline.", "title"][folded] for word in name.lower().split())
 
 
 def _key(candidate: Candidate) -> tuple[str, str]:

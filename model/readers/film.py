@@ -24,8 +24,8 @@ _FURNITURE = regex.compile(r"\(?CONTINUED:?\)?(?: *\(\d+\))?:?$|\(MORE\)$|\d+\.?
 _EMPHASIS = regex.compile(r"(?<!\\)[*_]+")
 
 
-def score(text: str) -> tuple[float, float]:
-    """How much a text looks like Fountain, and like a typed screenplay."""
+def score(text: str, titled: bool) -> tuple[float, float]:
+    """How much a text looks like Fountain, which a title page may tell, and like a typed screenplay."""
     rows = [row for row in text.split("\n") if row.strip()]
     if not rows:
         return 0.0, 0.0
@@ -34,8 +34,8 @@ def score(text: str) -> tuple[float, float]:
     base = _find_base(rows)
     deep = sum(indent >= base + DEEP for indent, _ in named)
     film = min(1.0, 0.6 + 10 * slugs / len(rows)) if slugs >= 2 or 10 * slugs >= len(rows) / 2 else 0.0
-    if _TITLE_KEY.match(rows[0]):
-        film = max(film, 0.97)
+    if titled and _TITLE_KEY.match(rows[0]):
+        film = 1.0
     typed = deep and deep >= len(named) / 2 and 5 * deep >= len(rows) / 10
     stepped = sum(indent > below for indent, below in named) >= len(named) / 2
     if typed and stepped and (slugs or any(_indent(row) <= base for row in rows)):
@@ -157,7 +157,7 @@ def read_screenplay(text: str) -> Reading:
     named = [pair for pair in _list_indented_names(rows) if pair[0] >= base + DEEP]
     name_column = statistics.median([indent for indent, _ in named]) if named else base + 20
     said_column = statistics.median([below for _, below in named]) if named else base + 10
-    names_from, speech_from = (name_column + said_column) / 2, (said_column + base) / 2
+    names_from, speech_from = (2 * name_column + said_column) / 3, (said_column + base) / 2
     blocks = list(_typed_blocks(rows, names_from, speech_from))
     width = Width([block for kind, block in blocks if kind == "speech"])
     parts: list[Part] = []
@@ -170,6 +170,8 @@ def read_screenplay(text: str) -> Reading:
             left_out["sections and page marks"] += count_words(" ".join(block))
         elif slug := find_slug(block[0]):
             parts.append(Heading(" ".join([slug, *block[1:]])))
+        elif heading := find_heading(" ".join(block)):
+            parts.append(heading)
         else:
             parts.append(Direction(" ".join(block)))
     return Reading(parts, left_out)

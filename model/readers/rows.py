@@ -73,7 +73,8 @@ class Rows:
             if candidate:
                 yield Cue(candidate.name)
                 yield from map(Direction, candidate.how)
-                line = candidate.rest
+                # The name takes room, which tells full rows from lines of verse.
+                line = candidate.rest and " " * (len(line) - len(candidate.rest)) + candidate.rest
             if line and not _BREAK.match(line):
                 block.append(line)
         if block:

@@ -20,7 +20,7 @@ class Width:
 
     def join(self, rows: Sequence[str]) -> str:
         """The rows of a block as one text: with line breaks if it is verse."""
-        return ("\n" if self._is_verse(rows) else " ").join(rows)
+        return ("\n" if self._is_verse(rows) else " ").join(row.strip() for row in rows)
 
     def _is_verse(self, rows: Sequence[str]) -> bool:
         if len(rows) < 2 or self._prose:
@@ -30,4 +30,4 @@ class Width:
         if early * 2 > len(ends):
             return True
         # Rows that are as long as any: verse begins its lines with capitals, or ends them with a mark.
-        return all(after.lstrip("\"'“‘«„([")[:1].isupper() or row[-1] in ",;:.!?" for row, after in ends)
+        return all(after.lstrip("\"'“‘«„(")[:1].isupper() or after[0] == "[" or row[-1] in ",;:.!?" for row, after in ends)

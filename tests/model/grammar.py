@@ -138,7 +138,7 @@ def play(parts: list[Part], language: Language, cue: str = "{NAME}.\n") -> str:
         if isinstance(part, Heading):
             if number % 5 == 0:
                 blocks.append(language.act(number // 5))
-            blocks.append(f"{language.scene(number % 5)}{' ' if part.text else ''}{part.text}")
+            blocks.append(f"{language.scene(number % 5).strip('.')}. {part.text}".strip())
             number += 1
         elif isinstance(part, Direction):
             blocks.append(f"[{part.text}]")
