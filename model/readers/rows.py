@@ -12,6 +12,7 @@ from model.readers.headings import find_heading
 from model.readers.parts import Cue, Direction, Heading, Part, Reading, Said, count_words
 from model.readers.verse import Width
 
+_FULL_HEADING = 45  # columns
 FRONT = 1500  # words before the first heading that may be title, contents and names
 _BRACKETED = regex.compile(r"\[([^\[\]]*)\]|(?:^|(?<=\n))[ ]*\(([^()]*)\)[ ]*(?:$|(?=\n))")
 _EVERY_PARENTHESIS = regex.compile(r"\[([^\[\]]*)\]|\(([^()]*)\)")
@@ -49,7 +50,7 @@ class Rows:
         """Headings, names, and between them the rows that belong together."""
         unnumbered = not self.cues.headed
         block: list[str] = []
-        fresh = True
+        fresh, headed = True, False
         for number, row in enumerate(self.rows):
             line = row.strip()
             if not line:
@@ -66,8 +67,13 @@ class Rows:
                 yield block
                 block = []
             if heading:
-                yield heading
+                goes_on = self._goes_on(number)
+                yield heading._replace(text=f"{heading.text} {goes_on}") if goes_on else heading
+                headed = bool(goes_on)
                 fresh = True
+                continue
+            if headed:
+                headed = False
                 continue
             fresh = False
             if candidate:
@@ -79,6 +85,13 @@ class Rows:
                 block.append(line)
         if block:
             yield block
+
+    def _goes_on(self, number: int) -> str:
+        """The second row of a heading that is longer than a row."""
+        after = self.rows[number + 1].strip() if number + 1 < len(self.rows) else ""
+        ends = number + 2 >= len(self.rows) or not self.rows[number + 2].strip()
+        long = len(self.rows[number].strip()) >= _FULL_HEADING
+        return after if after and ends and long and number + 1 not in self.cues.found and after[0] not in "[(" else ""
 
     def _spoken(self, text: str, begun: bool) -> Iterator[Part]:
         """What a block says, and the directions in it."""
