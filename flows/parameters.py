@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from model.limits import LONGEST
 from tasks.corpus.corpus import DEFAULT_SOURCE
 
-Format = Literal["", "play", "transcript", "screenplay", "fountain", "final-draft", "subtitles", "table", "tokens", "prose"]
+Format = Literal[
+    "", "play", "transcript", "screenplay", "fountain", "final-draft", "subtitles", "table", "tokens", "prose"
+]
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
 SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://\S+|file:\S.*|[./~].*|[^:]+)$"
 SHA256 = r"^\s*([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*$"

@@ -70,7 +70,9 @@ def read_corpus(
     texts = [list(flatten(part)) for part in splits.parts]
     corpus = _number(texts, splits.least_count, size, earlier)
     unknown = corpus.words.index(UNKNOWN) if UNKNOWN in corpus.words else -1
-    shares = {name: float((ids == unknown).mean()) if len(ids) else 0.0 for name, ids in zip(SPLITS, corpus[:3], strict=True)}
+    shares = {
+        name: float((ids == unknown).mean()) if len(ids) else 0.0 for name, ids in zip(SPLITS, corpus[:3], strict=True)
+    }
     return corpus._replace(sources=splits.sources, style=splits.style, summary=splits.summary._replace(unknown=shares))
 
 
@@ -137,7 +139,9 @@ def _find_given(folder: Path, files: Sequence[Path]) -> list[Path]:
     for splits in sets.values():
         classic = splits[min(splits)].name.startswith("ptb.")
         if 0 in splits and (classic or len(splits) == 2):
-            missing = " and no ".join(splits[0].name.replace("train", SPLITS[n], 1) for n in range(3) if n not in splits)
+            missing = " and no ".join(
+                splits[0].name.replace("train", SPLITS[n], 1) for n in range(3) if n not in splits
+            )
             raise CorpusError(f"{splits[0].name} has no {missing} beside it: add it, or give the file another name")
     return []
 

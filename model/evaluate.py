@@ -57,7 +57,9 @@ def compare(candidate: tuple[Path, Path], released: tuple[Path, Path]) -> dict[s
     """Perplexity of two models, each given as folders of model and scripts, and the number of tokens; none: no perplexity."""
     splits = [
         read_splits(data, metrics["seed"], form=metrics.get("format"))
-        for metrics, data in ((json.loads((model / "metrics.json").read_text()), data) for model, data in (candidate, released))
+        for metrics, data in (
+            (json.loads((model / "metrics.json").read_text()), data) for model, data in (candidate, released)
+        )
     ]
     text = select_held_out(splits[0].parts, splits[1].parts)
     models = [load(model) for model, _ in (candidate, released)]

@@ -156,5 +156,7 @@ def format_json(scenes: Sequence[Scene]) -> str:
         parts = [{"direction": p.text} if isinstance(p, Direction) else {"text": p.strip("\n")} for p in element.parts]
         return {"speaker": element.speaker, "continued": element.continued, "parts": parts}
 
-    found = [{"heading": scene.heading or "", "elements": [shown(element) for element in scene.elements]} for scene in scenes]
+    found = [
+        {"heading": scene.heading or "", "elements": [shown(element) for element in scene.elements]} for scene in scenes
+    ]
     return json.dumps({"scenes": found}, indent=2, ensure_ascii=False) + "\n"

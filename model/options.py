@@ -19,7 +19,9 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
             value = None
         if value is None or not least <= value <= most:
             wanted = f"from {least:.10g} to {most:.10g}" if most < math.inf else f"of {least:g} or more"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {'a number' if kind is float else 'a whole number'} {wanted}")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {'a number' if kind is float else 'a whole number'} {wanted}"
+            )
         return value
 
     return read

@@ -11,7 +11,7 @@ import regex
 
 from model.readers.cues import LONGEST_NAME
 from model.readers.pages import normalise
-from model.tokens import BONAME, EONAME, UNKNOWN, tokenise
+from model.tokens import BONAME, ENDS, EONAME, UNKNOWN, tokenise
 
 MANY = 20  # unknown words that are told one by one
 _NAMED = regex.compile(r"([^:：\n]+)[:：](.*)", regex.DOTALL)
@@ -80,9 +80,10 @@ class _Reader:
             if len(self._unknown) < MANY:
                 likely = self._by_first[word[0].lower()]
                 instead = difflib.get_close_matches(word.lower(), likely, 1, 0.75) or unknown
-                reading = f'read as "{instead[0]}"' if instead and instead != unknown else "left out" if not instead else "read as an unknown word"
-                shown = word if not word.startswith("<") else "…"
-                self.notes.append(f'"{shown}" is not in the vocabulary: {reading}.')
+                reading = "left out" if not instead else f'read as "{instead[0]}"'
+                if instead == [UNKNOWN]:
+                    reading = "read as an unknown word"
+                self.notes.append(f'"{ENDS.get(word, word)}" is not in the vocabulary: {reading}.')
             else:
                 instead = unknown
             self._unknown[word] = instead

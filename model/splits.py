@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from model.scripts import Line, Scene
+from model.tokens import OPEN_EXP, OPEN_SCENE
 
 HELD_OUT = 0.05  # share of the tokens in each of valid and test
 _BIG = 0.02  # a scene with more than this share of the tokens is cut
-_SMALL_QUOTA = 512  # tokens; one block makes a split that has fewer
+_SMALL = 128  # tokens of a block, where that makes few of them
 _GAP = 30  # tokens, at most, left out on the side of a block
 _FEW = 100  # lines; in so small a corpus a gap would cost too much
 TRAIN, VALID, TEST = range(3)
@@ -43,15 +44,28 @@ def split_scenes(scenes: Sequence[Scene], seed: int) -> list[list[Scene]]:
     for number, scene in enumerate(scenes):
         places = chosen[number]
         kept = _leave_gaps(scene, places) if gaps and len(set(places)) > 1 else places
-        for line, place in zip(scene, kept, strict=True):
-            if place is not None:
-                parts[place][number].append(line)
+        for place, line in _tell_apart(scene, kept):
+            parts[place][number].append(line)
     seen: set[tuple[str, ...]] = set()
     for place, part in enumerate(parts):
         if place:
             parts[place] = part = [_drop_seen(scene, seen) for scene in part]
         seen.update(line.tokens for scene in part for line in scene)
     return parts
+
+
+def _tell_apart(scene: Scene, places: Sequence[int | None]) -> Iterator[tuple[int, Line]]:
+    """The lines and their splits; where a speech begins in another split, its rest has the speaker's name."""
+    speaker: tuple[str, ...] = ()
+    named: int | None = None  # the split that has the name
+    for line, place in zip(scene, places, strict=True):
+        if line.speaker or line.tokens[0] == OPEN_SCENE:
+            speaker, named = line.speaker, place
+        if place is None:
+            continue
+        if speaker and place != named and line.tokens[0] != OPEN_EXP:
+            line, named = line._replace(speaker=speaker), place
+        yield place, line
 
 
 def count_tokens(lines: Iterable[Line]) -> int:
@@ -65,8 +79,12 @@ def _draw(scenes: Sequence[Scene], seed: int) -> list[list[int | None]]:
     total = sum(map(sum, sizes))
     quota = HELD_OUT * total
     most = 1 << max(0, int(_BIG * total).bit_length() - 1)
-    block = most if quota >= _SMALL_QUOTA else max(1, round(quota))
-    units = [unit for n, row in enumerate(sizes) for unit in (_cut(n, row, block) if sum(row) > most else [Unit(n, 0, len(row))])]
+    block = max(float(most), quota / max(1, round(quota / _SMALL)))
+    units = [
+        unit
+        for n, row in enumerate(sizes)
+        for unit in (_cut(n, row, block) if sum(row) > most else [Unit(n, 0, len(row))])
+    ]
     twins: dict[bytes, list[Unit]] = defaultdict(list)
     for unit in units:
         twins[_hash(scenes[unit.scene][unit.start : unit.stop], seed)].append(unit)
@@ -79,7 +97,12 @@ def _draw(scenes: Sequence[Scene], seed: int) -> list[list[int | None]]:
         held = 0.0
         for same in candidates:
             # What stands elsewhere, too, will be dropped.
-            new = sum(sizes[u.scene][n] for u in same[:1] for n in range(u.start, u.stop) if owners[scenes[u.scene][n].tokens] == 1)
+            new = sum(
+                sizes[u.scene][n]
+                for u in same[:1]
+                for n in range(u.start, u.stop)
+                if owners[scenes[u.scene][n].tokens] == 1
+            )
             size = sum(sum(sizes[unit.scene][unit.start : unit.stop]) for unit in same)
             taken = places[same[0].scene][same[0].start] != TRAIN
             if taken or (held and held + new / 2 > quota) or len(order) < 3:
@@ -91,10 +114,12 @@ def _draw(scenes: Sequence[Scene], seed: int) -> list[list[int | None]]:
     return places
 
 
-def _cut(scene: int, sizes: Sequence[int], block: int) -> list[Unit]:
+def _cut(scene: int, sizes: Sequence[int], block: float) -> list[Unit]:
     """Blocks of about equal size, each of whole lines."""
     units = []
     start = size = 0
+    total = sum(sizes)
+    block = total / max(1, round(total / block))
     for number, tokens in enumerate(sizes):
         if size and size + tokens / 2 > block:
             units.append(Unit(scene, start, number))

@@ -21,7 +21,7 @@ from model.tokens import ELLIPSIS, ENDS, EOL, EOS, SENTENCE_ENDS, is_blankless, 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _CLOSING = frozenset(",.;:!?)]}'’”%/。，、！？；：）」』》।؟،") | {"...", "--"}
 _OPENING = frozenset("([{“‘¿¡#/（「『《") | {"--"}
-_EITHER = frozenset("\"'")  # the same mark opens and closes
+_EITHER = frozenset('"')  # the same mark opens and closes
 _QUOTES = frozenset("“„«»‘\"'")
 _CLITICS = frozenset(("'s", "'ll", "'re", "'ve", "'d", "'m", "'t"))
 
@@ -132,8 +132,13 @@ class StyleLearner:
             if is_word(token):
                 shouted = forms[token].pop(token.upper(), 0) if len(token) > 1 else 0
                 if shouted or not forms[token]:
-                    forms[token][(name if not name.isupper() else token).capitalize() if name.isupper() else name] += shouted + 1
-        found = {token: max(counts, key=lambda form: (counts[form], not form.isupper(), form)) for token, counts in forms.items()}
+                    forms[token][(name if not name.isupper() else token).capitalize() if name.isupper() else name] += (
+                        shouted + 1
+                    )
+        found = {
+            token: max(counts, key=lambda form: (counts[form], not form.isupper(), form))
+            for token, counts in forms.items()
+        }
         ellipsis = Counter[str]()
         for chunk, count in self._chunks.items():
             if "…" in chunk or "..." in chunk:
@@ -204,7 +209,9 @@ def join_words(
         mark = ENDS.get(token, token)
         shown = spelling.get(token, mark)
         opens, closes = _hugs(token, mark, style.marks, quoted)
-        thousands = text.endswith(",") and text[-2:-1].isdigit() and len(mark) == 3 and mark.isdigit() and not style.marks
+        thousands = (
+            text.endswith(",") and text[-2:-1].isdigit() and len(mark) == 3 and mark.isdigit() and not style.marks
+        )
         solid = is_blankless(token) + is_blankless(before)
         if not (glue or closes or thousands or solid == 2 or (solid and not (is_word(token) and is_word(before)))):
             text += " "
@@ -217,12 +224,16 @@ def join_words(
     return text
 
 
-def _hugs(token: str, mark: str, spacing: Mapping[str, tuple[bool, bool]], quoted: dict[str, bool]) -> tuple[bool, bool]:
+def _hugs(
+    token: str, mark: str, spacing: Mapping[str, tuple[bool, bool]], quoted: dict[str, bool]
+) -> tuple[bool, bool]:
     """Whether a token hugs what follows, and what stands before it."""
     if mark in _EITHER:
         quoted[mark] = not quoted[mark]
         return quoted[mark], not quoted[mark]
     if is_word(token):
+        for each in _EITHER:
+            quoted[each] ^= token.count(each) % 2 == 1  # the classic tokens may have it at a word
         return False, token in _CLITICS and not spacing
     if token in spacing:
         before, behind = spacing[token]

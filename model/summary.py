@@ -58,7 +58,10 @@ class Summary(NamedTuple):
                 {
                     "format": form,
                     "files": len(found),
-                    **{key: sum(getattr(each, key) for each in found) for key in ("scenes", "cues", "speakers", "directions")},
+                    **{
+                        key: sum(getattr(each, key) for each in found)
+                        for key in ("scenes", "cues", "speakers", "directions")
+                    },
                     "words": words,
                     "spoken": round(sum(each.spoken * each.words for each in found) / max(1, words), 4),
                 }
@@ -75,7 +78,11 @@ class Summary(NamedTuple):
 def _tell(file: File) -> str:
     found = file.found
     others = [f"{name} {score:.2f}" for name, score in found.scores.items() if score and name != found.form][:2]
-    how = "as told" if found.given else f"score {found.scores[found.form]:.2f}" + (f", {', '.join(others)}" if others else "")
+    how = (
+        "as told"
+        if found.given
+        else f"score {found.scores[found.form]:.2f}" + (f", {', '.join(others)}" if others else "")
+    )
     encoding = "" if file.encoding == "utf-8" else f", in {file.encoding}"
     left = ", ".join(f"{count:,} of {what}" for what, count in found.left_out.items())
     return (

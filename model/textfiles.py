@@ -49,7 +49,9 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def _decode(data: bytes) -> tuple[str, str]:
-    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), "") or _guess_utf16(data)
+    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), "") or _guess_utf16(
+        data
+    )
     try:
         return data.decode(encoding or "utf-8"), (encoding or "utf-8").removesuffix("-sig")
     except UnicodeDecodeError as error:
@@ -84,5 +86,7 @@ def _prefer_latin(data: bytes, found: str) -> str:
         shown = bytes(beyond).decode("cp1252")
     except UnicodeDecodeError:
         return found
-    usual = sum(char in "àâäáãåæçéèêëíìîïñóòôöõøœùúûüßÀÂÄÁÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÙÚÛÜ‘’“”„«»–—…¡¿°£§€\xa0" for char in shown)
+    usual = sum(
+        char in "àâäáãåæçéèêëíìîïñóòôöõøœùúûüßÀÂÄÁÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÙÚÛÜ‘’“”„«»–—…¡¿°£§€\xa0" for char in shown
+    )
     return "cp1252" if usual * 10 >= 9 * len(shown) else found

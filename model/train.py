@@ -116,7 +116,9 @@ def train(
     try:
         while at.epoch <= config.epochs:
             trainer.run_epoch()
-            for line in sample_text(write_out_softmax(trainer.weights), corpus.words, seed=seed, style=corpus.style).splitlines():
+            for line in sample_text(
+                write_out_softmax(trainer.weights), corpus.words, seed=seed, style=corpus.style
+            ).splitlines():
                 log.say(f"  | {line}")
             valid = [[entry["epoch"], entry["valid"]] for entry in at.epochs]
             write_text(
@@ -172,7 +174,9 @@ def _describe(warm_start: Path) -> dict[str, Any]:
     try:
         metrics = json.loads((warm_start / "metrics.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise TrainingError(f"{warm_start} holds no metrics.json, so that nobody knows what its model was trained on") from error
+        raise TrainingError(
+            f"{warm_start} holds no metrics.json, so that nobody knows what its model was trained on"
+        ) from error
     return {key: metrics.get(key) for key in ("model", "seed", "tokens", "perplexity", "warm_start")}
 
 
@@ -182,8 +186,15 @@ def main() -> None:
     parser.add_argument("--data-path", type=Path, required=True, help="folder of scripts, or of ptb.*.txt")
     parser.add_argument("--save-path", type=Path, required=True, help="folder for model, log and metrics")
     parser.add_argument("--model", choices=CONFIGS, default="test", help="configuration (default test)")
-    parser.add_argument("--seed", type=number(int, 0, HIGHEST_SEED), default=1, help="of the split, the weights and all draws (default 1)")
-    parser.add_argument("--vocab-size", type=number(int, 2), help="at most so many words, the rest being <unk> (default all)")
+    parser.add_argument(
+        "--seed",
+        type=number(int, 0, HIGHEST_SEED),
+        default=1,
+        help="of the split, the weights and all draws (default 1)",
+    )
+    parser.add_argument(
+        "--vocab-size", type=number(int, 2), help="at most so many words, the rest being <unk> (default all)"
+    )
     parser.add_argument("--warm-start", type=Path, help="folder of a model of the same configuration to start from")
     parser.add_argument("--format", choices=FORMATS, help="what the scripts are in (default: what each seems to be in)")
     options = parser.parse_args()

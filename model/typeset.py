@@ -100,7 +100,9 @@ def _prose(words: Sequence[str], style: Style | None, capital: bool = True) -> s
 def _said(block: _Block, style: Style | None) -> str | Direction:
     if block.kind != OPEN_EXP:
         return _prose(block.words, style)
-    return Direction(_prose(block.words, style, style.aside_capitals) if style else _prose(block.words, None).rstrip("."))
+    return Direction(
+        _prose(block.words, style, style.aside_capitals) if style else _prose(block.words, None).rstrip(".")
+    )
 
 
 def ends_with_a_new_scene(tokens: Sequence[str]) -> bool:

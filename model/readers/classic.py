@@ -9,8 +9,12 @@ import regex
 
 from model.readers.parts import Cue, Direction, Heading, Part, Reading, Said
 
-_TOKEN = regex.compile(r"<(?:boname|eoname|eos|eol|open-exp|close-exp|open-scene|close-scene|question|exclamation|ellipsis)>")
-_PIECE = regex.compile(r"<(boname)>(.*?)<eoname>|<(open-exp)>(.*?)<close-exp>|<(open-scene)>(.*?)<close-scene>", regex.S)
+_TOKEN = regex.compile(
+    r"<(?:boname|eoname|eos|eol|open-exp|close-exp|open-scene|close-scene|question|exclamation|ellipsis)>"
+)
+_PIECE = regex.compile(
+    r"<(boname)>(.*?)<eoname>|<(open-exp)>(.*?)<close-exp>|<(open-scene)>(.*?)<close-scene>", regex.S
+)
 _SHOWN = {"<eos>": ".", "<question>": "?", "<exclamation>": "!", "<ellipsis>": "...", "<eol>": "\n"}
 
 

@@ -192,7 +192,9 @@ class Cues:
         ):
             return False
         if self._words is None:
-            self._words = Counter(word.strip(".,;:!?") for row in self._text for word in row.split() if word[0].islower())
+            self._words = Counter(
+                word.strip(".,;:!?") for row in self._text for word in row.split() if word[0].islower()
+            )
         return all(self._words[word] <= self._names["inline.", "title"][folded] for word in name.lower().split())
 
 

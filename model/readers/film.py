@@ -13,11 +13,14 @@ from model.readers.parts import Cue, Direction, Heading, Part, Reading, Said, co
 from model.readers.verse import Width
 
 DEEP = 8  # columns by which a typed name stands further in than what is told
-_TITLE_KEY = regex.compile(r"(?:Title|Credit|Authors?|Source|Draft date|Date|Contact|Copyright|Notes|Revision)\s*:", regex.I)
+_TITLE_KEY = regex.compile(
+    r"(?:Title|Credit|Authors?|Source|Draft date|Date|Contact|Copyright|Notes|Revision)\s*:", regex.I
+)
 _COMMENT = regex.compile(r"/\*.*?\*/|\[\[.*?\]\]", regex.S)
 _CUE = regex.compile(r"(?P<name>[\p{L}\p{N}\"“][^a-zß-öø-ÿ()]{0,45}?)(?P<how>(?:\s*\([^()]*\))*)\s*\^?$")
 _EXTENSION = regex.compile(
-    r"(?:V\.? ?O\.?|O\.? ?S\.?|O\.? ?C\.?|OFF|CONT['’. INUED]*D?\.?|MORE|VOICE ?OVER|PRE-?LAP|FILTERED|SUBTITLED?)(?: ?[/,] ?\w.*)?", regex.I
+    r"(?:V\.? ?O\.?|O\.? ?S\.?|O\.? ?C\.?|OFF|CONT['’. INUED]*D?\.?|MORE|VOICE ?OVER|PRE-?LAP|FILTERED|SUBTITLED?)(?: ?[/,] ?\w.*)?",
+    regex.I,
 )
 _TRANSITION = regex.compile(r"(?:[\p{Lu} ]+ TO:|FADE (?:IN|OUT|TO \w+)[.:]?|DISSOLVE[\p{Lu} ]*[.:]?|THE END\.?)$")
 _FURNITURE = regex.compile(r"\(?CONTINUED:?\)?(?: *\(\d+\))?:?$|\(MORE\)$|\d+\.?$")

@@ -33,7 +33,9 @@ def read(text: str) -> Reading:
     except ParseError as error:
         raise UnreadableError(f"it is damaged XML ({error})") from error
     except DefusedXmlException as error:
-        raise UnreadableError("its XML declares a document type or entities, which Final Draft's files don't") from error
+        raise UnreadableError(
+            "its XML declares a document type or entities, which Final Draft's files don't"
+        ) from error
     left_out = Counter[str]()
     parts: list[Part] = []
     for paragraph in root.iterfind("./Content//Paragraph"):

@@ -16,7 +16,9 @@ _PAIRED = regex.compile(r"(?<![\p{L}\p{N}])‘([^‘’\n]*(?:(?:(?<=\w)’(?=\w
 _STRAIGHT_PAIRED = regex.compile(
     r"(?<![\p{L}\p{N}'])'(?=\p{L})((?:[^'\n]|(?<=\w)'(?=\w)|\n(?!\s*\n)){1,600}[.,!?…])'(?![\p{L}\p{N}'])"
 )
-_TAG = regex.compile(r"</?(?:html|head|body|title|pre|b|i|u|em|strong|p|br|div|span|font|center|a|table|tr|td|h\d)\b[^<>]*>", regex.I)
+_TAG = regex.compile(
+    r"</?(?:html|head|body|title|pre|b|i|u|em|strong|p|br|div|span|font|center|a|table|tr|td|h\d)\b[^<>]*>", regex.I
+)
 _SCRIPT = regex.compile(r"<(script|style|head)\b.*?</\1\s*>|<!--.*?-->|<!doctype[^>]*>", regex.I | regex.S)
 _LICENCE = regex.compile(r"\*\*\* ?(START|END) OF (?:THE|THIS) PROJECT GUTENBERG.*", regex.IGNORECASE)
 

@@ -111,8 +111,6 @@ class Rows:
         yield from _said(text[place:])
 
 
-
-
 def _said(text: str) -> Iterator[Part]:
     text = text.strip()
     if text:
@@ -147,7 +145,9 @@ def drop_front(parts: list[Part], left_out: Counter[str]) -> list[Part]:
     later, and it is the lesser part of the file."""
     first = next((number for number, part in enumerate(parts) if isinstance(part, Heading)), 0)
     later = {part.name.casefold() for part in parts[first:] if isinstance(part, Cue)}
-    spoken = (number for number, part in enumerate(parts[:first]) if isinstance(part, Cue) and part.name.casefold() in later)
+    spoken = (
+        number for number, part in enumerate(parts[:first]) if isinstance(part, Cue) and part.name.casefold() in later
+    )
     first = next(spoken, first)
     words = sum(count_words(part[0]) for part in parts[:first])
     if words > FRONT or 2 * words > sum(count_words(part[0]) for part in parts):

@@ -12,7 +12,11 @@ class Width:
     """How wide a file's rows are."""
 
     def __init__(self, blocks: Sequence[Sequence[str]]) -> None:
-        ends = [(len(row), len(after.split(maxsplit=1)[0])) for rows in blocks for row, after in zip(rows, rows[1:], strict=False)]
+        ends = [
+            (len(row), len(after.split(maxsplit=1)[0]))
+            for rows in blocks
+            for row, after in zip(rows, rows[1:], strict=False)
+        ]
         lengths = sorted(length for length, _ in ends)
         self._width = lengths[-1 - int(0.02 * len(lengths))] if lengths else 0
         full = sum(length + 1 + word > self._width for length, word in ends)
@@ -30,4 +34,6 @@ class Width:
         if early * 2 > len(ends):
             return True
         # Rows that are as long as any: verse begins its lines with capitals, or ends them with a mark.
-        return all(after.lstrip("\"'“‘«„(")[:1].isupper() or after[0] == "[" or row[-1] in ",;:.!?" for row, after in ends)
+        return all(
+            after.lstrip("\"'“‘«„(")[:1].isupper() or after[0] == "[" or row[-1] in ",;:.!?" for row, after in ends
+        )

@@ -222,7 +222,11 @@ def _zip_entries(file: IO[bytes]) -> Iterator[_Entry]:
                 special = "encrypted"
             # zipfile cuts a name at NUL and rewrites separators; the name as it stands is the one to judge.
             is_directory = info.orig_filename.endswith("/")
-            target = archive.read(info).decode(errors="replace") if kind == stat.S_IFLNK and info.file_size < MAX_NAME_BYTES else None
+            target = (
+                archive.read(info).decode(errors="replace")
+                if kind == stat.S_IFLNK and info.file_size < MAX_NAME_BYTES
+                else None
+            )
             yield _Entry(info.orig_filename, info.file_size, is_directory, special, partial(archive.open, info), target)
 
 

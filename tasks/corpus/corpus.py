@@ -194,7 +194,9 @@ def _from_disk(source: str, expected: str | None) -> Tarball:
     try:
         found = digest(path)
     except OSError as error:
-        raise DownloadError(f"Source {path} can't be read: {error.strerror}; name an archive, a folder or a script.") from error
+        raise DownloadError(
+            f"Source {path} can't be read: {error.strerror}; name an archive, a folder or a script."
+        ) from error
     if expected and found != expected:
         raise DownloadError(
             f"Source {path} has SHA-256 {found}, not {expected}; check the file, or the SHA256 that you gave."

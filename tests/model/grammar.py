@@ -109,7 +109,10 @@ class Author:
                 before = name
                 parts.append(Cue(name))
                 if verse:
-                    rows = [self.phrase(3, 6) + self.random.choice([",", ";", "", self.language.end]) for _ in range(self.random.randint(2, 6))]
+                    rows = [
+                        self.phrase(3, 6) + self.random.choice([",", ";", "", self.language.end])
+                        for _ in range(self.random.randint(2, 6))
+                    ]
                     parts.append(Said("\n".join(rows)))
                 else:
                     parts.append(Said(self.speech()))
@@ -206,7 +209,11 @@ def final_draft(parts: list[Part]) -> str:
         f'<Paragraph Type="{kinds[type(part)]}"><Text>{escape(slug(part) if isinstance(part, Heading) else part[0])}</Text></Paragraph>'
         for part in parts
     ]
-    return '<?xml version="1.0" encoding="UTF-8"?>\n<FinalDraft DocumentType="Script"><Content>\n' + "\n".join(rows) + "\n</Content></FinalDraft>\n"
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<FinalDraft DocumentType="Script"><Content>\n'
+        + "\n".join(rows)
+        + "\n</Content></FinalDraft>\n"
+    )
 
 
 def table(parts: list[Part], delimiter: str) -> str:

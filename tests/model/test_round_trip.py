@@ -99,7 +99,9 @@ WORDS = st.text("abcdefghijklmnopqrstuvwxyzäéñßçø", min_size=2, max_size=9
     lambda word: word.upper().lower() == word
 )
 SENTENCES = st.builds(
-    lambda words, mark: " ".join(words).capitalize() + mark, st.lists(WORDS, min_size=1, max_size=12), st.sampled_from(".?!")
+    lambda words, mark: " ".join(words).capitalize() + mark,
+    st.lists(WORDS, min_size=1, max_size=12),
+    st.sampled_from(".?!"),
 )
 TEXTS = st.lists(SENTENCES, min_size=1, max_size=6).map(" ".join)
 NAMES = st.sampled_from(["ANNA", "BERT", "OLD MAN", "ÉLISE", "MRS. HALE"])
@@ -121,11 +123,33 @@ def test_random_scripts_go_round(parts: list[Part], form: str) -> None:
     scenes = read_scenes(tokens, style)
     wanted = {"play": "play", "transcript": None, "fountain": "screenplay"}[form]
     assert meaning(tokens_of(read_script(format_text(scenes, style), wanted).parts)) == meaning(tokens)
-    assert meaning(tokens_of(read_script(format_fountain(scenes, "A Script", style), "fountain").parts)) == meaning(tokens)
+    assert meaning(tokens_of(read_script(format_fountain(scenes, "A Script", style), "fountain").parts)) == meaning(
+        tokens
+    )
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(["3.14", "10:30", "$5.00", "a.m.", "Mrs. Hale", "Dr. Adler", "'tis", "i'", "lords'", "word", "¿qué?", "„so“"]), min_size=1))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "3.14",
+                "10:30",
+                "$5.00",
+                "a.m.",
+                "Mrs. Hale",
+                "Dr. Adler",
+                "'tis",
+                "i'",
+                "lords'",
+                "word",
+                "¿qué?",
+                "„so“",
+            ]
+        ),
+        min_size=1,
+    )
+)
 def test_what_is_joined_is_split_as_it_was(pieces: list[str]) -> None:
     text = " ".join(["so", *pieces]) + "."
     style = learn([Said(text)], "prose")
