@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.network import Weights
 from model.formats import format_text
+from model.network import Weights
 from model.style import Style
 from model.tokens import BONAME, EOS, UNKNOWN
 from model.typeset import read_scenes

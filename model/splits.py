@@ -47,10 +47,10 @@ def split_scenes(scenes: Sequence[Scene], seed: int) -> list[list[Scene]]:
         for place, line in _tell_apart(scene, kept):
             parts[place][number].append(line)
     seen: set[tuple[str, ...]] = set()
-    for place, part in enumerate(parts):
+    for place in range(3):
         if place:
-            parts[place] = part = [_drop_seen(scene, seen) for scene in part]
-        seen.update(line.tokens for scene in part for line in scene)
+            parts[place] = [_drop_seen(scene, seen) for scene in parts[place]]
+        seen.update(line.tokens for scene in parts[place] for line in scene)
     return parts
 
 
@@ -64,8 +64,10 @@ def _tell_apart(scene: Scene, places: Sequence[int | None]) -> Iterator[tuple[in
         if place is None:
             continue
         if speaker and place != named and line.tokens[0] != OPEN_EXP:
-            line, named = line._replace(speaker=speaker), place
-        yield place, line
+            named = place
+            yield place, line._replace(speaker=speaker)
+        else:
+            yield place, line
 
 
 def count_tokens(lines: Iterable[Line]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from model.readers import MUCH, Found
@@ -25,7 +26,7 @@ class Summary(NamedTuple):
 
     files: tuple[File, ...] = ()
     tokens: int = 0
-    unknown: dict[str, float] = {}
+    unknown: Mapping[str, float] = MappingProxyType({})
 
     def log_lines(self) -> Iterator[str]:
         """A line a file, a table by format, and warnings."""

@@ -38,7 +38,7 @@ _TOKEN = regex.compile(
     """,
     regex.VERBOSE,
 )
-_ABBREVIATION = regex.compile(rf"(?V1)\b(?=\p{{Lu}})(?i:\L<short>)\.(?!\w)", short=ABBREVIATIONS)
+_ABBREVIATION = regex.compile(r"(?V1)\b(?=\p{Lu})(?i:\L<short>)\.(?!\w)", short=ABBREVIATIONS)
 
 
 def tokenise(text: str) -> list[str]:

@@ -26,9 +26,46 @@ _HAPPENS = (
     _COMES
     | _LEAVES
     | frozenset(
-        "aside to they he she alarum alarums excursions flourish sennet trumpet trumpets drum drums march music thunder "
-        "knocking noise cornets horns here dies reads reading sings singing within kneels kneeling rises draws gives "
-        "giving takes going coming sound".split()
+        [
+            "aside",
+            "to",
+            "they",
+            "he",
+            "she",
+            "alarum",
+            "alarums",
+            "excursions",
+            "flourish",
+            "sennet",
+            "trumpet",
+            "trumpets",
+            "drum",
+            "drums",
+            "march",
+            "music",
+            "thunder",
+            "knocking",
+            "noise",
+            "cornets",
+            "horns",
+            "here",
+            "dies",
+            "reads",
+            "reading",
+            "sings",
+            "singing",
+            "within",
+            "kneels",
+            "kneeling",
+            "rises",
+            "draws",
+            "gives",
+            "giving",
+            "takes",
+            "going",
+            "coming",
+            "sound",
+        ]
     )
 )
 _ARTICLES = frozenset(("a", "an", "the", "another"))

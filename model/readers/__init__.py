@@ -9,9 +9,9 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from model.readers import classic, film, final_draft, subtitles, tables
+from model.readers.final_draft import UnreadableError
 from model.readers.pages import normalise, strip_licence, strip_markup
 from model.readers.parts import Cue, Direction, Heading, Reading, Said, count_words
-from model.readers.final_draft import UnreadableError
 from model.readers.rows import Rows
 
 FORMATS = (
@@ -73,7 +73,7 @@ def read_parts(text: str, form: str | None = None) -> tuple[Reading, Found]:
     else:
         fixed = {}
     best = form or max(fixed, key=lambda name: fixed[name])
-    if form is None and fixed[best] < _SURE or form not in (None, *fixed):
+    if (form is None and fixed[best] < _SURE) or form not in (None, *fixed):
         text = strip_markup(strip_licence(text, left_out))
         rows = Rows(text)
         scores = {**fixed, **_score_rows(rows, text)}
@@ -110,8 +110,13 @@ def _read_rows(rows: Rows, text: str, form: str) -> Reading:
 
 
 def _read_fixed(text: str, form: str) -> Reading:
-    readers = {"final-draft": final_draft, "subtitles": subtitles, "table": tables, "tokens": classic}
-    return readers[form].read(text)
+    readers = {
+        "final-draft": final_draft.read,
+        "subtitles": subtitles.read,
+        "table": tables.read,
+        "tokens": classic.read,
+    }
+    return readers[form](text)
 
 
 def _describe(reading: Reading, form: str, given: bool, scores: dict[str, float], left_out: Counter[str]) -> Found:

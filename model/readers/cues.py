@@ -104,11 +104,11 @@ class Cues:
         self.found: dict[int, Candidate] = {}
         self.headed: dict[int, Heading] = {}
         fresh = True
-        for number, row in enumerate(rows):
-            if not row or row.isspace():
+        for number, whole in enumerate(rows):
+            if not whole or whole.isspace():
                 fresh = True
                 continue
-            row = row.lstrip()
+            row = whole.lstrip()
             self.filled += 1
             self.paragraphs += fresh
             if find_slug(row):

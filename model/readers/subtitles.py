@@ -65,16 +65,23 @@ def _read_shown(text: str) -> Iterator[Part]:
     text = _VOICE.sub(lambda voice: f"\n{voice[1]}: " if voice[1] else "\n", _TAG.sub("", text))
     rows = regex.sub(r"\n(?![-–—]\s*\S|[\p{Lu}][\p{Lu} .'#\d]+:|[\p{L} .'#\d]{1,30}: )", " ", text.strip()).split("\n")
     for row in rows:
-        row = regex.sub(r"^[-–—]\s*(?=\S)", "", row.strip()) if len(rows) > 1 or row[:1] in "-–—" else row.strip()
-        named = regex.match(r"([\p{Lu}][\p{L}\p{M} .'#\d]{0,30}):\s+(?=\S)", row)
+        said = row.strip()
+        if len(rows) > 1 or said[:1] in ("-", "–", "—"):
+            said = regex.sub(r"^[-–—]\s*(?=\S)", "", said)
+        named = regex.match(r"([\p{Lu}][\p{L}\p{M} .'#\d]{0,30}):\s+(?=\S)", said)
         if named and (named[1].isupper() or len(named[1].split()) <= 2):
             yield Cue(named[1])
-            row = row[named.end() :]
-        place = 0
-        for sound in _SOUND.finditer(row):
-            if before := row[place : sound.start()].strip():
-                yield Said(before)
-            yield Direction((sound[1] or sound[2] or "").strip() or "…")
-            place = sound.end()
-        if rest := row[place:].strip("♪ ").strip():
-            yield Said(rest)
+            said = said[named.end() :]
+        yield from _said(said)
+
+
+def _said(text: str) -> Iterator[Part]:
+    place = 0
+    for sound in _SOUND.finditer(text):
+        if before := text[place : sound.start()].strip():
+            yield Said(before)
+        if heard := (sound[1] or sound[2] or "").strip():
+            yield Direction(heard)
+        place = sound.end()
+    if rest := text[place:].strip("♪ ").strip():
+        yield Said(rest)

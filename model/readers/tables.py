@@ -13,12 +13,49 @@ DELIMITERS = ",\t;|"
 _LOOK_AT = 200  # rows
 _EVEN = 0.9  # share of the rows that have as many columns as most
 _NAME_TITLES = frozenset(
-    "character speaker name person role who actor personnage figur sprecher rolle personaje nombre personaggio персонаж".split()
+    [
+        "character",
+        "speaker",
+        "name",
+        "person",
+        "role",
+        "who",
+        "actor",
+        "personnage",
+        "figur",
+        "sprecher",
+        "rolle",
+        "personaje",
+        "nombre",
+        "personaggio",
+        "персонаж",
+    ]
 )
 _TEXT_TITLES = frozenset(
-    "line lines text dialogue dialog utterance speech sentence quote content message réplique texte text replik texto testo реплика".split()
+    [
+        "line",
+        "lines",
+        "text",
+        "dialogue",
+        "dialog",
+        "utterance",
+        "speech",
+        "sentence",
+        "quote",
+        "content",
+        "message",
+        "réplique",
+        "texte",
+        "text",
+        "replik",
+        "texto",
+        "testo",
+        "реплика",
+    ]
 )
-_SCENE_TITLES = frozenset("season episode act scene title acte scène akt szene acto escena atto scena".split())
+_SCENE_TITLES = frozenset(
+    ["season", "episode", "act", "scene", "title", "acte", "scène", "akt", "szene", "acto", "escena", "atto", "scena"]
+)
 
 
 class _Columns:
@@ -75,8 +112,8 @@ def _parse(text: str) -> tuple[list[list[str]], int]:
                 best = evenness, delimiter, width
     if best[0] < _EVEN:
         return [], 0
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=best[1])
-    return [row for row in rows if any(cell.strip() for cell in row)], best[2]
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=best[1])
+    return [row for row in table if any(cell.strip() for cell in row)], best[2]
 
 
 def score(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 _FEW = 8  # row ends that say too little about a file's width
@@ -13,9 +14,7 @@ class Width:
 
     def __init__(self, blocks: Sequence[Sequence[str]]) -> None:
         ends = [
-            (len(row), len(after.split(maxsplit=1)[0]))
-            for rows in blocks
-            for row, after in zip(rows, rows[1:], strict=False)
+            (len(row), len(after.split(maxsplit=1)[0])) for rows in blocks for row, after in itertools.pairwise(rows)
         ]
         lengths = sorted(length for length, _ in ends)
         self._width = lengths[-1 - int(0.02 * len(lengths))] if lengths else 0
@@ -29,7 +28,7 @@ class Width:
     def _is_verse(self, rows: Sequence[str]) -> bool:
         if len(rows) < 2 or self._prose:
             return False
-        ends = list(zip(rows, rows[1:], strict=False))
+        ends = list(itertools.pairwise(rows))
         early = sum(len(row) + 1 + len(after.split(maxsplit=1)[0]) <= self._width for row, after in ends)
         if early * 2 > len(ends):
             return True

@@ -245,7 +245,7 @@ def _tar_entries(archive: Archive, stream: _Bounded) -> Iterator[_Entry]:
             size = 0 if member.isdir() else member.size
             target = member.linkname if member.issym() or member.islnk() else None
             content = partial(tar.extractfile, member)
-            yield _Entry(member.name, size, member.isdir(), special, content, target)  # type: ignore[arg-type]
+            yield _Entry(member.name, size, member.isdir(), special, content, target)
         _check_end(stream, tar.offset)
 
 

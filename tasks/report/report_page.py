@@ -6,6 +6,7 @@ Content-Security-Policy allows no script and no request.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -168,7 +169,7 @@ def screenplay(script: str) -> Iterator[Passage]:
 def _lines(text: str) -> str:
     """Rows as one text; lines of verse, which are short, stay lines."""
     rows = [row.strip() for row in text.split("\n")]
-    wrapped = all(len(row) + 1 + len(after.split(" ")[0]) > VERSE for row, after in zip(rows, rows[1:], strict=False))
+    wrapped = all(len(row) + 1 + len(after.split(" ")[0]) > VERSE for row, after in itertools.pairwise(rows))
     return (" " if wrapped else "\n").join(rows)
 
 

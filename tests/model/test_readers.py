@@ -30,8 +30,8 @@ ENOUGH = 0.98
 
 # Name, format that must be detected, languages, and what the format has: headings, directions, verse.
 FORMATS: dict[str, tuple[str, list[str], Write, tuple[bool, bool, bool]]] = {
-    "play, names above": ("play", HEADED, lambda p, la: play(p, la), (True, True, False)),
-    "play, verse": ("play", HEADED, lambda p, la: play(p, la), (True, True, True)),
+    "play, names above": ("play", HEADED, play, (True, True, False)),
+    "play, verse": ("play", HEADED, play, (True, True, True)),
     "play, names before": ("play", HEADED, lambda p, la: play(p, la, "{NAME}. "), (True, True, False)),
     "play, names with a colon": ("play", HEADED, lambda p, la: play(p, la, "{Name}:\n"), (True, True, False)),
     "play, small names before": (
