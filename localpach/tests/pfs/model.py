@@ -22,10 +22,12 @@ class Commit:
     set: int
     parent: Commit | None
     upstreams: list[Commit] = field(default_factory=list)
-    tree: Tree = field(default_factory=dict)
+    tree: Tree | None = None  # nothing of its own yet
     is_open: bool = True
+    is_settled: bool = False
     is_auto: bool = False
     error: str = ""
+    number: int = 0
 
     def __repr__(self) -> str:
         return f"{self.repo}@{self.branch}"
@@ -66,10 +68,31 @@ class Model:
     def of_set(self, set: int) -> list[Commit]:
         return [each for each in self.commits if each.set is set]
 
+    def readable(self, commit: Commit) -> Tree:
+        """What a commit holds; where nothing was written to it that is what the nearest good one before it does."""
+        if commit.tree is not None:
+            return dict(commit.tree)
+        base = self._nearest_good(commit.parent)
+        if base is not None and base.is_open:
+            raise Refusal("unfinished")
+        return self._base(base)
+
     def _base(self, parent: Commit | None) -> Tree:
-        while parent is not None and parent.error:
-            parent = parent.parent
-        return dict(parent.tree) if parent is not None else {}
+        base = self._nearest_good(parent)
+        return self.readable(base) if base is not None else {}
+
+    def _nearest_good(self, commit: Commit | None) -> Commit | None:
+        while commit is not None and commit.error:
+            commit = commit.parent
+        return commit
+
+    def settle(self) -> None:
+        """Finishes what can be: each commit after its parent."""
+        for commit in sorted(self.commits, key=lambda each: each.number):
+            if not commit.is_open and (commit.parent is None or commit.parent.is_settled):
+                if not commit.is_settled and not commit.error:
+                    commit.tree = self.readable(commit)
+                commit.is_settled = True
 
     # Writes.
 
@@ -95,7 +118,7 @@ class Model:
     def clear(self, commit: Commit) -> None:
         if not commit.is_open:
             raise Refusal("cannot clear finished commit")
-        commit.tree = {} if commit.is_auto else self._base(commit.parent)
+        commit.tree = None if commit.is_auto else self._base(commit.parent)
 
     def create_branch(self, key: Key, head: Commit | None, upstreams: list[Key]) -> None:
         if any(repo == key[0] for repo, _ in upstreams):
@@ -108,11 +131,20 @@ class Model:
         touched = [self._make(each, set) for each in upstreams if each not in self.branches]
         self._check_graph(key, upstreams)
         branch = self.branches.setdefault(key, Branch(*key))
+        before = branch.upstreams
         branch.upstreams = [self.branches[each] for each in upstreams]
-        branch.head = head or branch.head
-        if branch.head is None and not upstreams:
-            self._add_empty(branch, set)
-        self._propagate([branch, *touched], set)
+        if head is not None:
+            touched.append(branch)
+        is_changed = bool(upstreams) and {*branch.upstreams} != {*before}
+        if is_changed or (branch.head is None and head is None):
+            branch.head = head or branch.head
+            touched.append(branch)
+            if upstreams:
+                self._follow(branch, set)
+            else:
+                self._add_empty(branch, set)
+        branch.head = head if head is not None and not is_changed else branch.head
+        self._propagate(touched, set)
 
     def _check_graph(self, key: Key, upstreams: list[Key]) -> None:
         """No two branches of a repo may be connected."""
@@ -133,24 +165,26 @@ class Model:
         return branch
 
     def _add_empty(self, branch: Branch, set: int) -> Commit:
-        branch.head = Commit(branch.repo, branch.name, set, None, is_open=False, is_auto=True)
+        branch.head = Commit(branch.repo, branch.name, set, None, tree={}, is_open=False, is_auto=True, is_settled=True)
         self._add(branch.head)
         return branch.head
 
     def _add(self, commit: Commit) -> None:
         if any(each.repo == commit.repo for each in self.of_set(commit.set)):
             raise Refusal("already has a commit in this transaction")
+        commit.number = next(self._sets)
         self.commits.append(commit)
+
+    def _follow(self, branch: Branch, set: int) -> None:
+        heads = [up.head for up in branch.upstreams if up.head is not None]
+        branch.head = Commit(branch.repo, branch.name, set, branch.head, heads, is_auto=True)
+        self._add(branch.head)
 
     def _propagate(self, touched: list[Branch], set: int) -> None:
         below = [each for each in self.branches.values() if any(up in touched for up in self.provenance(each))]
-        affected = dict.fromkeys([*touched, *below])
-        for branch in sorted(affected, key=lambda each: len(self.provenance(each))):
-            heads = [up.head for up in branch.upstreams if up.head is not None]
-            if not branch.upstreams or (branch.head is not None and {*branch.head.upstreams} == {*heads}):
-                continue
-            branch.head = Commit(branch.repo, branch.name, set, branch.head, heads, is_auto=True)
-            self._add(branch.head)
+        for branch in sorted(below, key=lambda each: len(self.provenance(each))):
+            if branch.head is None or branch.head.set != set:
+                self._follow(branch, set)
 
     def delete_branch(self, key: Key, force: bool) -> None:
         branch = self.branches.get(key)
@@ -164,33 +198,40 @@ class Model:
         del self.branches[key]
 
     def squash(self, set: int) -> None:
-        commits = self.of_set(set)
+        commits = self._removable(set)
         if not all(self.children(each) for each in commits):
             raise Refusal("cannot squash a commit that has no children")
         self._remove(commits)
 
     def drop(self, set: int) -> None:
-        self._remove(self.of_set(set))
+        commits = self._removable(set)
+        if any(self.children(each) for each in commits):
+            raise Refusal("cannot drop a commit that has children")
+        self._remove(commits)
 
-    def _remove(self, commits: list[Commit]) -> None:
+    def _removable(self, set: int) -> list[Commit]:
+        commits = self.of_set(set)
         if any(up in commits and each not in commits for each in self.commits for up in each.upstreams):
             raise Refusal("cannot be dropped because it has subvenant commit sets")
-        set, touched = next(self._sets), list[Branch]()
+        return commits
+
+    def _remove(self, commits: list[Commit]) -> None:
+        set = next(self._sets)
+        for commit in sorted(commits, key=lambda each: each.number):
+            headless = [branch for branch in self.branches.values() if branch.head is commit]
+            for branch in headless:
+                branch.head = commit.parent
+            if headless and commit.parent is None:
+                if headless[0].upstreams:
+                    self._follow(headless[0], set)
+                else:
+                    self._add_empty(headless[0], set)
+            for branch in headless:
+                branch.head = headless[0].head
         for commit in commits:
             for child in self.children(commit):
                 child.parent = commit.parent
-        for branch in self.branches.values():
-            while branch.head in commits:
-                branch.head = branch.head.parent if branch.head else None
-                touched.append(branch)
         self.commits = [each for each in self.commits if each not in commits]
-        empty: dict[str, Commit] = {}
-        for branch in touched:
-            if branch.head is None and not branch.upstreams:
-                if branch.repo not in empty:
-                    empty[branch.repo] = self._add_empty(branch, set)
-                branch.head = empty[branch.repo]
-        self._propagate(touched, set)
 
     def delete_repo(self, repo: str) -> None:
         branches = [branch for branch in self.branches.values() if branch.repo == repo]

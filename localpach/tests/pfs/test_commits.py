@@ -391,3 +391,14 @@ def test_the_head_of_a_branch_is_a_commit_of_its_repo(a: Client) -> None:
     assert (code, details) == ("NOT_FOUND", sentence)
     a.create_branch("a", "master")
     assert a.inspect_commit(("a", "master")).commit.id == first_id
+
+
+def test_a_set_that_is_all_of_its_branches_can_be_dropped(a: Client) -> None:
+    a.create_repo("down")
+    a.create_branch("down", "out", provenance=[branch_of("a", "master")])
+    id = a.inspect_commit(("down", "out")).commit.id
+    a.drop_commit(id)
+    head = a.inspect_commit(("down", "out"))
+    assert head.commit.id != id
+    assert [each.id for each in head.direct_provenance] == [a.inspect_commit(("a", "master")).commit.id]
+    assert refused(lambda: a.inspect_commit_set(id)) == ("NOT_FOUND", f"no commits found for commitset {id}")

@@ -13,6 +13,7 @@ from localpach.proto import pfs_pb2
 from tests.client import Changes, Client
 from tests.helpers import put, refused
 
+NONE_SUCH = "1" * 32
 NONE = "file set {} not found: it was never made, or its time to live is over"
 
 
@@ -44,7 +45,7 @@ def test_a_file_set_is_read_like_a_commit_and_added_to_others(client: Client) ->
     assert files(client, as_commit(id)) == expected
     for branch in ("master", "fresh"):
         with client.commit("a", branch) as commit:
-            client.put_file_bytes(commit, "/copy/stale", b"replaced with the folder")
+            client.put_file_bytes(commit, "/copy/x", b"replaced")
             client.pfs.AddFileSet(pfs_pb2.AddFileSetRequest(commit=commit, file_set_id=id))
         before = {"/old": b"old", "/d/x": b"x"} if branch == "master" else {}
         assert files(client, commit) == {**before, **expected}
@@ -80,12 +81,12 @@ def test_a_file_set_that_is_not_there_is_refused(client: Client) -> None:
     client.create_repo("a")
     commit = client.start_commit("a", "master")
     for call in (
-        lambda: client.pfs.AddFileSet(pfs_pb2.AddFileSetRequest(commit=commit, file_set_id="x")),
-        lambda: client.pfs.RenewFileSet(pfs_pb2.RenewFileSetRequest(file_set_id="x", ttl_seconds=9)),
-        lambda: client.pfs.ComposeFileSet(pfs_pb2.ComposeFileSetRequest(file_set_ids=["x"])),
-        lambda: client.list_file(as_commit("x"), "/"),
+        lambda: client.pfs.AddFileSet(pfs_pb2.AddFileSetRequest(commit=commit, file_set_id=NONE_SUCH)),
+        lambda: client.pfs.RenewFileSet(pfs_pb2.RenewFileSetRequest(file_set_id=NONE_SUCH, ttl_seconds=9)),
+        lambda: client.pfs.ComposeFileSet(pfs_pb2.ComposeFileSetRequest(file_set_ids=[NONE_SUCH])),
+        lambda: client.list_file(as_commit(NONE_SUCH), "/"),
     ):
-        assert refused(call) == ("NOT_FOUND", NONE.format("x"))
+        assert refused(call) == ("NOT_FOUND", NONE.format(NONE_SUCH))
 
 
 class Clock:

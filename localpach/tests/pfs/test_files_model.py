@@ -16,7 +16,7 @@ from tests.client import Changes, Client
 Parts = dict[str, bytes]
 Model = dict[str, Parts]  # what each datum has written, by path
 PATHS = ["/a", "/a/b", "/a/b/c", "/d/x", "/d/y", "/d/z/deep", "/e"]
-FOLDERS = ["/d", "/d/z", "/a/b", "/none", "/"]
+FOLDERS = ["/d/", "/d/z/", "/a/b/", "/none/", "/", "/d"]
 HALF = b"h" * (40 << 10)  # two of these are too long for one small content
 
 
@@ -67,20 +67,17 @@ def change(model: Model, changes: list[Change]) -> None:
         match each:
             case Put(path, datum, data):
                 _add(model, path, datum, data)
-            case Delete(path, ""):
-                for name in [name for name in model if name == path or name.startswith(path.rstrip("/") + "/")]:
-                    del model[name]
             case Delete(path, datum):
-                for name in below(model, path):
-                    model[name].pop(datum, None)
+                for name in [name for name in model if name == path or (path[-1] == "/" and name.startswith(path))]:
+                    model[name].pop(datum or "default", None)
                     if not model[name]:
                         del model[name]
             case Copy(source, target, datum, append):
-                if not append:
-                    change(model, [Delete(target, "")])
                 for name in below(SOURCE, source):
-                    rest = name.removeprefix(source.rstrip("/"))
-                    _add(model, target + rest, datum, b"".join(SOURCE[name].values()))
+                    place = target + name.removeprefix(source.rstrip("/"))
+                    if not append:
+                        change(model, [Delete(place, datum)])
+                    _add(model, place, datum, b"".join(SOURCE[name].values()))
 
 
 def _add(model: Model, path: str, datum: str, data: bytes) -> None:
@@ -113,22 +110,18 @@ def requests(source: pfs_pb2.Commit, changes: list[Change]) -> list[pfs_pb2.Modi
     return messages
 
 
-def merged(changes: list[Change]) -> list[Change]:
-    """Pieces of one file that follow each other are one content on the wire, so one change."""
-    found: list[Change] = []
-    for each in changes:
-        last = found[-1] if found else None
-        if isinstance(each, Put) and isinstance(last, Put) and last[:2] == each[:2]:
-            found[-1] = last._replace(data=last.data + each.data)
-        else:
-            found.append(each)
-    return found
-
-
-def collision(model: Model) -> str:
-    """The first file below the first path at which a file and a directory stand."""
-    clashes = [path for path in sorted(model) if any(each.startswith(path + "/") for each in model)]
-    return min(each for each in model if each.startswith(clashes[0] + "/")) if clashes else ""
+def problem(model: Model) -> str:
+    """What is wrong with the first file that several datums wrote, or that stands first below another one's path."""
+    wrong = {}
+    for path in model:
+        below = [each for each in model if each.startswith(path + "/")]
+        if below:
+            wrong[min(below)] = f"file / directory path collision ({min(below)})"
+    for path, parts in model.items():
+        if len(parts) > 1:
+            first, second = sorted(parts)[:2]
+            wrong[path] = f"duplicate path output by different datums ({path} from {first} and {path} from {second})"
+    return wrong[min(wrong)] if wrong else ""
 
 
 def tree(model: Model) -> dict[str, tuple[int, bytes]]:
@@ -171,8 +164,7 @@ def test_changes_make_what_the_dictionary_says(client: Client, first: list[Chang
             change(model, part)
         client.finish_commit(commit)
         client.wait_commit(commit)
-        wrong = collision(model)
-        error = f"file / directory path collision ({wrong})" if wrong else ""
+        error = problem(model)
         assert client.inspect_commit(commit).error == error
         if error:
             broken = True

@@ -57,11 +57,15 @@ class Graph(RuleBasedStateMachine):
         self.learn()
 
     def learn(self) -> None:
-        """Takes the ids of commits that have been made since."""
+        """Takes the ids of commits that have been made since, and waits for what is to finish."""
+        self.model.settle()
         for (repo, name), branch in self.model.branches.items():
             if branch.head is not None:
                 id = self.client.inspect_commit((repo, name)).commit.id
                 assert self.ids.setdefault(branch.head.set, id) == id
+        for commit in self.model.commits:
+            if commit.is_settled:
+                self.client.wait_commit(self.named(commit))
 
     def pick(self, data: st.DataObject, commits: list[Commit]) -> Commit:
         return data.draw(st.sampled_from(commits))
@@ -82,8 +86,12 @@ class Graph(RuleBasedStateMachine):
     @rule(data=st.data(), path=PATHS)
     def put(self, data: st.DataObject, path: str) -> None:
         commit = self.pick(data, [each for each in self.model.commits if each.is_open])
-        commit.tree[path] = b"%d" % len(self.ids)
-        self.client.put_file_bytes(self.named(commit), path, commit.tree[path])
+        content = b"%d" % len(self.ids)
+
+        def put() -> None:
+            commit.tree = {**self.model.readable(commit), path: content}
+
+        self.same(put, lambda: self.client.put_file_bytes(self.named(commit), path, content))
 
     @precondition(lambda self: self.model.commits)
     @rule(data=st.data(), error=st.sampled_from(["", "", "bad"]))
@@ -116,6 +124,8 @@ class Graph(RuleBasedStateMachine):
 
     @rule(key=KEYS, force=st.booleans())
     def delete_branch(self, key: Key, force: bool) -> None:
+        if key[0] not in self.model.repos:
+            return
         request = pfs_pb2.DeleteBranchRequest(branch=branch_of(*key), force=force)
         self.same(lambda: self.model.delete_branch(key, force), lambda: self.client.pfs.DeleteBranch(request))
 
@@ -175,11 +185,16 @@ class Graph(RuleBasedStateMachine):
     def look(self, data: st.DataObject) -> None:
         """At one commit's files and at its set."""
         commit = self.pick(data, self.model.commits)
-        found = [info for info in self.client.glob_file(self.named(commit), "/**") if info.file_type == pfs_pb2.FILE]
-        assert {info.file.path: info.size_bytes for info in found} == {k: len(v) for k, v in commit.tree.items()}
-        for path, content in commit.tree.items():
-            assert self.client.get_file(self.named(commit), path) == content
         self.look_at_set(commit.set)
+        try:
+            tree = self.model.readable(commit)
+        except Refusal as refusal:
+            assert str(refusal) in refused(lambda: self.client.list_file(self.named(commit), "/"))[1]
+            return
+        found = [info for info in self.client.glob_file(self.named(commit), "/**") if info.file_type == pfs_pb2.FILE]
+        assert [info.file.path for info in found] == sorted(tree)
+        for path, content in tree.items():
+            assert self.client.get_file(self.named(commit), path) == content
 
     def look_at_set(self, set: int) -> None:
         """It has what it was made from, each commit after its own."""

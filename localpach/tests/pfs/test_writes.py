@@ -22,14 +22,14 @@ BIG = b"b" * 70_000
 def contents(pfs: Pfs, commit: Commit) -> dict[str, bytes]:
     record = pfs.commits.get(commit)
     files = [entry for entry in pfs.files.walk(record, "/") if not entry.is_dir]
-    return {entry.path: b"".join(pfs.files.read(record, entry.path)) for entry in files}
+    return {entry.path: b"".join(pfs.files.read(record, entry)) for entry in files}
 
 
 def finish(pfs: Pfs, commit: Commit) -> None:
     """As the finisher does."""
     pfs.commits.finish(commit)
     for record in pfs.commits.finishing():
-        pfs.commits.set_finished(record)
+        pfs.commits.set_finished(record, "")
 
 
 def add(pfs: Pfs, commit: Commit, folder: Path) -> int:
@@ -127,7 +127,7 @@ def test_what_some_datums_wrote_is_not_carried_on(pfs: Pfs) -> None:
     assert contents(pfs, all) == contents(pfs, source)
     assert pfs.commits.get(all).root == pfs.commits.get(source).root
     assert contents(pfs, some) == {"/both": b"k", "/kept": b"kept"}
-    pfs.writes.put(some, "/both", b"new", "other")
+    pfs.writes.put(some, "/both", b"new", "kept")
     pfs.writes.put(some, "more", b"m", "other")
     assert contents(pfs, some) == {"/both": b"knew", "/kept": b"kept", "/more": b"m"}
     finish(pfs, some)
@@ -155,7 +155,7 @@ def test_a_branch_is_written_to_in_its_open_head_or_in_a_commit_of_no_length(pfs
     assert first.finishing is not None
     assert first.started == first.finishing
     for record in pfs.commits.finishing():
-        pfs.commits.set_finished(record)
+        pfs.commits.set_finished(record, "")
     second = pfs.commits.start(IN)
     write("/b")
     batch = pfs.writes.batch()
@@ -195,3 +195,20 @@ def test_a_view_is_laid_out_with_links_or_copies(pfs: Pfs, tmp_path: Path) -> No
     with pytest.raises(NotFound) as caught:
         pfs.files.export(commit, "/none", tmp_path / "x", Given.COPIES)
     assert caught.value.message == f"file /none not found in repo default/in at commit {commit.id}"
+
+
+def test_a_child_of_a_commit_that_is_about_to_finish_has_what_that_will_hold(pfs: Pfs) -> None:
+    """An output that nobody wrote to holds what came before it, and is finished by another thread."""
+    first = pfs.commits.start(IN)
+    pfs.writes.put(first, "/a", b"1", "")
+    finish(pfs, first)
+    up, out = Branch(Repo("default", "up"), "master"), Branch(Repo("default", "in"), "out")
+    pfs.repos.create(up.repo)
+    pfs.provenance.create_branch(out, head=lambda: pfs.commits.get(first))
+    pfs.provenance.create_branch(out, provenance=[up])
+    head = pfs.commits.head(out)
+    assert head is not None
+    assert head.parent == pfs.commits.get(first).num
+    pfs.commits.finish(head.commit)
+    child = pfs.commits.start(IN, parent=lambda: pfs.commits.get(head.commit))
+    assert contents(pfs, child) == {"/a": b"1"}

@@ -55,7 +55,7 @@ class Bench:
 
     def finish(self) -> None:
         for record in self.pfs.commits.finishing():
-            self.pfs.commits.set_finished(record)
+            self.pfs.commits.set_finished(record, "")
 
 
 @pytest.fixture

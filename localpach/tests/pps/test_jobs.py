@@ -77,7 +77,8 @@ class Bench:
         while records := self.pfs.commits.finishing():
             with self.store.write():
                 for record in records:
-                    self.pfs.commits.set_finished(record)
+                    conflicts = self.pfs.commits.conflicts(record)
+                    self.pfs.commits.set_finished(record, f"bad: {conflicts}" if conflicts else "")
 
     def jobs(self, name: str = "p") -> list[JobRecord]:
         """Oldest first."""
@@ -132,7 +133,7 @@ def test_an_output_that_is_refused_fails_its_job(bench: Bench) -> None:
         bench.pfs.writes.put(job.output, path, b"1", "d")
     bench.succeed(job)
     (job,) = bench.jobs()
-    assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, "file / directory path collision (/x/y)")
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, "bad: ['/x/y']")
 
 
 def test_an_output_that_is_finished_by_force_ends_no_job(bench: Bench) -> None:
