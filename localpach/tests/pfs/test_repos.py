@@ -34,7 +34,7 @@ def test_projects_come_and_go(client: Client) -> None:
     create = client.pfs.CreateProject
     for name in "ab":
         create(pfs_pb2.CreateProjectRequest(project=project(name), description=f"of {name}"))
-    assert projects(client) == [("b", "of b"), ("a", "of a"), ("default", "")]
+    assert projects(client) == [("default", ""), ("a", "of a"), ("b", "of b")]
     again = pfs_pb2.CreateProjectRequest(project=project("a"), description="new")
     sentence = 'could not create project: project "a" already exists'
     assert refused(lambda: create(again)) == ("ALREADY_EXISTS", sentence)
@@ -49,7 +49,7 @@ def test_projects_come_and_go(client: Client) -> None:
         "cannot delete project a: repo a/r still exists",
     )
     delete(pfs_pb2.DeleteProjectRequest(project=project("b")))
-    assert projects(client) == [("a", "new"), ("default", "")]
+    assert projects(client) == [("default", ""), ("a", "new")]
     assert refused(lambda: delete(pfs_pb2.DeleteProjectRequest(project=project("b")))) == (
         "NOT_FOUND",
         'delete project "b": project "b" not found',
