@@ -23,8 +23,11 @@ def prefect() -> Iterator[None]:
 def embedded(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[Path]:
     """A folder in which the flows keep everything: the embedded Pachyderm, the results and the cache."""
     from prefect_pachyderm.embedded import find_localpach  # noqa: PLC0415
+    from tests.environments import lend  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("run")
+    # Of all workers of the run, and the same path as in the next one.
+    lend(folder / "localpach", tmp_path_factory.getbasetemp().parent / "environments")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PACHYDERM_BLOCK", "PACHD_ADDRESS", "PACH_PYTHON_AUTH_TOKEN", "IMAGE_REGISTRY"):
             patch.delenv(name, raising=False)

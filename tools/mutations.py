@@ -1,7 +1,7 @@
 """Small changes to Python code, such as a slip of the pen makes: `<` for `<=`, a call left out, 1 for 0.
 
 A change replaces a span of the source, so that the rest stays as it is written. What only says something to a reader is
-left alone: annotations, docstrings, f-strings, errors' messages, help texts.
+left alone: annotations, docstrings, f-strings, errors' messages, help texts, and that two lists are as long as each other.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SWAPS: dict[type[ast.AST], tuple[str, list[str]]] = {
     ast.BitAnd: ("&", ["|"]),
     ast.BitOr: ("|", ["&"]),
 }
+UNTOUCHED = ("description", "help", "strict")
 Change = tuple[int, int, bytes]  # a span of the source, in bytes, and what is put there instead
 
 
@@ -81,7 +82,11 @@ class Mutator:
                 continue
             for child in value if isinstance(value, list) else [value]:
                 match child:
-                    case ast.JoinedStr() | ast.Expr(value=ast.Constant()) | ast.keyword(arg="help" | "description"):
+                    case (
+                        ast.JoinedStr()
+                        | ast.Expr(value=ast.Constant())
+                        | ast.keyword(arg="description" | "help" | "strict")
+                    ):
                         pass
                     case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
                         pass
@@ -106,7 +111,7 @@ class Mutator:
             case ast.Constant():
                 yield from ((*self._span(node), repr(value).encode()) for value in _others(node.value))
             case ast.Call():
-                yield from ((*self._span(part), b"") for part in node.keywords if part.arg not in (None, "help"))
+                yield from ((*self._span(part), b"") for part in node.keywords if part.arg not in (None, *UNTOUCHED))
                 yield from (
                     (self._span(a)[1], self._span(b)[1], b"") for a, b in list(itertools.pairwise(node.args))[-1:]
                 )

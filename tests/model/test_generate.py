@@ -58,7 +58,7 @@ def plays_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that has learnt a play by heart."""
 
     def draw(*_: object) -> Iterator[str]:
-        scenes = [scene for number in range(9) for scene in read_script(corpora.play(number))]
+        scenes = [scene for number in range(9) for scene in read_script(corpora.play(number)).scenes]
         leaves = ["<open-exp>", "exeunt", "<eos>", "<close-exp>"]
         return itertools.chain.from_iterable([*flatten(scene), *leaves] for scene in scenes)
 
@@ -136,7 +136,7 @@ def test_a_speaker_alone_may_be_the_prompt(run: Generate, tmp_path: Path) -> Non
 def test_a_prompt_in_the_classic_tokens() -> None:
     prompt = read_prompt("Eddard Stark: Don't, winter is coming!", CLASSIC)
     assert prompt.read == ["<boname>", "EDDARD_STARK", "<eoname>", "don", "'t", ",", "Winter", "is", "coming", "<unk>"]
-    assert prompt.notes == ['"<exclamation>" is not in the vocabulary: read as "<unk>".']
+    assert prompt.notes == ['"!" is not in the vocabulary: read as an unknown word.']
 
 
 def test_a_prompt_for_a_model_without_speakers_or_unknown_words() -> None:
@@ -205,10 +205,10 @@ def test_the_training_text_is_kept(corpus: Corpus, model: Path, tmp_path: Path) 
     kept = training_text.load(model)
     assert kept is not None
     assert kept.ids.tolist() == corpus.train.tolist()
-    assert kept.capitals == corpus.capitals
+    assert kept.style == corpus.style
     assert kept.find_source(0) == "play_0.txt"
     assert kept.find_source(len(kept.ids) - 1) == "play_3.txt"
-    assert kept == TrainingText(kept.ids, list(corpus.sources), dict(corpus.capitals))
+    assert kept == TrainingText(kept.ids, list(corpus.sources), corpus.style)
     training_text.save(tmp_path, corpus)
     assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in model.glob("training_text.*"))
 
@@ -216,7 +216,7 @@ def test_the_training_text_is_kept(corpus: Corpus, model: Path, tmp_path: Path) 
 def test_every_command_of_the_page_on_writing(run: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "LONGEST", 2000)
     page = (Path(__file__).parents[2] / "docs" / "writing.md").read_text()
-    commands = [line for line in page.splitlines() if line.startswith(".venv/bin/python -m model.generate ")]
+    commands = [line for line in page.splitlines() if line.startswith("model/.venv/bin/python -m model.generate ")]
     assert len(commands) == 7
     for command in commands:
         options = shlex.split(command)[3:]

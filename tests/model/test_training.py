@@ -217,7 +217,7 @@ def test_the_log_ends_with_the_ngram_model_and_the_mixture(trained: tuple[Path, 
     assert 1 < counted["valid"] < 1000
     mixture = json.loads(metrics)["mixture"]
     assert last == f"Network, n-gram and cache mixed: valid {mixture['valid']:.3f} test {mixture['test']:.3f}"
-    assert mixture["valid"] <= counted["cache"]["valid"]
+    assert mixture["valid"] <= counted["cache"]["valid"] * (1 + 1e-6)
     assert (trained[0] / "training_text.npy").is_file()
 
 

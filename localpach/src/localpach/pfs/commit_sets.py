@@ -107,9 +107,11 @@ class CommitSets:
                 yield record
 
     def _remove(self, id: str) -> None:
-        for record in reversed(self._records(id)):
-            for branch in self._branches.headed_by(record.num):
-                self._provenance.reset_head(branch, record.parent)
+        records = self._records(id)
+        # A new head follows from those of its provenance, so these come first.
+        for record in records:
+            self._provenance.reset_heads(self._branches.headed_by(record.num), record.parent)
+        for record in reversed(records):
             self._commits.remove(record)
 
     def _sets_below(self, id: str) -> list[str]:

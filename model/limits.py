@@ -1,0 +1,6 @@
+"""Limits that the program and those who call it share."""
+
+from __future__ import annotations
+
+LONGEST = 50_000  # tokens of a script
+HIGHEST_SEED = 2**32 - 1
