@@ -367,13 +367,14 @@ def test_branches_are_listed_newest_first(a: Client) -> None:
 
 
 def test_a_branch_that_others_depend_on_names_them(a: Client) -> None:
-    for repo in ("c", "b"):
+    for repo in ("c", "b", "b-x"):
         a.create_repo(repo)
         a.create_branch(repo, "master", provenance=[branch_of("a", "master")])
     delete = pfs_pb2.DeleteBranchRequest(branch=branch_of("a", "master"))
     assert refused(lambda: a.pfs.DeleteBranch(delete)) == (
         "UNKNOWN",
-        "branch master has [default/b@master default/c@master] as subvenance, deleting it would break those branches",
+        "branch master has [default/b-x@master default/b@master default/c@master] as subvenance,"
+        " deleting it would break those branches",
     )
     cycle = partial(a.create_branch, "a", "master", provenance=[branch_of("b", "master")])
     sentence = 'branch "default/b@master" cannot be both in "default/a@master"\'s provenance and subvenance'
@@ -402,3 +403,15 @@ def test_a_set_that_is_all_of_its_branches_can_be_dropped(a: Client) -> None:
     assert head.commit.id != id
     assert [each.id for each in head.direct_provenance] == [a.inspect_commit(("a", "master")).commit.id]
     assert refused(lambda: a.inspect_commit_set(id)) == ("NOT_FOUND", f"no commits found for commitset {id}")
+
+
+def test_a_wait_ends_when_its_commit_is_dropped(a: Client) -> None:
+    commit = start(a)
+    ended: list[tuple[str, str]] = []
+    thread = threading.Thread(target=lambda: ended.append(refused(lambda: a.wait_commit(commit))), daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert not ended
+    a.drop_commit(commit.id)
+    thread.join(20)
+    assert ended == [("UNKNOWN", f"commit default/a@{commit.id} was deleted")]

@@ -398,3 +398,20 @@ def test_datums_of_an_input_need_its_branches(bench: Bench) -> None:
     with pytest.raises(Refused) as caught:
         list(bench.pps.datums.of_input(leaf))
     assert caught.value.message == 'branch "none" not found in repo default/in'
+
+
+def test_a_wait_for_a_job_that_never_was_is_refused(bench: Bench) -> None:
+    bench.create()
+    with pytest.raises(NotFound) as caught:
+        bench.pps.queries.wait(JobName(P, "none"), None)
+    assert caught.value.message == "jobs default/p@none not found"
+
+
+def test_the_version_that_a_commit_set_was_made_with(bench: Bench) -> None:
+    before = bench.put()
+    bench.create()
+    first = bench.put()
+    record = bench.create(update=True)
+    second = bench.put()
+    found = [bench.pps.lifecycle.version_in(record, id) for id in (before, first, second, "none")]
+    assert found == [0, 1, 2, 0]

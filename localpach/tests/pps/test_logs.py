@@ -155,3 +155,18 @@ def test_what_was_said_before_a_restart_is_read(logs: Logs, tmp_path: Path) -> N
     again = Logs(tmp_path, Bulletin(lambda call: call()))
     say(again, "2")
     assert said(again) == ["1", "2"]
+
+
+def test_what_is_forgotten_elsewhere_does_not_touch_who_follows(logs: Logs) -> None:
+    """A message of another pipeline comes between a write and the look at what was written."""
+    say(logs, "1")
+    seen: list[str] = []
+    call = Call()
+    messages = logs.follow(1, ["j"], True, lambda: False, call)
+    seen.append(next(messages).message)
+    say(logs, "2", job="k")
+    logs.delete(2)
+    logs.delete(2, "j")
+    seen.append(next(messages).message)
+    call.end()
+    assert (seen, list(messages)) == (["1", "2"], [])

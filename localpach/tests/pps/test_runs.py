@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -204,6 +205,14 @@ def test_without_limits_there_are_none(bench: Bench) -> None:
         ("1M", 10**6),
         ("2G", 2 * 10**9),
         ("1e3", 1000),
+        ("2500m", 3),
+        ("7000000u", 7),
+        ("7000000001n", 8),
+        ("1Pi", 1 << 50),
+        ("1Ei", 1 << 60),
+        ("2T", 2 * 10**12),
+        ("2P", 2 * 10**15),
+        ("2E", 2 * 10**18),
     ],
 )
 def test_quantities_of_memory(bench: Bench, text: str, number: int) -> None:
@@ -466,3 +475,44 @@ def test_upstream_failures_make_a_job_unrunnable(bench: Bench) -> None:
     ended = bench.pps.queries.wait(JobName(down, job.id), None)
     reason = "unrunnable because the following upstream pipelines failed: p"
     assert (ended.state, ended.info.reason) == (pps_pb2.JOB_UNRUNNABLE, reason)
+
+
+def test_an_image_that_comes_is_noticed_though_nobody_tells(bench: Bench) -> None:
+    bench.runtime.crash = "no image"
+    bench.put("/a")
+    thread = threading.Thread(target=bench.create, daemon=True)
+    thread.start()
+    until(lambda: bench.pps.pipelines.find(P) and bench.pps.pipelines.get(P).state == pps_pb2.PIPELINE_CRASHING)
+    # What has told the controller of work is over by then.
+    time.sleep(0.2)
+    bench.runtime.crash = ""
+    thread.join(20)
+    assert bench.last().state == pps_pb2.JOB_SUCCESS
+
+
+def test_a_job_that_can_not_begin_fails_and_says_why(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.runtime.crash = "not yet"
+    bench.put("/a")
+    threading.Thread(target=bench.create, daemon=True).start()
+    until(lambda: bench.pps.pipelines.find(P) and bench.pps.pipelines.get(P).state == pps_pb2.PIPELINE_CRASHING)
+    bench.pfs.deletion.delete_repo(P.output, force=True, owned=True)
+    bench.runtime.crash = ""
+    job = bench.last()
+    sentence = f"commit default/p@{job.id} not found"
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, sentence)
+    assert f"job default/p@{job.id} can't be started: {sentence}" in caplog.messages
+
+
+def test_a_fault_of_the_server_fails_its_job_and_is_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(*args: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(bench.runtime, "prepare", prepare)
+    bench.put("/a")
+    job = bench.create()
+    assert job.state == pps_pb2.JOB_FAILURE
+    assert job.info.reason == "an unexpected error of the server; its log has more"
+    assert "unexpected error in a job" in caplog.messages
+    until(lambda: not bench.pps.running.has(job.num))

@@ -277,7 +277,6 @@ class Commits:
         """Deletes a commit that is the head of no branch; its children become its parent's."""
         with self._store.write() as connection:
             connection.execute("UPDATE commits SET parent = ? WHERE parent = ?", (record.parent, record.num))
-            connection.execute("DELETE FROM commit_provenance WHERE commit_num = ?", (record.num,))
             connection.execute("DELETE FROM commits WHERE num = ?", (record.num,))
             self._store.transaction.gathered(Gathered).removed.append(record)
             self._bulletin.tell(Topic.COMMITS)
