@@ -131,7 +131,7 @@ def drop_contents(parts: list[Part], left_out: Counter[str]) -> list[Part]:
     for number, part in enumerate(parts):
         if isinstance(part, Heading):
             after = parts[number + 1] if number + 1 < len(parts) else None
-            if isinstance(after, Heading) and not part.text and not part.label:
+            if isinstance(after, Heading) and not part.text and part.act:
                 continue
             if (isinstance(after, Heading) or after is None) and part.text and last[part] > number:
                 left_out["contents"] += count_words(part.text)
