@@ -91,7 +91,7 @@ class Rows:
         after = self.rows[number + 1].strip() if number + 1 < len(self.rows) else ""
         ends = number + 2 >= len(self.rows) or not self.rows[number + 2].strip()
         long = len(self.rows[number].strip()) >= _FULL_HEADING
-        return after if after and ends and long and number + 1 not in self.cues.found and after[0] not in "[(" else ""
+        return after if after and ends and long and after[0] not in "[(" else ""
 
     def _spoken(self, text: str, begun: bool) -> Iterator[Part]:
         """What a block says, and the directions in it."""
