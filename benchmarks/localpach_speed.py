@@ -28,18 +28,8 @@ DATUMS = 500
 def start(root: Path) -> tuple[subprocess.Popen[bytes], Client, float]:
     """A server, a client, and the seconds to its first answer."""
     begin = time.monotonic()
-    command = [
-        sys.executable,
-        "-m",
-        "localpach",
-        "serve",
-        "--root",
-        str(root),
-        "--port",
-        "0",
-        "--missing-image",
-        "host",
-    ]
+    program = Path(sys.executable).with_name("localpach")
+    command = [program, "serve", "--root", root, "--port", "0", "--missing-image", "host"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while not (root / "address").exists():
         time.sleep(0.005)

@@ -23,11 +23,12 @@ class Server:
 
     root: Path
     arguments: tuple[str, ...] = ("--missing-image", "host")
+    program: str = LOCALPACH
 
     def start(self) -> None:
         """Starts it and waits until it says where it is."""
         (self.root / "address").unlink(missing_ok=True)
-        command = [LOCALPACH, "serve", "--root", str(self.root), "--port", "0", *self.arguments]
+        command = [self.program, "serve", "--root", str(self.root), "--port", "0", *self.arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while not (self.root / "address").exists():

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.client import Client
 from tests.servers import Server, serving
+
+# The machine may be slow, and what failed once has to fail again.
+settings.register_profile("localpach", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("localpach")
 
 
 @pytest.fixture(scope="module")

@@ -216,7 +216,7 @@ def test_the_training_text_is_kept(corpus: Corpus, model: Path, tmp_path: Path) 
 def test_every_command_of_the_page_on_writing(run: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "LONGEST", 2000)
     page = (Path(__file__).parents[2] / "docs" / "writing.md").read_text()
-    commands = [line for line in page.splitlines() if line.startswith(".venv/bin/python -m model.generate ")]
+    commands = [line for line in page.splitlines() if line.startswith("model/.venv/bin/python -m model.generate ")]
     assert len(commands) == 7
     for command in commands:
         options = shlex.split(command)[3:]

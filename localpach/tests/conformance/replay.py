@@ -22,6 +22,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from localpach.proto import admin_pb2, health_pb2, pfs_pb2, pps_pb2, transaction_pb2, version_pb2
 from tests.conformance.exceptions import Meant, excepted
+from tests.conformance.shown import shown
 from tests.rpcs import rpc
 
 RECORDING = Path(__file__).with_name("pachyderm-2.7.6.jsonl.gz")
@@ -127,9 +128,9 @@ class Replay:
             argument = iter(messages) if method.client_streaming else messages[0]
             result = call(argument, metadata=metadata, timeout=timeout)
             if not method.server_streaming:
-                return {"code": "OK", "details": "", "response": _shown(result)}
+                return {"code": "OK", "details": "", "response": shown(result)}
             for answer in result:
-                answers.append(_shown(answer))
+                answers.append(shown(answer))
                 if cut and len(answers) == len(record["response"]):
                     result.cancel()
                     return {"code": record["code"], "details": "", "response": answers}
@@ -162,10 +163,6 @@ class Replay:
         elif isinstance(wanted, list) and isinstance(found, list):
             for old, new in zip(_sorted(wanted), _sorted(found), strict=False):
                 self._learn(old, new)
-
-
-def _shown(message: Any) -> Any:
-    return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
 def _name(value: Any) -> str:

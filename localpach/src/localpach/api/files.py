@@ -164,10 +164,7 @@ class FilesServicer:
             )
 
     def GetFile(self, request: pfs_pb2.GetFileRequest, context: Call) -> Iterator[BytesValue]:
-        if request.URL:
-            raise Unimplemented(
-                "writing files to a URL needs a Pachyderm cluster; read them here and send them yourself"
-            )
+        _check_no_url(request)
         record = readable(self._pfs, _commit(request, "file"))
         matches = [each for _, each in zip(range(2), self._matches(record, request), strict=False)]
         if len(matches) > 1:
@@ -176,6 +173,7 @@ class FilesServicer:
             yield BytesValue(value=chunk)
 
     def GetFileTAR(self, request: pfs_pb2.GetFileRequest, context: Call) -> Iterator[BytesValue]:
+        _check_no_url(request)
         record = readable(self._pfs, _commit(request, "file"))
         skip = request.offset
         pending = bytearray()
@@ -236,6 +234,11 @@ def _commit(request: Any, field: str = "") -> pfs_pb2.Commit:
         raise Refused("file commit cannot be nil" if field else "commit cannot be nil")
     commit: pfs_pb2.Commit = holder.commit
     return commit
+
+
+def _check_no_url(request: pfs_pb2.GetFileRequest) -> None:
+    if request.URL:
+        raise Unimplemented("writing files to a URL needs a Pachyderm cluster; read them here and send them yourself")
 
 
 def _check_page(request: pfs_pb2.ListFileRequest | pfs_pb2.WalkFileRequest) -> None:

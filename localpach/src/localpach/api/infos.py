@@ -71,9 +71,10 @@ def commit_info(pfs: Pfs, record: CommitRecord) -> pfs_pb2.CommitInfo:
         direct_provenance=[commit_message(each) for each in pfs.commits.provenance(record)],
         error=record.error if record.finished is not None else "",
     )
-    if not record.is_output:
-        info.details.SetInParent()
-    if record.finished is not None and (not record.error or record.refused):
+    if record.finished is None:
+        if not record.is_output:
+            info.details.SetInParent()
+    elif not record.error or record.refused:
         info.size_bytes_upper_bound = record.root.size
         info.details.size_bytes = record.root.size
         if record.finished != record.started:

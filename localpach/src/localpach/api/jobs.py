@@ -149,7 +149,9 @@ class JobsServicer:
         """Messages in the order in which they came, job by job; with `tail` only that many of the last."""
         pipeline, job, is_over = self._log_source(request)
         jobs = [job] if job else self._pps.queries.ids(pipeline)
-        since = now() - request.since.ToNanoseconds() // 1000 if request.HasField("since") else 0
+        # A length of zero is what pachctl sends where nobody asks for one.
+        length = request.since.ToNanoseconds() // 1000
+        since = now() - length if length else 0
         datum = request.datum.id
 
         def wanted(message: pps_pb2.LogMessage) -> bool:

@@ -12,7 +12,7 @@ from localpach.errors import Refused
 
 
 def jq_filter(program: str) -> Callable[[Any], bool]:
-    """A predicate of a jq filter, which keeps what it gives anything for."""
+    """A predicate of a jq filter, which keeps what its first result is for: anything but `false` and `null`."""
     if not program:
         return lambda info: True
 
@@ -23,6 +23,7 @@ def jq_filter(program: str) -> Callable[[Any], bool]:
 
     def keep(info: Any) -> bool:
         shown = json_format.MessageToDict(info, preserving_proto_field_name=True)
-        return bool(compiled.input_value(shown).all())
+        first = next(iter(compiled.input_value(shown)), None)
+        return first is not None and first is not False
 
     return keep

@@ -53,14 +53,22 @@ class PpsServicer:
         yield from filter(jq_filter(request.jqFilter), self._pipelines(request))
 
     def _pipelines(self, request: pps_pb2.ListPipelineRequest) -> Iterator[pps_pb2.PipelineInfo]:
-        """Last changed first, each with as many older versions as `history` says (-1: all)."""
+        """Last changed first, each with as many older versions as `history` says (-1: all); with a commit set, each as it
+        was for that set, and only those that it has."""
         wanted = PipelineName.of(request.pipeline) if request.HasField("pipeline") else None
+        if wanted is not None and self._pps.pipelines.find(wanted) is None:
+            raise NotFound(f'pipeline "{wanted}" not found')
         projects = {project.name for project in request.projects}
         for record in self._pps.pipelines.all():
             if wanted not in (None, record.name) or (projects and record.name.project not in projects):
                 continue
-            oldest = 1 if request.history < 0 else max(record.version - request.history, 1)
-            for version in range(record.version, oldest - 1, -1):
+            newest = (
+                self._pps.lifecycle.version_in(record, request.commit_set.id)
+                if request.commit_set.id
+                else record.version
+            )
+            oldest = 1 if request.history < 0 else max(newest - request.history, 1)
+            for version in range(newest, oldest - 1, -1):
                 try:
                     info = pipeline_info(self._pps, record, version, details=True, workers=False)
                 except NotFound:
@@ -83,7 +91,7 @@ class PpsServicer:
         return pps_pb2.DeletePipelinesResponse(pipelines=[name.to_proto() for name in gone])
 
     def DeleteAll(self, request: Empty, context: Call) -> Empty:
-        self._pps.lifecycle.delete_many([], True)
+        self._pps.lifecycle.delete_many([], all=True, force=True)
         return Empty()
 
     def StartPipeline(self, request: pps_pb2.StartPipelineRequest, context: Call) -> Empty:

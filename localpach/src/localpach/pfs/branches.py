@@ -85,9 +85,12 @@ class Branches:
         with self._store.write() as connection:
             connection.execute("UPDATE branches SET trigger = ? WHERE num = ?", (trigger, num))
 
-    def with_trigger(self, repo: Repo) -> list[BranchRecord]:
-        """The branches of a repo that have a trigger."""
-        return [each for each in self.of_repo(repo, reverse=True) if each.trigger is not None]
+    def with_trigger(self, repo: Repo | None) -> list[BranchRecord]:
+        """The branches of a repo, or of all, that have a trigger."""
+        with self._store.read() as connection:
+            num = self._repos.num_of(repo) if repo else None
+            query = f"{_SELECT} WHERE b.trigger IS NOT NULL AND (r.num = ?1 OR ?1 IS NULL) ORDER BY b.num"
+            return [_record(row) for row in connection.execute(query, (num,))]
 
     def direct_provenance(self, num: int) -> list[int]:
         """What a branch directly depends on, in the order in which that was set."""
@@ -132,7 +135,8 @@ class Branches:
                     f' "{self.by_num(num).branch}"\'s provenance and subvenance'
                 )
         with self._store.write() as connection:
-            self._store.transaction.gathered(Gathered).reordered.add(num)
+            if upstreams:
+                self._store.transaction.gathered(Gathered).reordered.add(num)
             connection.execute("DELETE FROM branch_provenance WHERE branch = ?", (num,))
             rows = [(num, upstream) for upstream in dict.fromkeys(upstreams)]
             connection.executemany("INSERT INTO branch_provenance VALUES (?, ?)", rows)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from localpach.errors import NotFound, Refused
 from localpach.names import SPEC, Commit
 from localpach.pfs.branches import Branches
-from localpach.pfs.commits import SELECT_COMMIT, Commits, commit_record
+from localpach.pfs.commits import Commits
 from localpach.pfs.provenance import Provenance
 from localpach.pfs.records import CommitRecord
+from localpach.pfs.rows import SELECT_COMMIT, commit_record
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 
@@ -46,19 +47,20 @@ class CommitSets:
                 raise NotFound(f"no commits found for commitset {id}")
             return self._in_order(records)
 
-    def _in_order(self, records: Iterable[CommitRecord]) -> list[CommitRecord]:
-        """Depth first along provenance, so that each commit comes after what it was made from."""
-        placed: dict[int, CommitRecord] = {}
-
-        def place(record: CommitRecord) -> None:
-            if record.num not in placed:
-                for upstream in self._commits.provenance(record):
-                    place(upstream)
-                placed[record.num] = record
-
-        for record in records:
-            place(record)
-        return list(placed.values())
+    def _in_order(self, records: list[CommitRecord]) -> list[CommitRecord]:
+        """The commits of a set with what they were made from: what other sets have of it, then the set's own by name, but
+        each commit after what it was made from."""
+        upstream: dict[int, list[CommitRecord]] = {}
+        found: list[CommitRecord] = []
+        frontier = sorted(records, key=lambda record: record.commit.repo)
+        while frontier:
+            record = frontier.pop()
+            if record.num not in upstream:
+                found.append(record)
+                upstream[record.num] = self._commits.provenance(record)
+                frontier += upstream[record.num]
+        own = {record.num for record in records}
+        return _downstream(sorted(found, key=lambda record: (record.num in own, record.commit.repo)), upstream)
 
     def all(self, project: str) -> Iterator[tuple[str, list[CommitRecord]]]:
         """Id and commits, with provenance, of each set that has commits in a project, newest first."""
@@ -105,9 +107,11 @@ class CommitSets:
                 yield record
 
     def _remove(self, id: str) -> None:
-        for record in reversed(self._records(id)):
-            for branch in self._branches.headed_by(record.num):
-                self._provenance.reset_head(branch, record.parent)
+        records = self._records(id)
+        # A new head follows from those of its provenance, so these come first.
+        for record in records:
+            self._provenance.reset_heads(self._branches.headed_by(record.num), record.parent)
+        for record in reversed(records):
             self._commits.remove(record)
 
     def _sets_below(self, id: str) -> list[str]:
@@ -128,3 +132,18 @@ class CommitSets:
                 (id,),
             )
             return list(dict.fromkeys(row["id"] for row in rows))
+
+
+def _downstream(records: list[CommitRecord], upstream: dict[int, list[CommitRecord]]) -> list[CommitRecord]:
+    """The order of some commits changed as little as is needed for each to come after what it was made from."""
+    placed: dict[int, CommitRecord] = {}
+    for record in records:
+        way = [record]
+        while way:
+            missing = [each for each in upstream[way[-1].num] if each.num not in placed]
+            if missing:
+                way.append(missing[0])
+            else:
+                last = way.pop()
+                placed[last.num] = last
+    return list(placed.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -12,12 +11,11 @@ from localpach.names import SPEC, Branch, Commit, Repo, check_branch_name
 from localpach.pfs.branches import Branches
 from localpach.pfs.records import BranchRecord, CommitRecord, Gathered, now
 from localpach.pfs.repos import Repos
+from localpach.pfs.rows import SELECT_COMMIT, commit_record
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 from localpach.storage.trees import EMPTY, Dir
 from localpach.waiting import Bulletin, Topic
-
-SELECT_COMMIT = "SELECT c.*, r.project, r.name AS repo_name, r.type FROM commits c JOIN repos r ON r.num = c.repo"
 
 
 class Commits:
@@ -170,7 +168,7 @@ class Commits:
     def _base(self, parent: CommitRecord | None) -> Dir:
         """The tree that a child of a commit starts from: that of the nearest one without error."""
         found = self._nearest_good(parent)
-        return found.root if found is not None else EMPTY
+        return self.readable(found).root if found is not None else EMPTY
 
     def _nearest_good(self, record: CommitRecord | None) -> CommitRecord | None:
         while record is not None and (record.error or self.conflicts(record)):
@@ -194,7 +192,7 @@ class Commits:
         base = self._nearest_good(self.parent(record))
         if base is not None and base.finishing is None:
             raise Refused(f"base commit {base.commit} for commit {record.commit} unfinished")
-        return replace(record, root=base.root if base is not None else EMPTY)
+        return replace(record, root=self.readable(base).root if base is not None else EMPTY)
 
     def clear(self, commit: Commit) -> None:
         """Takes back all that was done to an open commit."""
@@ -236,6 +234,8 @@ class Commits:
         """Closes a commit. It is finished once its parent is and its paths are checked."""
         with self._store.write() as connection:
             record = self.open_commit(commit)
+            if not error and not record.is_written and self.is_of_pipeline(record):
+                self.set_root(record, EMPTY)
             connection.execute(
                 "UPDATE commits SET finishing = ?, error = ?, description = ? WHERE num = ?",
                 (now(), error, description or record.description, record.num),
@@ -291,22 +291,3 @@ class Commits:
             connection.execute("UPDATE commits SET parent = NULL WHERE repo = ?", (repo,))
             connection.execute("DELETE FROM commits WHERE repo = ?", (repo,))
             self._bulletin.tell(Topic.COMMITS)
-
-
-def commit_record(row: sqlite3.Row) -> CommitRecord:
-    """The commit of a row of `SELECT_COMMIT`."""
-    return CommitRecord(
-        num=row["num"],
-        commit=Commit(Repo(row["project"], row["repo_name"], row["type"]), row["id"]),
-        branch=row["branch"],
-        parent=row["parent"],
-        origin=row["origin"],
-        description=row["description"],
-        started=row["started"],
-        finishing=row["finishing"],
-        finished=row["finished"],
-        error=row["error"],
-        refused=bool(row["refused"]),
-        root=Dir(row["tree"], row["size"]) if row["tree"] else EMPTY,
-        is_written=row["tree"] is not None,
-    )

@@ -207,7 +207,7 @@ class _Parser:
         body, negated, is_named = "", False, False
         while True:
             if self._at >= len(self._text):
-                raise Refused("unexpected end of input: a [ is not closed")
+                raise Refused("unexpected end of input")
             char = self._next()
             if char == "\\" and self._at < len(self._text):
                 body += self._next()

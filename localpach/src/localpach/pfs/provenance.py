@@ -13,13 +13,15 @@ from localpach.pfs.records import BranchRecord, CommitRecord, Gathered
 from localpach.pfs.repos import Repos
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store, Transaction
+from localpach.waiting import Bulletin, Topic
 
 
 class Provenance:
     """Makes branches, and at the end of each write the commits that its new heads call for."""
 
-    def __init__(self, store: Store, repos: Repos, branches: Branches, commits: Commits) -> None:
+    def __init__(self, store: Store, bulletin: Bulletin, repos: Repos, branches: Branches, commits: Commits) -> None:
         self._store = store
+        self._bulletin = bulletin
         self._repos = repos
         self._branches = branches
         self._commits = commits
@@ -54,6 +56,7 @@ class Provenance:
             self._branches.set_provenance(made.num, upstreams)
             if trigger is not None:
                 self._branches.set_trigger(made.num, trigger.SerializeToString())
+                self._bulletin.tell(Topic.FINISHING)
             if head_num is not None:
                 self._branches.move_head(made.num, head_num)
             if is_changed or (made.head is None and head_num is None):
@@ -84,14 +87,17 @@ class Provenance:
             found = self._branches.find(Branch(branch.repo, following))
             following = pfs_pb2.Trigger.FromString(found.trigger).branch if found and found.trigger else None
 
-    def reset_head(self, branch: BranchRecord, head: int | None) -> None:
-        """Makes a commit the head of a branch whose head goes; without one, a new commit. Nothing follows from it."""
-        self._branches.set_head(branch.num, head)
-        upstreams = self._branches.direct_provenance(branch.num)
-        if head is None and upstreams:
-            self._commits.start_output(branch._replace(head=None), self._heads(upstreams))
-        elif head is None:
-            self._branches.set_head(branch.num, self._commits.add_empty(branch.branch))
+    def reset_heads(self, branches: list[BranchRecord], head: int | None) -> None:
+        """Makes a commit the head of branches whose head goes; without one, a new commit, which they share. Nothing follows
+        from it."""
+        if head is None and branches:
+            upstreams = self._branches.direct_provenance(branches[0].num)
+            if upstreams:
+                head = self._commits.start_output(branches[0]._replace(head=None), self._heads(upstreams)).num
+            else:
+                head = self._commits.add_empty(branches[0].branch)
+        for branch in branches:
+            self._branches.set_head(branch.num, head)
 
     def _check_graph(self, branches: Iterable[int]) -> None:
         """Refuses two branches of one repo that provenance connects: a commit set has one commit in a repo."""

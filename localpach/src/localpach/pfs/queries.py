@@ -9,9 +9,10 @@ from typing import NamedTuple
 from localpach.errors import NotFound, Refused
 from localpach.names import Branch, Commit, Repo, is_id, is_uuid4
 from localpach.pfs.branches import Branches
-from localpach.pfs.commits import SELECT_COMMIT, Commits, commit_record
+from localpach.pfs.commits import Commits
 from localpach.pfs.records import CommitRecord
 from localpach.pfs.repos import Repos
+from localpach.pfs.rows import SELECT_COMMIT, commit_record
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin, Call, Topic

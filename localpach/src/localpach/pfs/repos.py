@@ -40,9 +40,9 @@ class Repos:
         return ProjectRecord(*row)
 
     def projects(self) -> list[ProjectRecord]:
-        """Newest first."""
+        """Oldest first."""
         with self._store.read() as connection:
-            rows = connection.execute("SELECT * FROM projects ORDER BY created DESC, rowid DESC").fetchall()
+            rows = connection.execute("SELECT * FROM projects ORDER BY created, rowid").fetchall()
         return [ProjectRecord(*row) for row in rows]
 
     def delete_project(self, name: str) -> None:
@@ -131,14 +131,14 @@ def _record(connection: sqlite3.Connection, row: sqlite3.Row) -> RepoRecord:
 
 
 def _size(connection: sqlite3.Connection, repo: int) -> int:
-    """The size of the newest commit of `master` that has one; a user's own has none until it is finished well."""
+    """The size of the newest commit of `master` that has one: no failed one has, and no open one of a pipeline."""
     row = connection.execute(
         "SELECT c.* FROM branches b JOIN commits c ON c.num = b.head WHERE b.repo = ? AND b.name = 'master'",
         (repo,),
     ).fetchone()
-    while row is not None and row["origin"] == pfs_pb2.AUTO and (row["finished"] is None or _failed(row)):
+    while row is not None and (row["origin"] == pfs_pb2.AUTO if row["finished"] is None else _failed(row)):
         row = connection.execute("SELECT * FROM commits WHERE num = ?", (row["parent"],)).fetchone()
-    return row["size"] if row is not None and row["finished"] is not None and not _failed(row) else 0
+    return row["size"] if row is not None and row["finished"] is not None else 0
 
 
 def _failed(commit: sqlite3.Row) -> bool:

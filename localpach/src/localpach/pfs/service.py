@@ -10,6 +10,7 @@ from localpach.pfs.deletion import Deletion
 from localpach.pfs.file_sets import FileSets
 from localpach.pfs.files import Files
 from localpach.pfs.finishing import Finisher
+from localpach.pfs.firing import Firing
 from localpach.pfs.fsck import Fsck
 from localpach.pfs.provenance import Provenance
 from localpach.pfs.queries import CommitQueries
@@ -31,7 +32,7 @@ class Pfs:
         self.branches = Branches(store, self.repos)
         self.commits = Commits(store, bulletin, self.repos, self.branches)
         self.queries = CommitQueries(store, bulletin, self.repos, self.branches, self.commits)
-        self.provenance = Provenance(store, self.repos, self.branches, self.commits)
+        self.provenance = Provenance(store, bulletin, self.repos, self.branches, self.commits)
         self.commit_sets = CommitSets(store, self.branches, self.commits, self.provenance)
         self.deletion = Deletion(store, bulletin, self.repos, self.branches, self.commits)
         self.files = Files(self.objects, trees, self.commits)
@@ -39,4 +40,4 @@ class Pfs:
         self.file_sets = FileSets(store, trees, self.commits, self.writes)
         self.cache = Cache(store)
         self.fsck = Fsck(store, self.objects, trees, self.commits, self.file_sets)
-        self.finisher = Finisher(store, bulletin, trees, self.branches, self.commits)
+        self.finisher = Finisher(store, bulletin, trees, self.commits, Firing(store, self.branches, self.commits))

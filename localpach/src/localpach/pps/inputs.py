@@ -16,6 +16,7 @@ from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT, USER, Branch, Repo
 from localpach.pfs.files import Files
 from localpach.pfs.globs import compile_glob
+from localpach.pfs.paths import clean
 from localpach.pfs.records import CommitRecord, Entry
 from localpach.pfs.triggers import check_cron
 from localpach.proto import pps_pb2
@@ -88,14 +89,20 @@ def leaves_of(info: pps_pb2.PipelineInfo) -> Iterator[pps_pb2.Input]:
 
 
 def complete(input: pps_pb2.Input, pipeline: pps_pb2.Pipeline, created: Timestamp) -> None:
-    """Fills in what a spec leaves out."""
+    """Fills in what a spec leaves out, and gives globs their absolute form."""
+    triggered = 0
     for leaf in leaves(input):
         if leaf.HasField("pfs"):
             pfs = leaf.pfs
             pfs.project = pfs.project or pipeline.project.name
             pfs.name = pfs.name or pfs.repo
+            if pfs.HasField("trigger") and not pfs.branch:
+                triggered += 1
+                pfs.branch = f"{pipeline.name}-trigger-{triggered}"
+                pfs.trigger.branch = pfs.trigger.branch or "master"
             pfs.branch = pfs.branch or "master"
             pfs.repo_type = pfs.repo_type or USER
+            pfs.glob = clean(pfs.glob)
         else:
             cron = leaf.cron
             cron.project = cron.project or pipeline.project.name
@@ -126,6 +133,8 @@ def check(input: pps_pb2.Input, path: str = "input") -> None:
             name = leaf.pfs.name or leaf.pfs.repo if leaf.HasField("pfs") else leaf.cron.name
             if name in ("out", ".env"):
                 raise Refused(f"input cannot be named {name}")
+            if "/" in name or "\0" in name or name in (".", ".."):
+                raise Refused(f"input.{kind_of(leaf)}.name: {name!r} can't be a folder's name: leave out / and NUL")
 
 
 def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:
@@ -135,6 +144,10 @@ def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:
         raise Refused("input must specify a repo")
     if not pfs.glob and not pfs.s3:
         raise Refused("input must specify a glob")
+    try:
+        compile_glob(pfs.glob)
+    except Refused as error:
+        raise Refused(f"{path}.pfs.glob: {pfs.glob!r} is no glob: {error.message}") from error
     if pfs.commit:
         raise Refused("input cannot come from a commit; use a branch with head pointing to the commit")
     if pfs.s3:
@@ -144,8 +157,6 @@ def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:
 
 
 def _check_names(input: pps_pb2.Input, kind: str) -> None:
-    if kind == "group":
-        return
     seen: set[str] = set()
     for each in getattr(input, kind):
         names = {(leaf.pfs.name or leaf.pfs.repo) if leaf.HasField("pfs") else leaf.cron.name for leaf in leaves(each)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from graphlib import TopologicalSorter
 
 from localpach.errors import AlreadyExists, NotFound, Refused
 from localpach.names import META, SPEC, Branch, Commit, Repo
@@ -12,7 +14,7 @@ from localpach.pps.crons import Crons
 from localpach.pps.jobs import Jobs
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
-from localpach.pps.records import PipelineName, moment
+from localpach.pps.records import PipelineName, PipelineRecord, moment
 from localpach.pps.secrets import Secrets
 from localpach.proto import pps_pb2
 from localpach.storage.store import Store
@@ -107,6 +109,16 @@ class Lifecycle:
             except Refused as error:
                 raise Refused(f"could not create/update {kind} branch: {error.message}") from error
 
+    def version_in(self, record: PipelineRecord, commit_set: str) -> int:
+        """The version of a pipeline that a commit set was made with; 0 where it has none."""
+        spec = record.name.output._replace(type=SPEC)
+        try:
+            commit = self._pfs.queries.resolve(spec, commit_set).commit
+        except NotFound:
+            return 0
+        infos = (self._pipelines.info(record.num, version) for version in range(record.version, 0, -1))
+        return next((info.version for info in infos if info.spec_commit.id == commit.id), 0)
+
     def stop(self, name: PipelineName) -> None:
         """Ends its jobs and lets new input make none; a missing pipeline is fine."""
         with self._store.write():
@@ -156,19 +168,18 @@ class Lifecycle:
                 self.delete(name, force, keep_repo)
             return names
 
-    def _downstream_first(self, names: list[PipelineName]) -> list[PipelineName]:
-        """Each pipeline after all that read its output."""
-        reads = {
-            name: {
-                inputs.branch_of(leaf).repo
-                for leaf in inputs.leaves_of(self._pipelines.newest_info(self._pipelines.get(name)))
-            }
-            for name in names
-        }
-        left, ordered = list(names), list[PipelineName]()
-        while left:
-            read = set().union(*(reads[name] for name in left))
-            ready = [name for name in left if name.output not in read] or left[:1]
-            ordered += ready
-            left = [name for name in left if name not in ready]
-        return ordered
+    def _downstream_first(self, names: list[PipelineName]) -> Iterable[PipelineName]:
+        """Each pipeline after all that read its output, or the ticks of its cron inputs."""
+        writers: dict[Repo, PipelineName] = {}
+        reads: dict[PipelineName, list[Repo]] = {}
+        for name in names:
+            leaves = list(inputs.leaves_of(self._pipelines.newest_info(self._pipelines.get(name))))
+            ticks = [inputs.branch_of(leaf).repo for leaf in leaves if leaf.HasField("cron")]
+            writers |= dict.fromkeys([name.output, *ticks], name)
+            reads[name] = [inputs.branch_of(leaf).repo for leaf in leaves if leaf.HasField("pfs")]
+        order = TopologicalSorter[PipelineName]()
+        for name in names:
+            order.add(name)
+            for writer in {writers[repo] for repo in reads[name] if repo in writers}:
+                order.add(writer, name)
+        return order.static_order()

@@ -43,7 +43,7 @@ class Secrets:
             manifest = json.loads(file)
             name = manifest["metadata"]["name"]
             data = {key: base64.b64decode(value).decode() for key, value in (manifest.get("data") or {}).items()}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused(f"the secret is not a Kubernetes secret manifest in JSON: {error}") from error
         data.update(manifest.get("stringData") or {})
         with self._store.write() as connection:

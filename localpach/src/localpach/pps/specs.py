@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT, check_name, new_id
-from localpach.pps import inputs
+from localpach.pps import inputs, quantities
 from localpach.proto import pps_pb2
 
 MAX_NAME = 51
@@ -41,6 +41,7 @@ _SAME = (
     "reprocess_spec",
     "autoscaling",
     "tolerations",
+    "maximum_expected_uptime",
 )
 
 
@@ -67,12 +68,14 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
     _check_name(request.pipeline.name)
     if not request.HasField("transform"):
         raise Refused("pipeline must specify a transform")
+    _check_resources(request)
     for field in ("pod_patch", "pod_spec"):
         if getattr(request, field):
             try:
                 json.loads(getattr(request, field))
             except ValueError as error:
                 raise Refused(f"malformed {'PodPatch' if field == 'pod_patch' else 'PodSpec'}") from error
+    _check_secrets(request.transform)
     for field, need in (
         ("egress", "sends files to an object store"),
         ("spout", "is a spout"),
@@ -90,6 +93,26 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
         raise Unimplemented(
             "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums"
         )
+
+
+def _check_secrets(transform: pps_pb2.Transform) -> None:
+    for number, mount in enumerate(transform.secrets):
+        steps = mount.mount_path.split("/")
+        if "\0" in mount.mount_path or not {".", ".."}.isdisjoint(steps) or not (mount.env_var or any(steps)):
+            raise Refused(
+                f"transform.secrets[{number}].mount_path: {mount.mount_path!r} is no path of a folder below /,"
+                " without . and .. on its way"
+            )
+
+
+def _check_resources(request: pps_pb2.CreatePipelineRequest) -> None:
+    for field in ("resource_requests", "resource_limits", "sidecar_resource_limits", "sidecar_resource_requests"):
+        for kind in ("memory", "disk"):
+            quantity = getattr(getattr(request, field), kind)
+            try:
+                quantities.whole(quantity or "0")
+            except Refused as error:
+                raise Refused(f"{field}.{kind}: {error.message}") from error
 
 
 def _check_name(name: str) -> None:

@@ -53,7 +53,11 @@ class Store:
         self._path.touch(mode=0o600)
         self._path.chmod(0o600)
         self._writer = self._connect()
-        open_schema(self._writer, self._path)
+        try:
+            open_schema(self._writer, self._path)
+        except BaseException:
+            self._writer.close()
+            raise
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
@@ -151,7 +155,7 @@ class Store:
                 yield f"table {row['table']} row {row['rowid']} names a missing row of {row['parent']}"
 
     def close(self) -> None:
-        """Closes the file; calls that come later fail."""
+        """Closes the file; a write that comes later fails."""
         with self._writer_lock, self._idle_lock:
             for connection in [*self._idle, self._writer]:
                 connection.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,7 +13,6 @@ import pytest
 from localpach.proto import pfs_pb2
 from tests.client import Client, CommitLike, branch_of
 from tests.helpers import put
-from tests.servers import Server, ServerProcess
 
 
 def names(client: Client, commit: CommitLike, path: str = "/") -> list[str]:
@@ -55,35 +53,12 @@ def test_a_big_directory_changes_file_by_file(client: Client) -> None:
     assert {(d.new_file or d.old_file).file.path for d in diffs} >= {"/many/f00701"}
 
 
-def test_what_is_written_outlives_a_killed_server(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path) as server:
-        server.client.create_repo("data")
-        kept = put(server.client, "data", {"/a": b"kept", "/big": b"x" * 200_000})
-        server.client.start_commit("data", "open")
-        server.kill()
-        server.start()
-        assert server.client.get_file(("data", kept), "/a") == b"kept"
-        assert server.client.get_file(("data", kept), "/big") == b"x" * 200_000
-        assert [info.branch.name for info in server.client.list_branch("data")] == ["open", "master"]
-
-
 def test_a_failed_stream_changes_nothing(client: Client) -> None:
     client.create_repo("data")
     with pytest.raises(grpc.RpcError), client.modify_file_client(("data", "master")) as modify:
         modify.put_file_from_bytes("/good", b"1")
         modify.put_file_from_bytes("/bad*", b"2")
     assert not client.list_branch("data")
-
-
-def test_a_missing_token_and_a_wrong_one_are_refused(server: Server) -> None:
-    for token in (None, "wrong"):
-        with pytest.raises(grpc.RpcError) as caught:
-            list(Client(server.address, token).list_repo())
-        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
-
-
-def test_the_token_is_for_its_owner_alone(server: Server) -> None:
-    assert (server.root / "token").stat().st_mode & 0o777 == 0o600
 
 
 def test_provenance_makes_downstream_commits_in_one_set(client: Client) -> None:

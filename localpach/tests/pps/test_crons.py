@@ -1,0 +1,156 @@
+"""Ticks, by a clock that the test sets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from localpach.errors import Refused
+from localpach.names import Branch, Repo
+from localpach.pfs.service import Pfs
+from localpach.pps import crons as module
+from localpach.pps.crons import Crons
+from localpach.pps.pipelines import Pipelines
+from localpach.pps.records import PipelineName
+from localpach.proto import pps_pb2
+from localpach.storage.store import Store
+
+START = int(datetime(2024, 2, 3, 4, 5, tzinfo=UTC).timestamp())
+TICKS = Branch(Repo("default", "p_tick"), "master")
+
+
+class Bench:
+    """Pipelines with cron inputs, and a clock that stands still."""
+
+    def __init__(self, store: Store, pfs: Pfs, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pfs = pfs
+        self.pipelines = Pipelines(store)
+        self.crons = Crons(store, pfs, self.pipelines)
+        self.seconds: float = START
+        monkeypatch.setattr(module, "now", lambda: int(self.seconds * 1_000_000))
+
+    def create(self, *specs: str, name: str = "p", version: int = 1, overwrite: bool = False) -> int:
+        """A pipeline with a cron input for each spec; its number."""
+        leaves = []
+        for number, spec in enumerate(specs):
+            repo = f"{name}_tick{number or ''}"
+            cron = pps_pb2.CronInput(name=f"tick{number}", repo=repo, project="default", spec=spec, overwrite=overwrite)
+            cron.start.CopyFrom(Timestamp(seconds=START))
+            leaves.append(pps_pb2.Input(cron=cron))
+            self.pfs.repos.create(Repo("default", repo), update=True)
+        leaves.append(pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/")))
+        info = pps_pb2.PipelineInfo(pipeline=PipelineName("default", name).to_proto(), version=version)
+        info.details.input.CopyFrom(pps_pb2.Input(cross=leaves))
+        record = self.pipelines.add_version(info)
+        self.crons.reset(record.num, info)
+        return record.num
+
+    def ticks(self, branch: Branch = TICKS) -> list[str]:
+        """The files of the newest tick."""
+        head = self.pfs.commits.head(branch)
+        self.finish()
+        return [entry.path for entry in self.pfs.files.children(head, "/")] if head else []
+
+    def finish(self) -> None:
+        for record in self.pfs.commits.finishing():
+            self.pfs.commits.set_finished(record, "")
+
+
+@pytest.fixture
+def bench(store: Store, pfs: Pfs, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(store, pfs, monkeypatch)
+
+
+def test_a_tick_comes_when_it_is_due_and_has_the_name_of_its_time(bench: Bench) -> None:
+    bench.create("@every 10s")
+    assert bench.crons.tick_due() == 10
+    assert bench.ticks() == []
+    bench.seconds += 9.5
+    assert bench.crons.tick_due() == 0.5
+    bench.seconds += 0.5
+    assert bench.crons.tick_due() == 10
+    assert bench.ticks() == ["/2024-02-03T04:05:10Z"]
+    assert bench.crons.tick_due() == 10
+    bench.seconds += 10
+    assert bench.crons.tick_due() == 10
+    assert bench.ticks() == ["/2024-02-03T04:05:10Z", "/2024-02-03T04:05:20Z"]
+
+
+def test_ticks_that_were_missed_come_one_by_one(bench: Bench) -> None:
+    bench.create("* * * * *")
+    bench.seconds += 150
+    assert bench.crons.tick_due() == 30
+    assert bench.ticks() == ["/2024-02-03T04:06:00Z"]
+    bench.crons.tick_due()
+    assert bench.ticks() == ["/2024-02-03T04:06:00Z", "/2024-02-03T04:07:00Z"]
+    assert bench.crons.tick_due() == 30
+    assert len(bench.ticks()) == 2
+
+
+def test_an_overwriting_cron_has_its_last_tick_only(bench: Bench) -> None:
+    bench.create("@every 10s", overwrite=True)
+    for _ in range(2):
+        bench.seconds += 10
+        bench.crons.tick_due()
+        found = bench.ticks()
+    assert found == ["/2024-02-03T04:05:20Z"]
+
+
+def test_the_next_tick_of_all_inputs_counts(bench: Bench) -> None:
+    bench.create("@every 30s", "@every 20s")
+    bench.create("@never", name="q")
+    assert bench.crons.tick_due() == 20
+    bench.seconds += 20
+    assert bench.crons.tick_due() == 10
+    assert (bench.ticks(), len(bench.ticks(Branch(Repo("default", "p_tick1"), "master")))) == ([], 1)
+
+
+def test_without_a_schedule_nothing_is_due(bench: Bench) -> None:
+    assert bench.crons.tick_due() is None
+    bench.create("@never")
+    bench.seconds += 10**6
+    assert bench.crons.tick_due() is None
+    assert bench.ticks() == []
+
+
+def test_a_stopped_pipeline_does_not_tick(bench: Bench) -> None:
+    num = bench.create("@every 10s")
+    bench.pipelines.set_stopped(num)
+    bench.seconds += 60
+    assert bench.crons.tick_due() is None
+    assert bench.ticks() == []
+    bench.pipelines.set_started(num)
+    bench.crons.tick_due()
+    assert bench.ticks() == ["/2024-02-03T04:05:10Z"]
+
+
+def test_a_new_version_ticks_by_its_own_inputs(bench: Bench) -> None:
+    bench.create("@every 10s", "@every 10s")
+    bench.create("@every 60s", version=2)
+    assert bench.crons.tick_due() == 60
+
+
+def test_all_inputs_tick_when_told_to(bench: Bench) -> None:
+    bench.create("@never", "@every 10s")
+    bench.seconds += 7.9
+    bench.crons.run(PipelineName("default", "p"))
+    for branch in (TICKS, Branch(Repo("default", "p_tick1"), "master")):
+        assert bench.ticks(branch) == ["/2024-02-03T04:05:07Z"]
+    assert bench.crons.tick_due() == 10
+    bench.create(name="q")
+    with pytest.raises(Refused) as caught:
+        bench.crons.run(PipelineName("default", "q"))
+    assert caught.value.message == "pipeline doesn't have a cron input"
+
+
+def test_a_cron_whose_repo_is_gone_holds_up_no_other(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.create("@every 10s")
+    bench.create("@every 10s", name="q")
+    bench.pfs.deletion.delete_repo(TICKS.repo, force=True)
+    bench.seconds += 10
+    assert bench.crons.tick_due() == 10
+    assert bench.ticks(Branch(Repo("default", "q_tick"), "master")) == ["/2024-02-03T04:05:10Z"]
+    (record,) = caplog.records
+    assert record.getMessage() == "no tick in repo p_tick for cron input tick0: repo default/p_tick not found"

@@ -1,0 +1,468 @@
+"""Whole jobs in a runtime that only pretends: what it is given, and what becomes of how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from localpach.names import Branch, Repo
+from localpach.pfs.service import Pfs
+from localpach.pps.jobs import JobName
+from localpach.pps.records import JobRecord, PipelineName
+from localpach.pps.service import Pps
+from localpach.pps.specs import worker_id
+from localpach.proto import pps_pb2
+from localpach.runtime.choice import Runtimes
+from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, Pod, Resources, RunSpec
+from localpach.storage.store import Store
+from localpach.waiting import Bulletin
+from tests.helpers import until
+
+IN = Branch(Repo("default", "in"), "master")
+P = PipelineName("default", "p")
+Act = Callable[[RunSpec, OnLine], Ended]
+
+
+class Run:
+    """A command that is over when `act` is, or when it is killed."""
+
+    def __init__(self, act: Callable[[], Ended]) -> None:
+        self._act = act
+        self.killed = threading.Event()
+
+    def kill(self) -> None:
+        self.killed.set()
+
+    def wait(self) -> Ended:
+        ended = self._act()
+        return Ended(code=137) if self.killed.is_set() else ended
+
+
+class Pretender:
+    """A runtime, and the choice of it: `act` plays the command."""
+
+    may_link = False
+    weakness = ""
+
+    def __init__(self, root: Path) -> None:
+        self.work = root / "work"
+        self.work.mkdir()
+        self.specs: list[RunSpec] = []
+        self.seen: list[dict[str, str]] = []
+        self.runs: list[Run] = []
+        self.prepared: list[tuple[str, str]] = []
+        self.crash = ""
+        self.act: Act = copy_all
+
+    def of(self, image: str) -> Pretender:
+        return self
+
+    def crash_reason(self, image: str, gpus: int) -> str:
+        return self.crash
+
+    def remove_leftovers(self) -> None: ...
+
+    def prepare(self, image: str, credentials: str, say: OnLine, is_stopped: Callable[[], bool]) -> None:
+        self.prepared.append((image, credentials))
+
+    def start(self, spec: RunSpec, on_line: OnLine) -> Run:
+        assert list((spec.layout.out).iterdir()) == []
+        self.specs.append(spec)
+        files = [path for path in spec.layout.view.rglob("*") if path.is_file()]
+        self.seen.append({str(path.relative_to(spec.layout.view)): path.read_text() for path in files})
+        self.runs.append(Run(lambda: self.act(spec, on_line)))
+        return self.runs[-1]
+
+
+def copy_all(spec: RunSpec, on_line: OnLine) -> Ended:
+    """The command of most tests."""
+    on_line("copying")
+    for folder in spec.layout.view.iterdir():
+        for file in folder.rglob("*"):
+            if file.is_file():
+                (spec.layout.out / file.name).write_bytes(file.read_bytes())
+    return Ended(code=0)
+
+
+class Bench:
+    """PPS that works, with a runtime of the test's."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self.bulletin = Bulletin(self.store.after_commit)
+        self.pfs = Pfs(self.store, self.bulletin)
+        self.runtime = Pretender(root)
+        self.pps = Pps(self.store, self.bulletin, self.pfs, cast(Runtimes, self.runtime))
+        self.pfs.repos.create(IN.repo)
+        self.pfs.finisher.start()
+        self.pps.start()
+
+    def close(self) -> None:
+        self.pps.close()
+        self.pfs.finisher.close()
+        self.store.close()
+
+    def put(self, *paths: str) -> str:
+        commit = self.pfs.commits.start(IN)
+        for path in paths:
+            self.pfs.writes.put(commit, path, path.encode(), "")
+        self.pfs.commits.finish(commit)
+        return commit.id
+
+    def create(self, **fields: Any) -> JobRecord:
+        """A pipeline of one try; its job, once it is over."""
+        transform = pps_pb2.Transform(cmd=["run", "it"], stdin=["a", "b"], image="img")
+        transform.MergeFrom(fields.pop("transform", pps_pb2.Transform()))
+        leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/*"))
+        defaults: dict[str, Any] = {"pipeline": P.to_proto(), "input": leaf, "datum_tries": 1}
+        self.pps.lifecycle.create(pps_pb2.CreatePipelineRequest(transform=transform, **defaults | fields))
+        return self.last()
+
+    def last(self) -> JobRecord:
+        """The newest job, once it is over."""
+        newest = next(self.pps.queries.select(P, (), -1, reverse=False))
+        return self.pps.queries.wait(JobName(P, newest.id), None)
+
+    def output(self) -> dict[str, bytes]:
+        head = self.pfs.commits.head(Branch(P.output, "master"))
+        assert head is not None
+        files = [entry for entry in self.pfs.files.walk(head, "/") if not entry.is_dir]
+        return {entry.path: b"".join(self.pfs.files.read(head, entry)) for entry in files}
+
+    def said(self, job: JobRecord) -> list[str]:
+        return [message.message for message in self.pps.logs.read(job.pipeline, job.id)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def test_a_command_is_given_all_that_its_spec_says(bench: Bench) -> None:
+    commit = bench.put("/a")
+    bench.pps.secrets.create(b'{"metadata": {"name": "s"}, "stringData": {"k": "v"}}')
+    mounts = [pps_pb2.SecretMount(name="s", key="k", env_var="S"), pps_pb2.SecretMount(name="s", mount_path="/s")]
+    job = bench.create(
+        transform=pps_pb2.Transform(env={"E": "e"}, working_dir="/w", user="u", secrets=mounts),
+        datum_timeout=Duration(seconds=5, nanos=500_000_000),
+        resource_limits=pps_pb2.ResourceSpec(memory="2Gi", cpu=1.5, gpu=pps_pb2.GPUSpec(type="t", number=3)),
+        resource_requests=pps_pb2.ResourceSpec(memory="100", cpu=0.5),
+        pod_spec="{}",
+        pod_patch="[]",
+        metadata=pps_pb2.Metadata(annotations={"k": "v"}),
+    )
+    (spec,) = bench.runtime.specs
+    assert (spec.cmd, spec.stdin, spec.image) == (["run", "it"], "a\nb\n", "img")
+    assert (spec.working_dir, spec.user, spec.timeout, spec.files) == ("/w", "u", 5.5, {"/s/k": "v"})
+    assert spec.resources == Resources(2 << 30, 1.5, 100, 0.5, 3)
+    assert (spec.pod.spec, spec.pod.patch, dict(spec.pod.annotations)) == ("{}", "[]", {"k": "v"})
+    (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
+    info = bench.pps.pipelines.info(job.pipeline, 1)
+    assert spec.env == {
+        "PACH_DATUM_ID": datum.datum.id,
+        "PACH_IN_WORKER": "true",
+        "PACH_JOB_ID": job.id,
+        "PACH_NAMESPACE": "default",
+        "PACH_OUTPUT_COMMIT_ID": job.id,
+        "PPS_PIPELINE_NAME": "p",
+        "PPS_PROJECT_NAME": "default",
+        "PPS_POD_NAME": worker_id(info),
+        "PPS_SPEC_COMMIT": info.spec_commit.id,
+        "in": "/pfs/in/a",
+        "in_COMMIT": commit,
+        "S": "v",
+        "E": "e",
+    }
+    assert bench.runtime.seen == [{"in/a": "/a"}]
+    assert bench.runtime.prepared == [("img", "")]
+
+
+def test_without_limits_there_are_none(bench: Bench) -> None:
+    bench.put("/a")
+    bench.create()
+    (spec,) = bench.runtime.specs
+    assert (spec.timeout, spec.resources, spec.files) == (None, Resources(), {})
+    assert (spec.pod.spec, spec.pod.patch, dict(spec.pod.annotations)) == (Pod().spec, Pod().patch, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1", 1),
+        ("1Ki", 1 << 10),
+        ("1.5Mi", 3 << 19),
+        ("1Gi", 1 << 30),
+        ("1Ti", 1 << 40),
+        ("1k", 10**3),
+        ("1M", 10**6),
+        ("2G", 2 * 10**9),
+        ("1e3", 1000),
+    ],
+)
+def test_quantities_of_memory(bench: Bench, text: str, number: int) -> None:
+    bench.put("/a")
+    bench.create(resource_limits=pps_pb2.ResourceSpec(memory=text))
+    assert bench.runtime.specs[0].resources.memory == number
+
+
+def test_keys_of_joins_and_groups_are_in_the_environment(bench: Bench) -> None:
+    bench.put("/k1")
+    leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/k(*)", join_on="j$1", group_by="g$1"))
+    bench.create(input=pps_pb2.Input(join=[leaf]))
+    env = bench.runtime.specs[0].env
+    assert (env["PACH_DATUM_in_JOIN_ON"], env["PACH_DATUM_in_GROUP_BY"]) == ("j1", "g1")
+
+
+def test_a_root_is_seen_as_its_repo(bench: Bench) -> None:
+    bench.put("/d/a")
+    bench.create(input=pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", name="n", glob="/")))
+    assert bench.runtime.specs[0].env["n"] == "/pfs/n"
+    assert bench.runtime.seen == [{"n/d/a": "/d/a"}]
+
+
+def test_a_job_counts_what_it_does(bench: Bench) -> None:
+    bench.put("/a", "/bb")
+    job = bench.create()
+    info = job.info
+    assert (info.state, info.reason) == (pps_pb2.JOB_SUCCESS, "")
+    assert (info.data_total, info.data_processed, info.data_skipped, info.data_failed) == (2, 2, 0, 0)
+    assert (info.stats.download_bytes, info.stats.upload_bytes) == (5, 5)
+    assert bench.output() == {"/a": b"/a", "/bb": b"/bb"}
+    for datum in bench.pps.datums.of_job(JobName(P, job.id)):
+        size = datum.data[0].size_bytes
+        assert (datum.stats.download_bytes, datum.stats.upload_bytes, datum.image_id) == (size, size, "img")
+        assert datum.stats.HasField("process_time")
+        assert datum.stats.HasField("download_time")
+        assert datum.stats.HasField("upload_time")
+    assert info.started.ToNanoseconds() <= info.finished.ToNanoseconds()
+    bench.put("/c")
+    info = bench.last().info
+    assert (info.data_total, info.data_processed, info.data_skipped) == (3, 1, 2)
+    assert info.stats.download_bytes == 2
+    assert not list((bench.store.root / "work").iterdir())
+
+
+def test_a_log_tells_of_each_step(bench: Bench) -> None:
+    bench.put("/a")
+    job = bench.create()
+    said = [line.split(" after ")[0] for line in bench.said(job)]
+    assert said == [
+        "started processing job running",
+        "started process datum set task",
+        "beginning to run user code",
+        "copying",
+        "finished running user code",
+        "finished process datum set task",
+        "started process datum set task",
+        "finished process datum set task",
+    ]
+    messages = list(bench.pps.logs.read(job.pipeline, job.id))
+    assert [message.user for message in messages] == [line == "copying" for line in said]
+    assert [message.master for message in messages] == [True] + [False] * 7
+    (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
+    assert [message.datum_id for message in messages] == ["", "", *[datum.datum.id] * 3, "", "", ""]
+    of_datum = messages[2]
+    assert [(each.path, each.hash) for each in of_datum.data] == [("/a", datum.data[0].hash)]
+    assert {(m.pipeline_name, m.project_name, m.job_id) for m in messages} == {("p", "default", job.id)}
+
+
+@pytest.mark.parametrize(
+    ("ended", "why", "more"),
+    [
+        (Ended(code=7), "exit status 7", ""),
+        (Ended(code=139), "exit status 139 (signal: segmentation fault)", ""),
+        (Ended(problem=TIMED_OUT), "context deadline exceeded", ""),
+        (Ended(code=1, problem="no disk"), "no disk", ": no disk"),
+    ],
+)
+def test_how_a_command_ends_is_told(bench: Bench, ended: Ended, why: str, more: str) -> None:
+    bench.put("/a")
+    bench.runtime.act = lambda spec, on_line: ended
+    job = bench.create(datum_tries=2)
+    (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, f"datum {datum.datum.id} failed{more}")
+    assert (datum.state, job.info.data_failed) == (pps_pb2.FAILED, 1)
+    assert len(bench.runtime.specs) == 2
+    assert sum(line.endswith(f": {why}") and line.startswith("errored running") for line in bench.said(job)) == 2
+    assert bench.output() == {}
+
+
+def test_a_second_try_begins_with_nothing_written(bench: Bench) -> None:
+    bench.put("/a")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        (spec.layout.out / f"try{len(bench.runtime.specs)}").touch()
+        return Ended(code=len(bench.runtime.specs) == 1)
+
+    bench.runtime.act = act
+    assert bench.create(datum_tries=3).state == pps_pb2.JOB_SUCCESS
+    assert bench.output() == {"/try2": b""}
+
+
+def test_codes_that_are_accepted_are_success(bench: Bench) -> None:
+    bench.put("/a")
+    bench.runtime.act = lambda spec, on_line: Ended(code=3)
+    assert bench.create(transform=pps_pb2.Transform(accept_return_code=[3])).state == pps_pb2.JOB_SUCCESS
+    bench.runtime.act = lambda spec, on_line: Ended(code=4)
+    again = pps_pb2.Transform(accept_return_code=[3])
+    assert bench.create(transform=again, update=True, reprocess=True).state == pps_pb2.JOB_FAILURE
+
+
+def test_what_fails_may_be_recovered(bench: Bench) -> None:
+    bench.put("/a", "/b")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        is_a = (spec.layout.view / "in" / "a").exists()
+        (spec.layout.out / "x").touch()
+        return Ended(code=0 if spec.cmd == ["mend"] and spec.stdin == "m\n" and is_a else 1)
+
+    bench.runtime.act = act
+    job = bench.create(transform=pps_pb2.Transform(err_cmd=["mend"], err_stdin=["m"]))
+    assert (job.info.data_recovered, job.info.data_failed, job.info.data_processed) == (1, 1, 0)
+    assert job.state == pps_pb2.JOB_FAILURE
+    states = sorted(datum.state for datum in bench.pps.datums.of_job(JobName(P, job.id)))
+    assert states == sorted([pps_pb2.FAILED, pps_pb2.RECOVERED])
+
+
+def test_recovered_datums_write_nothing_and_are_tried_again(bench: Bench) -> None:
+    bench.put("/a")
+    bench.runtime.act = lambda spec, on_line: Ended(code=spec.cmd != ["mend"])
+    job = bench.create(transform=pps_pb2.Transform(err_cmd=["mend"]))
+    assert (job.state, job.info.data_recovered, bench.output()) == (pps_pb2.JOB_SUCCESS, 1, {})
+
+
+def test_an_output_that_can_not_be_stored_fails_its_datum(bench: Bench) -> None:
+    bench.put("/a")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        (spec.layout.out / "link").symlink_to("/etc/hostname")
+        return Ended(code=0)
+
+    bench.runtime.act = act
+    job = bench.create()
+    assert (job.state, job.info.data_failed) == (pps_pb2.JOB_FAILURE, 1)
+    assert any("/link in /pfs/out is a link to /etc/hostname: only links to" in line for line in bench.said(job))
+
+
+def test_a_runtime_that_breaks_fails_the_datum_and_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.put("/a")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        raise ValueError("broken")
+
+    bench.runtime.act = act
+    job = bench.create()
+    (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, f"datum {datum.datum.id} failed")
+    assert f"could not run datum {datum.datum.id}: broken" in bench.said(job)
+    assert f"unexpected error with datum {datum.datum.id}" in caplog.messages
+
+
+def test_a_killed_job_stops_its_commands(bench: Bench) -> None:
+    bench.put("/a", "/b")
+    begun = threading.Event()
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        begun.set()
+        bench.runtime.runs[-1].killed.wait(20)
+        return Ended(code=1)
+
+    bench.runtime.act = act
+    threading.Thread(target=bench.create, kwargs={"datum_tries": 5}, daemon=True).start()
+    assert begun.wait(20)
+    job = next(bench.pps.queries.select(P, (), -1, reverse=False))
+    bench.pps.jobs.stop(JobName(P, job.id), "enough")
+    until(lambda: not bench.pps.running.has(job.num))
+    assert len(bench.runtime.specs) <= 2
+    job = bench.last()
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_KILLED, "enough")
+    assert not list((bench.store.root / "work").iterdir())
+
+
+def test_a_job_past_its_time_is_killed(bench: Bench) -> None:
+    bench.put("/a")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        bench.runtime.runs[-1].killed.wait(20)
+        return Ended(code=1)
+
+    bench.runtime.act = act
+    job = bench.create(job_timeout=Duration(nanos=50_000_000))
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_KILLED, " jobtimed out")
+
+
+def test_pipelines_tell_how_they_are(bench: Bench) -> None:
+    bench.put("/a")
+
+    def state() -> pps_pb2.PipelineState:
+        return bench.pps.pipelines.get(P).state
+
+    bench.create(autoscaling=True)
+    until(lambda: state() == pps_pb2.PIPELINE_STANDBY)
+    bench.put("/b")
+    assert bench.last().state == pps_pb2.JOB_SUCCESS
+    bench.create(update=True)
+    until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
+    bench.pps.lifecycle.stop(P)
+    until(lambda: state() == pps_pb2.PIPELINE_PAUSED)
+    bench.runtime.crash = "no image"
+    bench.pps.lifecycle.start(P)
+    until(lambda: state() == pps_pb2.PIPELINE_CRASHING)
+    assert bench.pps.pipelines.get(P).reason == "no image"
+    bench.put("/c")
+    job = next(bench.pps.queries.select(P, (), -1, reverse=False))
+    assert job.state == pps_pb2.JOB_CREATED
+    bench.runtime.crash = ""
+    assert bench.last().state == pps_pb2.JOB_SUCCESS
+    until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
+    assert bench.pps.pipelines.get(P).reason == ""
+
+
+def test_what_the_server_left_is_taken_up(bench: Bench) -> None:
+    bench.put("/a")
+    bench.runtime.crash = "not yet"
+    bench.pps.lifecycle.create(
+        pps_pb2.CreatePipelineRequest(
+            pipeline=P.to_proto(),
+            transform=pps_pb2.Transform(cmd=["x"], image="img"),
+            input=pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/*")),
+        )
+    )
+    job = next(bench.pps.queries.select(P, (), -1, reverse=False))
+    bench.pps.close()
+    bench.pps.jobs.change(job.num, lambda info: setattr(info, "state", pps_pb2.JOB_RUNNING))
+    bench.pfs.writes.put(job.output, "/half", b"1", "gone")
+    left = bench.store.root / "work" / "left"
+    left.mkdir()
+    bench.runtime.crash = ""
+    again = Pps(bench.store, bench.bulletin, bench.pfs, cast(Runtimes, bench.runtime))
+    bench.pps = again
+    again.start()
+    assert not left.exists()
+    ended = bench.last()
+    assert (ended.state, ended.info.restart) == (pps_pb2.JOB_SUCCESS, 1)
+    assert bench.output() == {"/a": b"/a"}
+
+
+def test_upstream_failures_make_a_job_unrunnable(bench: Bench) -> None:
+    bench.put("/a")
+    bench.runtime.act = lambda spec, on_line: Ended(code=1)
+    bench.create()
+    down = PipelineName("default", "down")
+    leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="p", glob="/*"))
+    bench.pps.lifecycle.create(
+        pps_pb2.CreatePipelineRequest(
+            pipeline=down.to_proto(), transform=pps_pb2.Transform(cmd=["x"], image="img"), input=leaf
+        )
+    )
+    job = next(bench.pps.queries.select(down, (), -1, reverse=False))
+    ended = bench.pps.queries.wait(JobName(down, job.id), None)
+    reason = "unrunnable because the following upstream pipelines failed: p"
+    assert (ended.state, ended.info.reason) == (pps_pb2.JOB_UNRUNNABLE, reason)

@@ -1,0 +1,96 @@
+"""The server as a process: its token, its lock, signals, and what it finds again after a kill."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+
+from localpach.proto import pps_pb2
+from tests.client import Client
+from tests.helpers import content, last_job, pfs, pipeline, put, until
+from tests.servers import Server, ServerProcess
+
+
+def test_what_is_written_outlives_a_killed_server(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        server.client.create_repo("data")
+        kept = put(server.client, "data", {"/a": b"kept", "/big": b"x" * 200_000})
+        server.client.start_commit("data", "open")
+        server.kill()
+        server.start()
+        assert server.client.get_file(("data", kept), "/a") == b"kept"
+        assert server.client.get_file(("data", kept), "/big") == b"x" * 200_000
+        assert [info.branch.name for info in server.client.list_branch("data")] == ["open", "master"]
+
+
+def test_a_missing_token_and_a_wrong_one_are_refused(server: Server) -> None:
+    for token in (None, "wrong"):
+        with pytest.raises(grpc.RpcError) as caught:
+            list(Client(server.address, token).list_repo())
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_the_token_is_for_its_owner_alone(server: Server) -> None:
+    assert (server.root / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_job_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        client = server.client
+        client.create_repo("in")
+        put(client, "in", {"/a": b"1"})
+        pipeline(client, "slow", f"test -e {tmp_path}/again || sleep 300; cp /pfs/in/a /pfs/out/", pfs("in"))
+        until(lambda: client.list_job("slow")[0].state == pps_pb2.JOB_RUNNING)
+        server.kill()
+        (tmp_path / "again").touch()
+        server.start()
+        job = last_job(server.client, "slow")
+        assert (job.state, job.restart) == (pps_pb2.JOB_SUCCESS, 1)
+        assert content(server.client, "slow", "/a") == b"1"
+
+
+def test_a_second_server_on_one_directory_is_refused(server: Server) -> None:
+    command = [sys.executable, "-m", "localpach", "serve", "--root", str(server.root), "--port", "0"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (
+        1,
+        f"localpach: another localpach serves {server.root}; attach to it, or choose another --root\n",
+    )
+    assert json.loads((server.root / "address").read_text())["address"] == server.address
+
+
+def test_stop_ends_no_stranger_who_got_the_number_of_a_killed_server(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        server.kill()
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (tmp_path / "address").write_text(json.dumps({"address": server.address, "pid": stranger.pid}))
+        for command in ("stop", "status"):
+            told = subprocess.run(
+                [sys.executable, "-m", "localpach", command, "--root", str(tmp_path)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (told.returncode, told.stderr) == (
+                1,
+                f"localpach: no localpach serves {tmp_path}; start one with `localpach serve --root {tmp_path}`\n",
+            )
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_signal_that_another_thread_is_given_ends_the_server(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        assert server.client.list_repo() == []
+        pid = server.process.pid
+        thread = max(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
+        assert thread != pid
+        assert ctypes.CDLL(None).tgkill(pid, thread, signal.SIGTERM) == 0
+        assert server.process.wait(20) == 0
