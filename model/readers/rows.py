@@ -63,7 +63,8 @@ class Rows:
             candidate = None if heading else self.cues.found.get(number)
             if candidate and not (candidate.shape in shapes and self.cues.accepts(candidate)):
                 candidate = None
-            if (heading or candidate or _BREAK.match(line)) and block:
+            breaks = not line[0].isalnum() and _BREAK.match(line)
+            if (heading or candidate or breaks) and block:
                 yield block
                 block = []
             if heading:
@@ -81,7 +82,7 @@ class Rows:
                 yield from map(Direction, candidate.how)
                 # The name takes room, which tells full rows from lines of verse.
                 line = candidate.rest and " " * (len(line) - len(candidate.rest)) + candidate.rest
-            if line and not _BREAK.match(line):
+            if line and not breaks:
                 block.append(line)
         if block:
             yield block
