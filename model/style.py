@@ -73,7 +73,7 @@ class StyleLearner:
         self._inner = Counter[str]()  # chunks that begin no sentence
         self._names = Counter[str]()
         self._headings = Counter[str]()
-        self._labels = Counter[str]()
+        self._labels = Counter[tuple[bool, str]]()  # those of acts count less than those of scenes
         self._forms = Counter[str]()
         self._lines = Counter[bool]()
         self._asides = Counter[bool]()
@@ -87,7 +87,7 @@ class StyleLearner:
                 everything += part.name.split()
             elif isinstance(part, Heading):
                 self._headings.update(part.text.split())
-                self._labels[part.label] += 1
+                self._labels[not part.act, part.label] += 1
             else:
                 rows = part.text.split("\n")
                 for row in rows:
@@ -105,13 +105,15 @@ class StyleLearner:
     def style(self) -> Style:
         """What is most common."""
         names = _commonest(self._names)
-        labels = [(label, count) for label, count in self._labels.most_common() if label]
+        labels = sorted(
+            ((scene, count, label) for (scene, label), count in self._labels.items() if label), reverse=True
+        )
         return Style(
             words=self._words(names),
             names={token: form for token, form in names.items() if token != form},
             headings={token: form for token, form in _commonest(self._headings).items() if token != form},
             marks=self._marks(),
-            scene=labels[0][0] if labels else "SCENE",
+            scene=labels[0][2] if labels else "SCENE",
             form=self._forms.most_common(1)[0][0] if self._forms else "play",
             verse_capitals=self._lines[True] >= self._lines[False],
             aside_capitals=self._asides[True] > self._asides[False],

@@ -18,13 +18,14 @@ from model.readers.parts import Heading
 
 LONGEST_NAME = 6  # words
 _NAME = r"(?P<name>(?:(?i:mr|mrs|ms|dr|st|prof|capt|lt|col|gen|sgt|rev|mme|mlle|sr|sra)\.\s+)?+[\p{L}\p{N}\"“][\p{L}\p{M}\p{N} ,'&/#\"“”_-]{0,40}?)"
-_QUALIFIER = r"(?P<how>(?:,?\s*(?:\([^()]*\)|\[[^\[\]]*\]))*)"
+_QUALIFIER = r"(?P<how>(?:,?\s*(?:\([^()]*\)|\[[^\[\]]*\]|_[^_]+_))*)"
 _INLINE = regex.compile(rf"{_NAME}{_QUALIFIER}\s*(?P<mark>[:：]|\.\s?[-–—]+|\.(?=\s))\s*(?P<rest>[^\s/].*|/(?!/).*)$")
 _ALONE = regex.compile(rf"{_NAME}{_QUALIFIER}\s*(?P<mark>[.:：]?)$")
-_HOW = regex.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+_HOW = regex.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]|_([^_]+)_")
 _LETTER = regex.compile(r"\p{L}")
 _OFTEN = 0.1  # share of the rows or of the paragraphs that a shape begins, where it is believed
 _VERY_OFTEN = 0.25
+_SELDOM = 0.03  # capitals before a colon are hardly anything else
 _WEAK = frozenset([("inline.", "title"), ("alone", "title"), ("inline:", "lower"), ("alone:", "lower")])
 
 
@@ -80,7 +81,7 @@ def _may_be_alone(row: str, fresh: bool) -> bool:
 
 
 def _how(text: str) -> tuple[str, ...]:
-    return tuple(" ".join((a or b).split()) for a, b in _HOW.findall(text)) if text else ()
+    return tuple(" ".join("".join(found).split()) for found in _HOW.findall(text)) if text else ()
 
 
 def _case(name: str) -> str:
@@ -182,7 +183,7 @@ class Cues:
             if case == "title":
                 return share >= _OFTEN and again > 0.5 and count >= 4
             return case == "upper" and (share >= 0.05 or (again > 0.5 and count >= 4))
-        return share >= _OFTEN or (again > 0.5 and count >= 4 and share >= 0.02)
+        return share >= (_SELDOM if case == "upper" else _OFTEN) or (again > 0.5 and count >= 4 and share >= 0.02)
 
     def _is_someone(self, name: str) -> bool:
         """Whether a word with a capital is a name: it comes again, and is not a word that the text has in lower case."""

@@ -46,7 +46,8 @@ def find_heading(row: str, unnumbered: bool = False) -> Heading | None:
         place = place[1:-1]
     if place[:1].islower() and not kind.isupper():
         return None
-    return Heading(place, kind if kind.lower() in _SCENE_WORDS else "")
+    label = kind if kind.lower() in HEADING_WORDS else ""
+    return Heading(place, label, act=kind.lower() not in _SCENE_WORDS)
 
 
 def _may_begin_heading(row: str) -> bool:

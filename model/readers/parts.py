@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 
 class Heading(NamedTuple):
-    """A scene begins: where it plays, and what the script calls a scene, if it says so ("SCENE", "Auftritt")."""
+    """A scene begins: where it plays, what the script calls it, if it says so ("SCENE", "Auftritt"), and whether that is
+    an act or a chapter."""
 
     text: str
     label: str = ""
+    act: bool = False
 
 
 class Cue(NamedTuple):

@@ -63,7 +63,8 @@ class Rows:
             candidate = None if heading else self.cues.found.get(number)
             if candidate and not (candidate.shape in shapes and self.cues.accepts(candidate)):
                 candidate = None
-            if (heading or candidate or _BREAK.match(line)) and block:
+            breaks = not line[0].isalnum() and _BREAK.match(line)
+            if (heading or candidate or breaks) and block:
                 yield block
                 block = []
             if heading:
@@ -81,7 +82,7 @@ class Rows:
                 yield from map(Direction, candidate.how)
                 # The name takes room, which tells full rows from lines of verse.
                 line = candidate.rest and " " * (len(line) - len(candidate.rest)) + candidate.rest
-            if line and not _BREAK.match(line):
+            if line and not breaks:
                 block.append(line)
         if block:
             yield block
@@ -91,7 +92,7 @@ class Rows:
         after = self.rows[number + 1].strip() if number + 1 < len(self.rows) else ""
         ends = number + 2 >= len(self.rows) or not self.rows[number + 2].strip()
         long = len(self.rows[number].strip()) >= _FULL_HEADING
-        return after if after and ends and long and number + 1 not in self.cues.found and after[0] not in "[(" else ""
+        return after if after and ends and long and after[0] not in "[(" else ""
 
     def _spoken(self, text: str, begun: bool) -> Iterator[Part]:
         """What a block says, and the directions in it."""
@@ -131,7 +132,7 @@ def drop_contents(parts: list[Part], left_out: Counter[str]) -> list[Part]:
     for number, part in enumerate(parts):
         if isinstance(part, Heading):
             after = parts[number + 1] if number + 1 < len(parts) else None
-            if isinstance(after, Heading) and not part.text and not part.label:
+            if isinstance(after, Heading) and not part.text and part.act:
                 continue
             if (isinstance(after, Heading) or after is None) and part.text and last[part] > number:
                 left_out["contents"] += count_words(part.text)

@@ -85,8 +85,8 @@ def test_the_same_seed_writes_the_same_script(run: Generate, tmp_path: Path) -> 
 def test_a_copy_is_found_and_named(run: Generate, tmp_path: Path, corpus: Corpus, plays_on: None) -> None:
     output = run("--lines", "8")
     copy = json.loads((tmp_path / "script_facts.json").read_text())["longest_copied_run"]
-    # Play 0 is in train but for the scenes that are held out.
-    assert copy["tokens"] >= 100
+    # Play 0 is in train but for the blocks that are held out.
+    assert copy["tokens"] >= 50
     assert copy["source"] == "play_0.txt"
     assert f"{copy['tokens']} tokens of play_0.txt" in output
 
@@ -224,3 +224,39 @@ def test_every_command_of_the_page_on_writing(run: Generate, tmp_path: Path, mon
         model = options.index("--save-path")
         run(*options[:model], *(option for option in options[model + 2 :] if option != "--out"), out=out)
         assert (tmp_path / out).stat().st_size > 100
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_drawn(
+    run: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "draw_script", lambda *_: pytest.fail("drawn"))
+    (tmp_path / "file").write_text("")
+    for out, told in ((".", "is a folder"), ("file/x.txt", "can't be written to")):
+        with pytest.raises(SystemExit, match=told):
+            run(out=out)
+
+
+def test_no_mark_reaches_people(run: Generate, tmp_path: Path, plays_on: None) -> None:
+    shown = run("--lines", "3", "--prompt", "Anna: so <eos> it is <boname> zzz")
+    shown += (tmp_path / "new_script.txt").read_text() + json.dumps(
+        json.loads((tmp_path / "script_facts.json").read_text())["longest_copied_run"]
+    )
+    assert not {"<boname>", "<eoname>", "<eos>", "<open-scene>", "<eol>"} & set(shown.lower().split())
+
+
+def test_a_prompt_of_many_unknown_words_is_looked_up_but_a_few_times() -> None:
+    vocabulary = ["<boname>", "<eoname>", "<unk>", *(f"word{number}" for number in range(2000))]
+    prompt = read_prompt(" ".join(f"stranger{number}" for number in range(5000)), vocabulary)
+    assert len(prompt.read) == 5000
+    assert len(prompt.notes) <= 21
+
+
+def test_scripts_end_after_as_many_scenes_as_were_asked_for_in_every_format(
+    run: Generate, tmp_path: Path, plays_on: None
+) -> None:
+    counts = set()
+    for form in ("text", "fountain", "json"):
+        run("--scenes", "3", "--format", form)
+        text = (tmp_path / "new_script.txt").read_text()
+        counts.add(text.count("A kitchen.") + text.count("A KITCHEN."))
+    assert counts == {3}

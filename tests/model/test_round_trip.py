@@ -103,19 +103,19 @@ SENTENCES = st.builds(
     st.lists(WORDS, min_size=1, max_size=12),
     st.sampled_from(".?!"),
 )
-TEXTS = st.lists(SENTENCES, min_size=1, max_size=6).map(" ".join)
+TEXTS = st.lists(SENTENCES, min_size=1, max_size=4).map(" ".join)
 NAMES = st.sampled_from(["ANNA", "BERT", "OLD MAN", "ÉLISE", "MRS. HALE"])
 SPEECHES = st.tuples(NAMES.map(Cue), TEXTS.map(Said)).map(list)
 DIRECTIONS = st.one_of(SENTENCES, WORDS).map(lambda text: [Direction(text)])
 SCENES = st.builds(
     lambda place, elements: [Heading(place, "SCENE"), *(part for element in elements for part in element)],
     st.one_of(st.just(""), SENTENCES),
-    st.lists(st.one_of(SPEECHES, SPEECHES, DIRECTIONS), min_size=3, max_size=9),
+    st.lists(st.one_of(SPEECHES, SPEECHES, DIRECTIONS), min_size=3, max_size=6),
 )
 SCRIPTS = st.lists(SCENES, min_size=2, max_size=5).map(lambda scenes: [part for scene in scenes for part in scene])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(parts=SCRIPTS, form=st.sampled_from(["play", "transcript", "fountain"]))
 def test_random_scripts_go_round(parts: list[Part], form: str) -> None:
     style = learn(parts, form)
