@@ -32,7 +32,7 @@ def test_a_specification_takes_the_arguments_of_the_table(pipeline: Pipeline) ->
 def test_a_run_sets_the_arguments_of_both() -> None:
     train, generate = templates_of(TrainParameters(model="quick", seed=3, tokens=700), "an image")
     assert (train.file.stem, generate.file.stem) == ("GoT_train", "GoT_generate")
-    assert train.arguments == {"image": "an image", "model": "quick", "seed": "3"}
+    assert train.arguments == {"image": "an image", "model": "quick", "seed": "3", "format": ""}
     assert generate.arguments == {"image": "an image", "tokens": "700", "seed": "3"}
 
 
