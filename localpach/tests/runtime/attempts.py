@@ -68,7 +68,8 @@ QUIET = {
         "if call(310, 270, 1, iov, 1, iov, 1, 0) >= 0: print('ESCAPED')"
     ),
     "open PID 1's files": _if(
-        "ls -l /proc/1/fd/ | grep -e '> /' | grep -qv -e /dev/null -e /pfs || ls /proc/1/root/ | grep -q boot"
+        "ls -l /proc/1/fd/ | grep -e '> /' | grep -qv -e /dev/null -e /pfs"
+        ' || { root=$(stat -Lc %d:%i /proc/1/root/) && [ "$root" != "$(stat -c %d:%i /)" ]; }'
     ),
     "connect to localpach": _python(
         "import socket\ntry: socket.create_connection(('127.0.0.1', int(os.environ['SERVER'])), 2); print('ESCAPED')\n"
