@@ -415,3 +415,46 @@ def test_the_version_that_a_commit_set_was_made_with(bench: Bench) -> None:
     second = bench.put()
     found = [bench.pps.lifecycle.version_in(record, id) for id in (before, first, second, "none")]
     assert found == [0, 1, 2, 0]
+
+
+def test_what_is_running_is_killed_at_the_end(bench: Bench) -> None:
+    works = [Work(), Work()]
+    for num, work in enumerate(works):
+        bench.pps.running.add(num, work)
+    bench.pps.running.kill_all()
+    assert [work.kills for work in works] == [1, 1]
+    bench.pps.running.kill(1)
+    bench.pps.running.kill(7)
+    assert [work.kills for work in works] == [1, 2]
+
+
+def test_jobs_are_those_of_some_projects(bench: Bench) -> None:
+    bench.create()
+    bench.pfs.repos.create_project("other", "")
+    named = PipelineName("other", "p")
+    leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", project="default", glob="/*"))
+    bench.pps.lifecycle.create(
+        pps_pb2.CreatePipelineRequest(
+            pipeline=named.to_proto(), transform=pps_pb2.Transform(cmd=["true"], image="host"), input=leaf
+        )
+    )
+
+    def found(*projects: str) -> list[str]:
+        jobs = bench.pps.queries.select(None, projects, -1, reverse=True)
+        return [job.info.job.pipeline.project.name for job in jobs]
+
+    assert (found(), found("other"), found("default", "other")) == (
+        ["default", "other"],
+        ["other"],
+        ["default", "other"],
+    )
+    assert found("none") == []
+
+
+def test_a_pipeline_that_never_was_is_named(bench: Bench) -> None:
+    with pytest.raises(NotFound) as caught:
+        bench.pps.pipelines.get(P)
+    assert caught.value.message == (
+        'pipeline was not inspected: couldn\'t find up to date spec for pipeline "default/p":'
+        ' branch "master" not found in repo default/p.spec'
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -250,7 +251,8 @@ def test_a_job_counts_what_it_does(bench: Bench) -> None:
         assert datum.stats.HasField("process_time")
         assert datum.stats.HasField("download_time")
         assert datum.stats.HasField("upload_time")
-    assert info.started.ToNanoseconds() <= info.finished.ToNanoseconds()
+    moments = [each.ToNanoseconds() for each in (info.created, info.started, info.finished)]
+    assert 10**18 < moments[0] <= moments[1] <= moments[2]
     bench.put("/c")
     info = bench.last().info
     assert (info.data_total, info.data_processed, info.data_skipped) == (3, 1, 2)
@@ -516,3 +518,18 @@ def test_a_fault_of_the_server_fails_its_job_and_is_logged(
     assert job.info.reason == "an unexpected error of the server; its log has more"
     assert "unexpected error in a job" in caplog.messages
     until(lambda: not bench.pps.running.has(job.num))
+
+
+def test_what_a_datum_was_made_of_is_in_the_meta_commit(bench: Bench) -> None:
+    commit = bench.put("/a")
+    job = bench.create()
+    (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
+    meta = bench.pfs.commits.get(job.commits[1])
+    entry = bench.pfs.files.entry(meta, f"/meta/{datum.datum.id}/meta")
+    found = json.loads(b"".join(bench.pfs.files.read(meta, entry)))
+    assert set(found) == {"job", "inputs", "hash", "stats", "imageId"}
+    assert (found["job"]["id"], found["imageId"], found["stats"]["downloadBytes"]) == (job.id, "img", "2")
+    assert found["hash"] == bench.pps.datums.hashes(job)[datum.datum.id]
+    (input,) = found["inputs"]
+    assert (input["name"], input["branch"]) == ("in", "master")
+    assert (input["fileInfo"]["file"]["path"], input["fileInfo"]["file"]["commit"]["id"]) == ("/a", commit)
