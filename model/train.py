@@ -18,10 +18,9 @@ from model.configs import CONFIGS, Config
 from model.corpus import CorpusError, check_size, read_corpus
 from model.curve import draw_learning_curve
 from model.files import write_text
-from model.limits import HIGHEST_SEED
+from model.limits import FORMATS, HIGHEST_SEED
 from model.network import write_out_softmax
 from model.options import make_folder, number
-from model.readers import FORMATS
 from model.sampling import sample_text
 from model.trainer import Stopped, Trainer, TrainingError, count_parameters, extend_weights
 

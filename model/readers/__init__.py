@@ -14,17 +14,6 @@ from model.readers.pages import normalise, strip_licence, strip_markup
 from model.readers.parts import Cue, Direction, Heading, Reading, Said, count_words
 from model.readers.rows import Rows
 
-FORMATS = (
-    "play",
-    "transcript",
-    "screenplay",
-    "fountain",
-    "final-draft",
-    "subtitles",
-    "table",
-    "tokens",
-    "prose",
-)
 MUCH = 0.05  # share of a file's words that may be left out without a warning
 _INLINE = ("inline:", "inline.")
 _ALONE = ("alone", "alone.", "alone:")
@@ -149,4 +138,4 @@ def _describe(reading: Reading, form: str, given: bool, scores: dict[str, float]
     )
 
 
-__all__ = ["FORMATS", "MUCH", "Found", "UnreadableError", "read_parts"]
+__all__ = ["MUCH", "Found", "UnreadableError", "read_parts"]

@@ -49,9 +49,17 @@ def score(text: str, titled: bool) -> tuple[float, float]:
 def _list_indented_names(rows: list[str]) -> Iterator[tuple[int, int]]:
     """The indentation of each row that looks like a name, and of the row below."""
     for before, row, after in zip(["", *rows], rows, rows[1:], strict=False):
+        if not row or not after or (before and not before.isspace()):
+            continue
         line = row.strip()
-        begins = not before.strip() and after.strip() and len(line) <= 45
-        if begins and line == line.upper() and _is_cue(line) and not find_slug(line):
+        if (
+            line
+            and after.strip()
+            and len(line) <= 45
+            and line == line.upper()
+            and _is_cue(line)
+            and not find_slug(line)
+        ):
             yield _indent(row), _indent(after)
 
 

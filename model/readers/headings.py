@@ -27,6 +27,7 @@ _UNNUMBERED = regex.compile(rf"(?P<kind>{_any([word.upper() for word in SCENES])
 _SLUG = regex.compile(rf"(?:\d+[A-Z]?\.?\s+)?(?P<slug>(?:{_any([word.upper() for word in SLUGS])})(?:[./ ]\s*\S.*))$")
 # Few rows begin with such a word, and looking is cheap.
 _FIRST = frozenset(word.split()[0] for word in [*ACTS, *SCENES, *CHAPTERS, *ALONE, *NUMERALS])
+_KINDS = frozenset([*ACTS, *SCENES, *CHAPTERS, *ALONE])
 _ROMAN = frozenset("ivxlc")
 _FIRST_OF_SLUGS = frozenset(word[:2].upper() for word in SLUGS)
 _LONGEST = 200
@@ -52,14 +53,17 @@ def find_heading(row: str, unnumbered: bool = False) -> Heading | None:
 
 def _may_begin_heading(row: str) -> bool:
     first = row.split(None, 1)[0].lower().rstrip(".,:;-–—")
-    return first in _FIRST or first[:1].isdigit() or (first != "" and _ROMAN.issuperset(first))
+    if not (first in _FIRST or first[:1].isdigit() or (first and _ROMAN.issuperset(first))):
+        return False
+    return any(word.strip(".,:;-–—") in _KINDS for word in row.lower().split(None, 4)[:4])
 
 
 def find_slug(row: str) -> str | None:
     """The heading of a film's scene, `INT. KITCHEN - DAY`, without the number that it may have on both sides."""
-    row = row.strip()
+    row = row.lstrip()
     if row[:2] not in _FIRST_OF_SLUGS and not row[:1].isdigit():
         return None
+    row = row.rstrip()
     found = _SLUG.match(row)
     if not found:
         return None

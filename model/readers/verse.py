@@ -13,9 +13,7 @@ class Width:
     """How wide a file's rows are."""
 
     def __init__(self, blocks: Sequence[Sequence[str]]) -> None:
-        ends = [
-            (len(row), len(after.split(maxsplit=1)[0])) for rows in blocks for row, after in itertools.pairwise(rows)
-        ]
+        ends = [(len(row), _first_word(after)) for rows in blocks for row, after in itertools.pairwise(rows)]
         lengths = sorted(length for length, _ in ends)
         self._width = lengths[-1 - int(0.02 * len(lengths))] if lengths else 0
         full = sum(length + 1 + word > self._width for length, word in ends)
@@ -29,10 +27,16 @@ class Width:
         if len(rows) < 2 or self._prose:
             return False
         ends = list(itertools.pairwise(rows))
-        early = sum(len(row) + 1 + len(after.split(maxsplit=1)[0]) <= self._width for row, after in ends)
+        early = sum(len(row) + 1 + _first_word(after) <= self._width for row, after in ends)
         if early * 2 > len(ends):
             return True
         # Rows that are as long as any: verse begins its lines with capitals, or ends them with a mark.
         return all(
             after.lstrip("\"'“‘«„(")[:1].isupper() or after[0] == "[" or row[-1] in ",;:.!?" for row, after in ends
         )
+
+
+def _first_word(row: str) -> int:
+    """The length of a row's first word."""
+    blank = row.find(" ")
+    return blank if blank > 0 else len(row)
