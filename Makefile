@@ -105,6 +105,7 @@ test: $(TOOLS) ## run the tests
 test-slow: $(TOOLS) ## run the slow tests
 	@cd localpach && .venv/bin/python -m pytest -m slow $(TOGETHER)
 	@model/.venv/bin/python -m pytest -m slow $(TOGETHER) tests/model
+	@cd prefect_pachyderm && python -m pytest -m slow $(TOGETHER)
 	@python -m pytest -m slow tests/docker
 	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
 

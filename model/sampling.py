@@ -17,9 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.formats import format_text
 from model.network import Weights
-from model.scripts import BONAME, EOS, UNKNOWN
-from model.typeset import format_text, read_scenes
+from model.style import Style
+from model.tokens import BONAME, EOS, UNKNOWN
+from model.typeset import read_scenes
 
 Array = NDArray[np.float32]
 _BLOCK = 128
@@ -122,8 +124,10 @@ def draw_words(
         logits = network.step(number)
 
 
-def sample_text(weights: Weights, words: Sequence[str], tokens: int = 60, seed: int = 1) -> str:
+def sample_text(
+    weights: Weights, words: Sequence[str], tokens: int = 60, seed: int = 1, style: Style | None = None
+) -> str:
     """A few lines written with these weights, to be looked at while they are trained."""
     first = next(word for word in (BONAME, EOS, words[0]) if word in words)
     drawn = draw_words(weights, words, [words.index(first)], seed, Sampler())
-    return format_text(read_scenes([first, *itertools.islice(drawn, tokens)]))
+    return format_text(read_scenes([first, *itertools.islice(drawn, tokens)], style), style)

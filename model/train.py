@@ -18,7 +18,9 @@ from model.configs import CONFIGS, Config
 from model.corpus import CorpusError, check_size, read_corpus
 from model.curve import draw_learning_curve
 from model.files import write_text
+from model.limits import FORMATS, HIGHEST_SEED
 from model.network import write_out_softmax
+from model.options import make_folder, number
 from model.sampling import sample_text
 from model.trainer import Stopped, Trainer, TrainingError, count_parameters, extend_weights
 
@@ -62,6 +64,7 @@ def train(
     seed: int,
     vocabulary: int | None = None,
     warm_start: Path | None = None,
+    form: str | None = None,
 ) -> dict[str, Any]:
     """Trains on the scripts in `data` and writes model, log, curve and metrics to `save`; gives the metrics.
 
@@ -74,17 +77,21 @@ def train(
         seed: Of the split, the weights and all draws.
         vocabulary: At most so many words, `<unk>` among them; all of the corpus by default.
         warm_start: Folder of a model to start from, in place of random weights.
+        form: The format of the scripts; by default each file is read in the one that it seems to have.
 
     Raises:
         CorpusError: the corpus can't be trained on.
         TrainingError: the training diverged, or `save` or `warm_start` holds what can't be gone on with.
         Stopped: a SIGTERM came; `save` holds what has been done.
     """
+    if problem := make_folder(save):
+        raise TrainingError(problem)
     earlier = checkpoints.load_as_trained(warm_start) if warm_start else None
-    corpus = read_corpus(data, seed, vocabulary, earlier.words if earlier else ())
-    check_size(corpus, config)
+    if warm_start:
+        _check_seed(warm_start, seed)
+    corpus = read_corpus(data, seed, vocabulary, earlier.words if earlier else (), form)
+    check_size(corpus, config, smallest=min(c.batch * c.steps + 1 for c in CONFIGS.values()))
     weights = extend_weights(config, earlier, corpus, seed) if earlier else None
-    save.mkdir(parents=True, exist_ok=True)
     log = Log(save / LOG)
     trainer = Trainer(config, corpus, seed, log.say, log.show, weights)
     resumed = trainer.resume(save)
@@ -93,6 +100,8 @@ def train(
     if resumed:
         print(f"Going on in epoch {at.epoch} after {at.steps} steps.", flush=True)
     else:
+        for line in corpus.summary.log_lines():
+            log.say(line)
         log.say(f"Model: {config.name} Parameters: {count_parameters(trainer.weights)} Vocabulary: {len(corpus.words)}")
 
     def keep() -> None:
@@ -106,7 +115,9 @@ def train(
     try:
         while at.epoch <= config.epochs:
             trainer.run_epoch()
-            for line in sample_text(write_out_softmax(trainer.weights), corpus.words, seed=seed).splitlines():
+            for line in sample_text(
+                write_out_softmax(trainer.weights), corpus.words, seed=seed, style=corpus.style
+            ).splitlines():
                 log.say(f"  | {line}")
             valid = [[entry["epoch"], entry["valid"]] for entry in at.epochs]
             write_text(
@@ -130,6 +141,9 @@ def train(
     metrics = {
         "model": config.name,
         "seed": seed,
+        "format": form,
+        "warm_start": _describe(warm_start) if warm_start else None,
+        "corpus": corpus.summary.as_json(),
         "parameters": count_parameters(trainer.weights),
         "vocabulary": len(corpus.words),
         "tokens": {"train": len(corpus.train), "valid": len(corpus.valid), "test": len(corpus.test)},
@@ -139,9 +153,30 @@ def train(
         "perplexity": {"train": at.epochs[-1]["train"], "valid": at.epochs[-1]["valid"], "test": test},
         **comparison,
     }
-    write_text(save / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(save / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     checkpoints.delete_training(save)
     return metrics
+
+
+def _check_seed(warm_start: Path, seed: int) -> None:
+    """Raises TrainingError where a model was trained on what another seed holds out."""
+    earlier = _describe(warm_start)
+    if earlier["seed"] != seed:
+        raise TrainingError(
+            f"the model in {warm_start} was trained with seed {earlier['seed']}, so on most of what seed {seed} holds out, and "
+            f"valid and test would be too good: say --seed {earlier['seed']}, or start anew"
+        )
+
+
+def _describe(warm_start: Path) -> dict[str, Any]:
+    """What is known of a model that another starts from."""
+    try:
+        metrics = json.loads((warm_start / "metrics.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"{warm_start} holds no metrics.json, so that nobody knows what its model was trained on"
+        ) from error
+    return {key: metrics.get(key) for key in ("model", "seed", "tokens", "perplexity", "warm_start")}
 
 
 def main() -> None:
@@ -150,15 +185,31 @@ def main() -> None:
     parser.add_argument("--data-path", type=Path, required=True, help="folder of scripts, or of ptb.*.txt")
     parser.add_argument("--save-path", type=Path, required=True, help="folder for model, log and metrics")
     parser.add_argument("--model", choices=CONFIGS, default="test", help="configuration (default test)")
-    parser.add_argument("--seed", type=int, default=1, help="of the split, the weights and all draws (default 1)")
-    parser.add_argument("--vocab-size", type=int, help="at most so many words, the rest being <unk> (default all)")
+    parser.add_argument(
+        "--seed",
+        type=number(int, 0, HIGHEST_SEED),
+        default=1,
+        help="of the split, the weights and all draws (default 1)",
+    )
+    parser.add_argument(
+        "--vocab-size", type=number(int, 2), help="at most so many words, the rest being <unk> (default all)"
+    )
     parser.add_argument("--warm-start", type=Path, help="folder of a model of the same configuration to start from")
+    parser.add_argument("--format", choices=FORMATS, help="what the scripts are in (default: what each seems to be in)")
     options = parser.parse_args()
     machine.prepare(options.seed)
     np.seterr(all="raise", under="ignore")
     config = CONFIGS[options.model]
     try:
-        train(options.data_path, options.save_path, config, options.seed, options.vocab_size, options.warm_start)
+        train(
+            options.data_path,
+            options.save_path,
+            config,
+            options.seed,
+            options.vocab_size,
+            options.warm_start,
+            options.format,
+        )
     except (CorpusError, TrainingError) as error:
         sys.exit(f"Error: {error}")
     except FileNotFoundError as error:

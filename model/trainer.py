@@ -34,8 +34,8 @@ from model.sampled_softmax import (
     unigram_bias,
     zero_moments,
 )
-from model.scripts import EOS
 from model.tensorflow import tf
+from model.tokens import EOS
 
 LINES_AN_EPOCH = 10
 # Narrow layers spend their time on starting operations: XLA compiles the whole loop instead, where shapes are fixed.

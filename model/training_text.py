@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from model.corpus import Corpus, Ids
 from model.files import DRAFT, publish, write_text
+from model.style import Style
 
 IDS, ABOUT = "training_text.npy", "training_text.json"
 
 
 class TrainingText(NamedTuple):
-    """Its word ids, its files with the tokens of each, and the words written with capitals."""
+    """Its word ids, its files with the tokens of each, and how they are written."""
 
     ids: Ids
     sources: list[tuple[str, int]]
-    capitals: dict[str, str]
+    style: Style | None
 
     def find_source(self, place: int) -> str:
         """The file that the token at a place is from."""
@@ -35,8 +36,8 @@ def save(folder: Path, corpus: Corpus) -> None:
     with draft.open("wb") as file:
         np.save(file, corpus.train.astype(width))
     publish(draft, folder / IDS)
-    about = {"sources": list(corpus.sources), "capitals": dict(corpus.capitals)}
-    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    about = {"sources": list(corpus.sources), "style": corpus.style.as_json() if corpus.style else None}
+    write_text(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 
 def load(folder: Path) -> TrainingText | None:
@@ -44,8 +45,9 @@ def load(folder: Path) -> TrainingText | None:
     if not (folder / IDS).is_file():
         return None
     about = json.loads((folder / ABOUT).read_text())
+    style = Style.from_json(about["style"]) if about.get("style") else None
     ids = np.load(folder / IDS).astype(np.int32)
-    return TrainingText(ids, [(name, size) for name, size in about["sources"]], about["capitals"])
+    return TrainingText(ids, [(name, size) for name, size in about["sources"]], style)
 
 
 class Copy(NamedTuple):

@@ -7,15 +7,20 @@ from typing import get_args
 
 import pytest
 
-from flows.parameters import Model, TrainParameters
+from flows.parameters import Format, Model, TrainParameters
 from flows.train import templates_of
 from model.configs import CONFIGS
+from model.limits import FORMATS
 from tasks import project
 from tasks.project import Pipeline
 
 
 def test_the_models_to_choose_from_are_those_there_are() -> None:
     assert sorted(get_args(Model)) == sorted(CONFIGS)
+
+
+def test_the_formats_to_choose_from_are_those_there_are() -> None:
+    assert sorted(get_args(Format)) == sorted(["", *FORMATS])
 
 
 @pytest.mark.parametrize("pipeline", project.ALL, ids=lambda pipeline: pipeline.name)
@@ -32,7 +37,7 @@ def test_a_specification_takes_the_arguments_of_the_table(pipeline: Pipeline) ->
 def test_a_run_sets_the_arguments_of_both() -> None:
     train, generate = templates_of(TrainParameters(model="quick", seed=3, tokens=700), "an image")
     assert (train.file.stem, generate.file.stem) == ("GoT_train", "GoT_generate")
-    assert train.arguments == {"image": "an image", "model": "quick", "seed": "3"}
+    assert train.arguments == {"image": "an image", "model": "quick", "seed": "3", "format": ""}
     assert generate.arguments == {"image": "an image", "tokens": "700", "seed": "3"}
 
 

@@ -1,12 +1,17 @@
-"""A server for each module of tests."""
+"""A server for each module of tests; the parts of PFS and a store for tests that need no server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from localpach.names import Repo
+from localpach.pfs.service import Pfs
+from localpach.storage.store import Store
+from localpach.waiting import Bulletin
 from tests.client import Client
 from tests.servers import Server, serving
 
@@ -27,3 +32,19 @@ def client(server: Server) -> Client:
     """A client of the module's server, on which nothing is."""
     server.client.delete_all()
     return server.client
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store in a fresh folder."""
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def pfs(store: Store) -> Pfs:
+    """With a repo `default/in`; nothing finishes commits but the tests."""
+    pfs = Pfs(store, Bulletin(store.after_commit))
+    pfs.repos.create(Repo("default", "in"))
+    return pfs

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +49,11 @@ def token(root: Path) -> str:
 class ServerProcess:
     """A localpach in a process of its own, until the end of a block; on it, images that are missing run on the host."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
+        """`prefix` is a command that runs the server, `env` what it finds in its environment besides ours."""
         self.root = root
+        self._prefix = prefix
+        self._env = {**os.environ, **(env or {})}
 
     def __enter__(self) -> ServerProcess:
         self.start()
@@ -67,7 +70,8 @@ class ServerProcess:
         """Starts it and waits until it says where it is."""
         (self.root / "address").unlink(missing_ok=True)
         command = [sys.executable, "-m", "localpach", "serve", "--root", str(self.root), "--port", "0"]
-        self.process = subprocess.Popen([*command, "--missing-image", "host"], stderr=subprocess.DEVNULL)
+        command = [*self._prefix, *command, "--missing-image", "host"]
+        self.process = subprocess.Popen(command, env=self._env, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while not (self.root / "address").exists():
             assert self.process.poll() is None, "the server ended"

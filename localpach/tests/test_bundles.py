@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,13 @@ from localpach.errors import NotFound, Refused
 from localpach.proto import pps_pb2
 from localpach.runtime.bundles import Bundle, Bundles
 from localpach.runtime.interface import Ended, RunSpec
+from localpach.runtime.isolation import Isolation
+from localpach.runtime.layout import Layout
 from localpach.runtime.process import ProcessRuntime
 from tests.helpers import content, last_job, pfs, put, until
 from tests.servers import serving
 
+PLAIN = Isolation(namespaces=False, users=False, overlay=False, problem="as a test asks for")
 # A small package of the index, as `uv pip compile --generate-hashes` locks it.
 LOCKED = "iniconfig==2.1.0 --hash=sha256:9deba5723312380e77435581c6bf4935c94cbfab9b1ed33ef8d238ea168eb760\n"
 # A project whose build takes as long as the file that it is told of is there.
@@ -84,12 +88,11 @@ class Shop:
 
     def run(self, *cmd: str, tag: str = "a:1", user: str = "", sandboxed: bool = True) -> tuple[Ended, list[str]]:
         """How a command of an image ends, and what it says."""
-        runtime = ProcessRuntime(self.root, may_use_host=False)
-        runtime.is_sandboxed &= sandboxed
-        view = self.root / "work" / "pfs"
-        (view / "out").mkdir(parents=True, exist_ok=True)
+        runtime = ProcessRuntime(self.root, may_use_host=False, isolated=None if sandboxed else PLAIN)
+        layout = Layout(Path(tempfile.mkdtemp(dir=runtime.work)))
+        layout.begin_try()
         said: list[str] = []
-        return runtime.start(RunSpec(list(cmd), "", {}, view, tag, user=user), said.append).wait(), said
+        return runtime.start(RunSpec(list(cmd), "", {}, layout, tag, user=user), said.append).wait(), said
 
     def environments(self) -> list[Path]:
         return list((self.root / "images" / "environments").glob("*"))
@@ -131,7 +134,7 @@ def test_the_environment_is_read_only_and_its_programs_come_first(shop: Shop, sa
     ended, said = shop.run("sh", "-c", script, str(bundle.environment), sandboxed=sandboxed)
     usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     mine = f"{bundle.environment}/bin:{bundle.root if not sandboxed else ''}/of-test/bin:{usual}"
-    if ProcessRuntime(shop.root, may_use_host=False).is_sandboxed or not sandboxed:
+    if not ProcessRuntime(shop.root, may_use_host=False).weakness or not sandboxed:
         assert (ended, said) == (Ended(code=0), ["one", "two", mine, "none", *["refused"] * sandboxed])
 
 
@@ -156,8 +159,8 @@ def test_without_an_environment_programs_are_this_machines_not_the_servers(shop:
 
 
 def test_the_images_user_runs_unless_the_spec_names_another(shop: Shop) -> None:
-    if not ProcessRuntime(shop.root.parent, may_use_host=False).is_sandboxed:
-        pytest.skip("this kernel gives no namespaces")
+    if ProcessRuntime(shop.root.parent, may_use_host=False).weakness:
+        pytest.skip("this kernel gives no whole sandbox")
     # Into folders that not everybody may pass it has to find its environment and its Python, too.
     shop.root.mkdir(mode=0o700)
     (shop.context / "tool.py").write_text("print('tool')")

@@ -14,7 +14,7 @@ import pytest
 
 from localpach.proto import pps_pb2
 from tests.client import Client
-from tests.helpers import content, last_job, pfs, pipeline, put, until
+from tests.helpers import content, last_job, pfs, pipeline, put, tell, until
 from tests.servers import Server, ServerProcess
 
 
@@ -46,11 +46,12 @@ def test_a_job_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
         client = server.client
         client.create_repo("in")
         put(client, "in", {"/a": b"1"})
-        pipeline(client, "slow", f"test -e {tmp_path}/again || sleep 300; cp /pfs/in/a /pfs/out/", pfs("in"))
+        pipeline(client, "slow", "until test -e /tmp/again; do sleep 0.05; done; cp /pfs/in/a /pfs/out/", pfs("in"))
         until(lambda: client.list_job("slow")[0].state == pps_pb2.JOB_RUNNING)
         server.kill()
-        (tmp_path / "again").touch()
         server.start()
+        until(lambda: list(tmp_path.glob("work/*/tmp")))
+        tell(tmp_path, "again")
         job = last_job(server.client, "slow")
         assert (job.state, job.restart) == (pps_pb2.JOB_SUCCESS, 1)
         assert content(server.client, "slow", "/a") == b"1"

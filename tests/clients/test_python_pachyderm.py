@@ -92,7 +92,7 @@ def test_a_commit_keeps_what_came_before_it(client: Client) -> None:
     first = put(client, "in", {"/a": b"1", "/d/b": b"2"})
     with client.commit("in", "master") as commit:
         client.put_file_bytes(commit, "/a", b"+", append=True)
-        client.delete_file(commit, "/d")
+        client.delete_file(commit, "/d/")
         client.copy_file(("in", first), "/a", commit, "/copy")
     client.wait_commit(commit)
     assert [info.file.path for info in client.list_file(("in", "master"), "/")] == ["/a", "/copy"]

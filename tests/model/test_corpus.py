@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.configs import CONFIGS
-from model.corpus import CorpusError, check_size, draw_scenes, read_corpus, split_scenes, training_batches
+from model.corpus import CorpusError, check_size, read_corpus, read_splits, training_batches
 from model.scripts import Line, Scene, flatten, read_script
+from model.splits import count_tokens, split_scenes
 from tests import corpora
 from tests.model.recipes import TINY
 
@@ -25,59 +27,90 @@ LINES = st.builds(
 SCENES = st.lists(st.lists(LINES, min_size=1, max_size=6), min_size=1, max_size=30)
 
 
+def drawn(scenes: list[Scene], seed: int) -> list[list[Line]]:
+    return [[line for scene in part for line in scene] for part in split_scenes(scenes, seed)]
+
+
 @given(scenes=SCENES, seed=st.integers(0, 5))
 def test_a_split_never_leaks(scenes: list[Scene], seed: int) -> None:
-    drawn = draw_scenes(scenes, seed)
-    assert sorted(number for numbers in drawn for number in numbers) == list(range(len(scenes)))
-    assert all(numbers == sorted(numbers) for numbers in drawn)
-    train, valid, test = ([line for number in numbers for line in scenes[number]] for numbers in drawn)
-    parts = split_scenes(scenes, drawn)
-    assert parts[0] == train
-    before = {line.tokens for line in train}
-    for whole, part in ((valid, parts[1]), (test, parts[2])):
-        # What is left are the lines that were not seen, all of them, in their order, ...
-        assert [line.tokens for line in part] == [line.tokens for line in whole if line.tokens not in before]
-        # ... and a name is there for each turn of which something is left.
-        turn: tuple[str, ...] = ()
-        names = []
-        for line in whole:
-            turn = line.speaker or turn
-            if line.tokens not in before:
-                names.append(turn)
-                turn = ()
-        assert [line.speaker for line in part] == names
-        before |= {line.tokens for line in part}
+    parts = split_scenes(scenes, seed)
+    before = set[tuple[str, ...]]()
+    for part in parts:
+        words = {line.tokens for scene in part for line in scene}
+        assert not before & words
+        before |= words
+        # Lines stay in their order, and those who say them are those who said them.
+        for whole, kept in zip(scenes, part, strict=True):
+            turns = list(zip([line.tokens for line in whole], speakers(whole), strict=True))
+            rest = iter(turns)
+            assert all(turn in rest for turn in zip([line.tokens for line in kept], speakers(kept), strict=True))
 
 
-def test_a_twentieth_of_the_tokens_is_held_out_for_valid_and_for_test() -> None:
-    scenes = [[Line((), ("a",) * size)] for size in np.random.default_rng(1).integers(1, 9, 1000).tolist()]
-    sizes = [sum(len(scenes[number][0].tokens) for number in numbers) for numbers in draw_scenes(scenes, seed=1)]
-    for size in sizes[1:]:
-        assert 0 <= size - 0.05 * sum(sizes) < 9
-    # Two scenes are too few.
-    assert [len(numbers) for numbers in draw_scenes(scenes[:2], seed=1)] == [2, 0, 0]
-    assert [len(numbers) for numbers in draw_scenes(scenes[:3], seed=1)] == [1, 1, 1]
+def speakers(lines: Scene) -> list[tuple[str, ...]]:
+    """Who says each line."""
+    speaker: tuple[str, ...] = ()
+    return [speaker := line.speaker or speaker for line in lines]
 
 
-def test_no_line_of_test_stands_in_train() -> None:
-    scenes = [scene for number in range(6) for scene in read_script(corpora.play(number))]
-    train, valid, test = split_scenes(scenes, draw_scenes(scenes, seed=3))
-    seen = {line.tokens for line in train}
-    assert valid and test
-    assert not seen & {line.tokens for line in valid}
-    assert not (seen | {line.tokens for line in valid}) & {line.tokens for line in test}
-    assert split_scenes(scenes, draw_scenes(scenes, seed=3)) == [train, valid, test]
-    assert split_scenes(scenes, draw_scenes(scenes, seed=4)) != [train, valid, test]
+def made_up(scenes: int, lines: int, words: int) -> list[Scene]:
+    random = np.random.default_rng(scenes * lines)
+    return [
+        [
+            Line(("anna",), tuple(map(str, random.integers(0, 10**6, int(random.integers(1, 2 * words))))))
+            for _ in range(lines)
+        ]
+        for _ in range(scenes)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scenes", "lines", "words"),
+    [(1, 40, 8), (1, 300, 8), (1, 9000, 6), (3, 1500, 7), (12, 60, 8), (60, 100, 8), (700, 30, 9)],
+)
+def test_nine_tenths_are_trained_on_whatever_scenes_there_are(scenes: int, lines: int, words: int) -> None:
+    script = made_up(scenes, lines, words)
+    for seed in range(3):
+        sizes = np.array([count_tokens(part) for part in drawn(script, seed)])
+        shares = sizes / sizes.sum()
+        few = 0.015 if scenes * lines < 100 else 0
+        assert abs(shares - [0.9, 0.05, 0.05]).max() < 0.01 + few
+        assert sizes.sum() > 0.9 * count_tokens(line for scene in script for line in scene)
+
+
+def test_blocks_of_a_scene_have_a_gap_between_them() -> None:
+    (scene,) = script = made_up(1, 2000, 6)
+    parts = split_scenes(script, seed=1)
+    place = {line.tokens: number for number, part in enumerate(parts) for line in part[0]}
+    places = [place.get(line.tokens) for line in scene]
+    assert None in places
+    assert not [(a, b) for a, b in itertools.pairwise(places) if None not in (a, b) and a != b]
+
+
+def test_whole_scenes_are_held_out_where_they_are_small() -> None:
+    script = made_up(200, 10, 6)
+    for part in split_scenes(script, seed=1):
+        assert all(not kept or kept == scene for kept, scene in zip(part, script, strict=True))
+
+
+def test_the_same_scene_or_file_is_held_out_in_all_places() -> None:
+    script = made_up(100, 10, 6)
+    parts = split_scenes([*script, *script], seed=1)
+    for part in parts[1:]:
+        assert [bool(scene) for scene in part[:100]] == [bool(scene) for scene in part[100:]] or not any(part[100:])
+    assert not {line.tokens for line in drawn([*script, *script], 1)[0]} & {
+        line.tokens for line in drawn([*script, *script], 1)[2]
+    }
 
 
 def test_scenes_keep_their_split_when_a_play_is_added() -> None:
-    plays = [list(read_script(corpora.play(number))) for number in range(25)]
+    plays = [read_script(corpora.play(number)).scenes for number in range(25)]
     few, many = ([scene for play in part for scene in play] for part in (plays[:24], plays[24:] + plays[:24]))
     added = len(plays[24])
-    split = {number: k for k, numbers in enumerate(draw_scenes(many, seed=1)) for number in numbers}
-    moved = [n for k, numbers in enumerate(draw_scenes(few, seed=1)) for n in numbers if split[n + added] != k]
+    before, after = split_scenes(few, seed=1), split_scenes(many, seed=1)
+    moved = [n for n in range(len(few)) for k in range(3) if bool(before[k][n]) != bool(after[k][n + added])]
     assert len(few) > 60
-    assert len(moved) <= 2
+    assert len(moved) <= 4
+    assert split_scenes(few, seed=2) != before
 
 
 def test_the_training_text_knows_its_files(tmp_path: Path) -> None:
@@ -89,7 +122,9 @@ def test_the_training_text_knows_its_files(tmp_path: Path) -> None:
     begin = 0
     for name, size in corpus.sources:
         here = {corpus.words[id] for id in corpus.train[begin : begin + size]} - {"<unk>"}
-        assert here <= {token for scene in read_script((tmp_path / name).read_text()) for token in flatten(scene)}
+        assert here <= {
+            token for scene in read_script((tmp_path / name).read_text()).scenes for token in flatten(scene)
+        }
         begin += size
 
 
@@ -119,9 +154,9 @@ def test_the_classic_files_are_used_as_they_stand(tmp_path: Path) -> None:
 
 def test_a_corpus_that_is_too_small_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("ANNA.\nNo.\n")
-    with pytest.raises(CorpusError, match="too small for the small model"):
-        check_size(read_corpus(tmp_path, seed=1), CONFIGS["small"])
-    with pytest.raises(CorpusError, match="no text"):
+    with pytest.raises(CorpusError, match=r"too small for the small model: .* give it more text"):
+        check_size(read_corpus(tmp_path, seed=1), CONFIGS["small"], 21)
+    with pytest.raises(CorpusError, match="nowhere does not exist"):
         read_corpus(tmp_path / "nowhere", seed=1)
 
 
@@ -155,9 +190,8 @@ def test_words_that_scripts_have_once_in_training_are_unknown(tmp_path: Path) ->
         once = f"\nCLARA.\nNobody{number} says this{number} twice{number}.\n"
         (tmp_path / f"{number}.txt").write_text(corpora.play(number) + once)
     corpus = read_corpus(tmp_path, seed=1)
-    scenes = [scene for path in sorted(tmp_path.iterdir()) for scene in read_script(path.read_text())]
-    lines = split_scenes(scenes, draw_scenes(scenes, seed=1))
-    texts = [list(flatten(part)) for part in lines]
+    scenes = [scene for path in sorted(tmp_path.iterdir()) for scene in read_script(path.read_text()).scenes]
+    texts = [list(flatten(part)) for part in drawn(scenes, seed=1)]
     counts = Counter(texts[0])
     assert {word for word in counts if counts[word] == 1}
     for text, ids in zip(texts, corpus[:3], strict=True):
@@ -189,14 +223,72 @@ def test_how_small_is_too_small(tmp_path: Path) -> None:
     least = TINY.batch * TINY.steps + 1
     write_classic(tmp_path, " ".join(["a"] * (least - 1)) + "\n", "a\n", "a\n")
     corpus = read_corpus(tmp_path, seed=1)
-    check_size(corpus, TINY)
-    short_splits = {
-        ("train", least - 1): corpus._replace(train=corpus.train[: least - 1]),
-        ("valid", 1): corpus._replace(valid=corpus.valid[:1]),
-        ("test", 1): corpus._replace(test=corpus.test[:1]),
+    check_size(corpus, TINY, 1)
+    short = {
+        (least - 1, 2, 2): (corpus._replace(train=corpus.train[: least - 1]), "choose a smaller model"),
+        (least, 1, 2): (corpus._replace(valid=corpus.valid[:1]), "the same lines again and again"),
+        (least, 2, 1): (corpus._replace(test=corpus.test[:1]), "the same lines again and again"),
     }
-    for (split, size), short in short_splits.items():
-        with pytest.raises(
-            CorpusError, match=f"the tiny model: its {split} split has {size} tokens and {size + 1} are"
-        ):
-            check_size(short, TINY)
+    for (train, valid, test), (cut, remedy) in short.items():
+        told = f"the tiny model: {train} tokens to train on, {valid} for valid and {test} for test, .*{remedy}"
+        with pytest.raises(CorpusError, match=told):
+            check_size(cut, TINY, 1)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train.txt", "valid.txt", "test.txt"),
+        ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"),
+        ("a/train.csv", "a/dev.csv", "a/test.csv"),
+    ],
+)
+def test_files_named_for_splits_keep_them(tmp_path: Path, names: tuple[str, ...]) -> None:
+    (tmp_path / "a").mkdir()
+    for name in names:
+        word = name.split("/")[-1].split(".")[-2]
+        rows = [f"anna,the {word} comes {number}" for number in range(9)]
+        (tmp_path / name).write_text("\n".join(["name,line", *rows] if name.endswith("csv") else rows) + "\n")
+    splits = read_splits(tmp_path, seed=1)
+    for name, part in zip(names, splits.parts, strict=True):
+        word = name.split("/")[-1].split(".")[-2]
+        assert part and all(word in line.tokens for line in part if "<open-scene>" not in line.tokens)
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"), [(["ptb.train.txt"], "ptb.valid.txt"), (["train.txt", "test.txt"], "valid.txt")]
+)
+def test_a_split_that_is_missing_is_named(tmp_path: Path, names: list[str], missing: str) -> None:
+    for name in names:
+        (tmp_path / name).write_text("a b c\n")
+    with pytest.raises(CorpusError, match=f"{names[0]} has no {missing} .*beside it"):
+        read_splits(tmp_path, seed=1)
+
+
+def test_what_is_unknown_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"ANNA: Word{n} word{n + 1000} again.\n" for n in range(300)))
+    corpus = read_corpus(tmp_path, seed=1)
+    for name, ids in zip(("train", "valid", "test"), corpus[:3], strict=True):
+        share = sum(corpus.words[number] == "<unk>" for number in ids) / len(ids)
+        assert corpus.summary.unknown[name] == pytest.approx(share) and share > 0.2
+    assert any(line.startswith("Warning: so many unknown words") for line in corpus.summary.log_lines())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "cp1251"])
+def test_texts_are_read_in_their_encoding(tmp_path: Path, encoding: str) -> None:
+    text = (
+        "ИВАН: Где Мария? Она здесь, в доме.\n"
+        if encoding == "cp1251"
+        else "ÉLISE: Où est le café? Là-bas, tout près.\n"
+    )
+    (tmp_path / "a.txt").write_bytes((text * 30).encode(encoding))
+    splits = read_splits(tmp_path, seed=1)
+    word = "здесь" if encoding == "cp1251" else "café"
+    assert any(word in line.tokens for line in splits.parts[0])
+    assert next(iter(splits.summary.files)).encoding == encoding.removesuffix("-sig")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(bytes(range(256)) * 9)
+    with pytest.raises(CorpusError, match=r"x\.bin can't be read: it is not"):
+        read_splits(tmp_path, seed=1)

@@ -15,7 +15,8 @@ from model.checkpoints import Trained, save
 from model.configs import CONFIGS
 from model.evaluate import compare, main, perplexity, select_held_out
 from model.network import initial_weights
-from model.scripts import EOS, UNKNOWN, Line
+from model.scripts import Line
+from model.tokens import EOS, UNKNOWN
 from tests import corpora
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from model.scripts import find_capitals, flatten, read_script
+from model.scripts import flatten, read_script
+from model.style import StyleLearner
 
 PLAY = """THE BAKERS
 
@@ -29,16 +30,16 @@ BORIS. 'Tis me.
 
 
 def tokens(text: str) -> list[str]:
-    return [token for scene in read_script(text) for token in flatten(scene)]
+    return [token for scene in read_script(text).scenes for token in flatten(scene)]
 
 
 def test_a_play_becomes_tokens_without_its_editorial_text() -> None:
     assert tokens(PLAY) == [
-        "<open-exp>",
+        "<open-scene>",
         "a",
         "kitchen",
         "<eos>",
-        "<close-exp>",
+        "<close-scene>",
         "<open-exp>",
         "enter",
         "anna",
@@ -55,6 +56,7 @@ def test_a_play_becomes_tokens_without_its_editorial_text() -> None:
         "who's",
         "there",
         "<question>",
+        "<eol>",
         "i",
         "hear",
         "<ellipsis>",
@@ -115,4 +117,9 @@ def test_prose_is_one_scene() -> None:
 
 def test_names_get_their_capitals_back() -> None:
     text = "ANNA.\nWhere is Boris, my lord? The lord of Rome knows Boris's house.\nLord, he\n[Enter BORIS, a Roman lord.]\n"
-    assert find_capitals([text]) == {"boris": "Boris", "boris's": "Boris's", "roman": "Roman", "rome": "Rome"}
+    script = read_script(text)
+    learner = StyleLearner()
+    learner.add(script.parts, script.found.form)
+    style = learner.style()
+    assert style.words == {"anna": "Anna", "boris": "Boris", "boris's": "Boris's", "roman": "Roman", "rome": "Rome"}
+    assert style.names == {"anna": "ANNA"}

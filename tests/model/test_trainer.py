@@ -15,7 +15,7 @@ from model.configs import Adam, Config, GradientDescent
 from model.corpus import Corpus
 from model.network import Weights, clipped_step, initial_weights, write_out_softmax, zero_state
 from model.sampled_softmax import draw_samples, drawing_chances, sampled_step, unigram_bias, zero_moments
-from model.scripts import EOS
+from model.tokens import EOS
 from model.trainer import Trainer, count_parameters
 from tests.model.recipes import OWN, TINY
 from tests.model.textbook import textbook_losses

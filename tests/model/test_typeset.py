@@ -7,12 +7,15 @@ import re
 
 import pytest
 
-from model.typeset import format_fountain, format_json, format_text, read_scenes
+from model.formats import format_fountain, format_json, format_text
+from model.style import Style
+from model.typeset import read_scenes
 
-PLAY = """<open-exp> a room in the castle <eos> <close-exp> <open-exp> enter anna and boris <eos> <close-exp>
+STYLE = Style({"anna": "Anna", "boris": "Boris", "i": "I", "i'll": "I'll"})
+PLAY = """<open-scene> a room in the castle <eos> <close-scene> <open-exp> enter anna and boris <eos> <close-exp>
 <boname> anna <eoname> o bread <exclamation> who's there , i ask <question> i' the <ellipsis> dark
 <boname> first lord <eoname> <open-exp> aside <eos> <close-exp> sir , -- a thief <eos> 'tis so <eos> i'll go <eos> <open-exp> exit boris ,
-singing <eos> <close-exp> no ! <open-exp> exeunt <eos> <close-exp> <open-exp> another room <eos> <close-exp>
+singing <eos> <close-exp> no ! <open-exp> exeunt <eos> <close-exp> <open-scene> another room <eos> <close-scene>
 <boname> anna <eoname> " come , " he said <eos>"""
 
 CAMERA = """<open-exp> EXT <eos> HARDHOME - SHORE <close-exp> <eos> <open-exp> The ships dock at Hardhome <eos> Jon
@@ -23,10 +26,10 @@ gets out <eos> <close-exp> <eos> <boname> EDDARD_STARK <eoname> <open-brack> lau
 
 
 def test_a_play_is_typed_as_a_play() -> None:
-    assert format_text(read_scenes(PLAY.split(), {"anna": "Anna", "boris": "Boris"})) == (
+    assert format_text(read_scenes(PLAY.split(), STYLE)) == (
         "SCENE 1. A room in the castle.\n\n[Enter Anna and Boris.]\n\n"
         "ANNA\nO bread! Who's there, I ask? I' the... dark\n\n"
-        "FIRST LORD\n[Aside] Sir,--a thief. 'Tis so. I'll go.\n\n[Exit Boris, singing.]\n\nNo!\n\n[Exeunt.]\n\n"
+        "FIRST LORD\n[Aside.] Sir,--a thief. 'Tis so. I'll go.\n\n[Exit Boris, singing.]\n\nNo!\n\n[Exeunt.]\n\n"
         'SCENE 2. Another room.\n\nANNA\n"Come," he said.\n'
     )
 
@@ -76,15 +79,15 @@ def fountain_elements(text: str) -> list[tuple[str, str]]:
 
 
 def test_fountain_reads_every_element_as_what_it_is() -> None:
-    assert fountain_elements(format_fountain(read_scenes(PLAY.split()), "A Play")) == [
+    assert fountain_elements(format_fountain(read_scenes(PLAY.split(), STYLE), "A Play")) == [
         ("heading", "A ROOM IN THE CASTLE."),
-        ("action", "Enter anna and boris."),
+        ("action", "Enter Anna and Boris."),
         ("character", "ANNA"),
         ("dialogue", "O bread! Who's there, I ask? I' the... dark"),
         ("character", "FIRST LORD"),
-        ("parenthetical", "(Aside)"),
+        ("parenthetical", "(Aside.)"),
         ("dialogue", "Sir,--a thief. 'Tis so. I'll go."),
-        ("action", "Exit boris, singing."),
+        ("action", "Exit Boris, singing."),
         ("character", "FIRST LORD (CONT'D)"),
         ("dialogue", "No!"),
         ("action", "Exeunt."),
@@ -94,7 +97,7 @@ def test_fountain_reads_every_element_as_what_it_is() -> None:
     ]
     kinds = [kind for kind, _ in fountain_elements(format_fountain(read_scenes(CAMERA.split()), "A Film"))]
     assert kinds.count("character") == 5
-    assert kinds.count("heading") == 1
+    assert kinds.count("heading") == 2
 
 
 @pytest.mark.parametrize(
@@ -109,14 +112,14 @@ def test_fountain_s_own_signs_do_not_change_what_a_line_is(words: str) -> None:
 
 
 def test_json_holds_the_same() -> None:
-    scenes = json.loads(format_json(read_scenes(PLAY.split())))["scenes"]
+    scenes = json.loads(format_json(read_scenes(PLAY.split(), STYLE)))["scenes"]
     assert [scene["heading"] for scene in scenes] == ["A room in the castle.", "Another room."]
     assert scenes[0]["elements"][2:5] == [
         {
             "speaker": "FIRST LORD",
             "continued": False,
-            "parts": [{"direction": "Aside"}, {"text": "Sir,--a thief. 'Tis so. I'll go."}],
+            "parts": [{"direction": "Aside."}, {"text": "Sir,--a thief. 'Tis so. I'll go."}],
         },
-        {"direction": "Exit boris, singing."},
+        {"direction": "Exit Boris, singing."},
         {"speaker": "FIRST LORD", "continued": True, "parts": [{"text": "No!"}]},
     ]

@@ -120,7 +120,7 @@ def test_a_script_is_read_as_speeches_and_directions() -> None:
     told = [(passage.kind, passage.cue, passage.text) for passage in screenplay(script)]
     assert told == [
         ("scene", "", "SCENE 1. The kitchen."),
-        ("speech", "ANNA OF THE NORTH", "I. The cold river [aside] flows."),
+        ("speech", "ANNA OF THE NORTH", "I.\nThe cold\nriver [aside] flows."),
         ("direction", "", "Enter Boris."),
         ("speech", "", "It keeps."),
         ("scene", "", "* * *"),

@@ -37,7 +37,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from localpach.runtime import bundles
-    from localpach.runtime.choice import MISSING_IMAGE
+    from localpach.runtime.choice import MISSING_IMAGE, SANDBOX
 
     parser = argparse.ArgumentParser(
         prog="localpach", description="Pachyderm's API on one machine, without Kubernetes."
@@ -56,7 +56,19 @@ def _parser() -> argparse.ArgumentParser:
         help="what to do with an image that no bundle was built for: have Docker run it (the default), refuse it, or"
         " use this machine's programs",
     )
-    _command(commands, "status", _status, "say whether a server runs, and where")
+    serve.add_argument(
+        "--sandbox",
+        choices=SANDBOX,
+        default="best",
+        help="what to do where this kernel does not give commands a whole sandbox: say so and give them the best there is"
+        " (the default), or require one and refuse to serve",
+    )
+    serve.add_argument(
+        "--network",
+        action="store_true",
+        help="give all commands a network, as pods of a cluster have one; without it only those whose spec asks",
+    )
+    _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
     _command(commands, "env", _env, "print what to export so that pachctl and python_pachyderm connect")
     fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
@@ -84,7 +96,7 @@ def _serve(options: argparse.Namespace) -> int:
         logging.warning("no token is asked for: every program on this machine can use this server")
     ended = _end_signals()
     root = options.root.absolute()
-    server = Server(root, options.port, not options.no_auth, options.missing_image)
+    server = Server(root, options.port, not options.no_auth, options.missing_image, options.sandbox, options.network)
     server.start()
     print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
     os.read(ended, 1)
@@ -117,13 +129,14 @@ def _give_memory_back() -> None:
 def _status(options: argparse.Namespace) -> int:
     import grpc
 
-    address, pid = Directory(options.root).server()
+    address, pid, weakness = Directory(options.root).server()
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
         except grpc.FutureTimeoutError as error:
             raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
     print(f"running at {address}, process {pid}, data in {options.root}")
+    print(weakness or "commands run in sandboxes")
     return 0
 
 

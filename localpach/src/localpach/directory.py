@@ -15,10 +15,11 @@ from localpach.names import new_id
 
 
 class Address(NamedTuple):
-    """Where a server listens, as `host:port`, and its process."""
+    """Where a server listens, as `host:port`, its process, and what is missing of its sandbox."""
 
     address: str
     pid: int
+    weakness: str = ""
 
 
 class Directory:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
-from collections.abc import Callable
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -29,13 +30,33 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     sync(path.parent)
 
 
+def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """A folder and all that is below it, each with its own status, links' included."""
+    left = [str(folder)]
+    yield left[0], folder.lstat()
+    while left:
+        for item in os.scandir(left.pop()):
+            status = item.stat(follow_symlinks=False)
+            yield item.path, status
+            if stat.S_ISDIR(status.st_mode):
+                left.append(item.path)
+
+
 def remove_tree(folder: Path) -> None:
-    """Deletes a folder, however its modes were set."""
-
-    def force(function: Callable[..., object], path: str, error: object) -> None:
-        Path(path).parent.chmod(0o700)
-        Path(path).chmod(0o700)
-        function(path)
-
-    if folder.exists():
-        shutil.rmtree(folder, onerror=force)
+    """Deletes a folder, or what stands in its place, however deep it is and however its modes were set."""
+    left = [folder]
+    count = itertools.count()
+    while left:
+        here = left.pop()
+        if not here.is_dir() or here.is_symlink():
+            here.unlink(missing_ok=True)
+            continue
+        here.chmod(0o700)
+        for item in here.iterdir():
+            if item.is_symlink() or not item.is_dir():
+                item.unlink()
+                continue
+            item.chmod(0o700)
+            # Beside the folder: paths would become longer than the system takes.
+            left.append(item.rename(folder.with_name(f".{folder.name}.{next(count)}")))
+        here.rmdir()

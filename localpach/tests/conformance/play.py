@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 
 from localpach.proto import pfs_pb2, pps_pb2, transaction_pb2
+from localpach.waiting import Deadline
 from tests.conformance.draw import PLAIN, REPOS, Draw, Known, commit, pipeline, repo, shell
 from tests.conformance.operations import Operation, operation
 from tests.conformance.shown import shown
@@ -22,6 +23,7 @@ from tests.rpcs import rpc
 
 CALL_SECONDS = 60.0
 WAIT_SECONDS = 2.0
+BUSY_SECONDS = 60.0
 BUSY = ("JOB_STARTING", "JOB_RUNNING", "JOB_FINISHING")
 
 # What depends on the moment, on how a cluster is doing, or on how it stores things.
@@ -142,8 +144,9 @@ class Play:
             if not todo:
                 break
             for key, named in todo.items():
+                patience = Deadline(BUSY_SECONDS)
                 while self._wait(named) == "DEADLINE_EXCEEDED":
-                    if not self._is_busy(named):
+                    if patience.is_over or not self._is_busy(named):
                         self._stuck.add(key)
                         break
         for found in reversed([each["commit_set"]["id"] for each in sets]):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from localpach.proto import pfs_pb2
 from tests.conformance.exceptions import Meant, excepted_operation
 from tests.conformance.play import NOISE, READS, Play
 from tests.servers import serving
@@ -96,6 +97,18 @@ def _compare(path: str, old: Any, new: Any) -> Iterator[tuple[str, str]]:
             yield from _compare(f"{path}[{number}]", one, other)
     elif old != new:
         yield path, f"{json.dumps(old)[:300]} -> {json.dumps(new)[:300]}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(1000, 1006))
+def test_no_operation_is_unexpected(tmp_path: Path, caplog: pytest.LogCaptureFixture, seed: int) -> None:
+    with serving(tmp_path / "root", auth=False) as server:
+        codes = {answer["code"] for answer in Play(server.address, seed).play(COUNT)}
+        assert not codes & {"INTERNAL", "DATA_LOSS", "DEADLINE_EXCEEDED"}
+        assert list(server.client.pfs.Fsck(pfs_pb2.FsckRequest())) == []
+        server.client.delete_all()
+    assert [record.message for record in caplog.records if record.exc_info] == []
 
 
 @pytest.mark.slow

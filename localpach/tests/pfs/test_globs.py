@@ -95,7 +95,8 @@ paths = st.text("aabb./", max_size=6).map(lambda text: "/" + text)
 
 @given(globs, st.lists(paths, min_size=1, max_size=8))
 def test_a_glob_matches_what_its_expression_does(pattern: str, candidates: list[str]) -> None:
-    assume(posixpath.normpath(pattern) == pattern != "//")
+    # Two slashes at the beginning are one to Pachyderm, but not to POSIX.
+    assume(posixpath.normpath(pattern) == pattern and not pattern.startswith("//"))
     glob, wanted = Glob(pattern), expression(pattern)
     for path in candidates:
         found = wanted.fullmatch(path)

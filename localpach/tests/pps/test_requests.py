@@ -174,3 +174,13 @@ def test_everything_is_deleted_whoever_reads_whose_ticks(client: Client) -> None
     client.delete_all()
     assert not client.list_pipeline()
     assert not client.list_repo()
+
+
+def test_pipelines_that_read_each_other_in_a_circle_are_deleted_too(source: Client) -> None:
+    pipeline(source, "p", "true", pfs("in"))
+    pipeline(source, "q", "true", pfs("p"))
+    for name in ("q", "p"):
+        source.stop_pipeline(name)
+    pipeline(source, "p", "true", pps_pb2.Input(cross=[pfs("q"), pfs("p", name="own")]), update=True)
+    source.delete_all()
+    assert not source.list_pipeline()

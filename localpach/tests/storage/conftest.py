@@ -1,21 +1,11 @@
-"""A store in a fresh folder."""
+"""What stands on a store."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from localpach.storage.objects import Batch, Objects
 from localpach.storage.store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
-    yield store
-    store.close()
 
 
 @pytest.fixture

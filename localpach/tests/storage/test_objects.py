@@ -58,7 +58,7 @@ def test_limits_are_those_of_the_documents() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("way", ["write", "write at once", "take", "copy"])
+@pytest.mark.parametrize("way", ["write", "write at once", "take", "share"])
 def test_contents_come_back_whatever_their_size(
     store: Store, objects: Objects, batch: Batch, tmp_path: Path, size: int, way: str
 ) -> None:
@@ -69,8 +69,8 @@ def test_contents_come_back_whatever_their_size(
         case "take":
             ref = objects.take(source, batch)
             batch.flush()
-        case "copy":
-            ref = objects.copy(source, batch)
+        case "share":
+            ref = objects.share(source, batch)
             batch.flush()
         case _:
             ref = written(objects, batch, data, 50_000 if way == "write" else max(size, 1))
@@ -83,7 +83,7 @@ def test_contents_come_back_whatever_their_size(
     assert rows(store) == ([ref.hash] if 0 < size <= INLINE_BYTES else [])
     assert aside(store) == []
     assert (way == "take" and is_big) != source.exists()
-    if way == "copy":
+    if way == "share":
         assert source.read_bytes() == data
     if is_big:
         assert place.read_bytes() == data
@@ -152,9 +152,11 @@ def test_a_content_given_up_leaves_nothing(store: Store, objects: Objects, batch
     assert open_files() == before
 
 
-def test_a_copy_that_fails_leaves_nothing(store: Store, objects: Objects, batch: Batch, tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_shared_leaves_nothing(
+    store: Store, objects: Objects, batch: Batch, tmp_path: Path
+) -> None:
     with pytest.raises(OSError):
-        objects.copy(tmp_path, batch)
+        objects.share(tmp_path, batch)
     assert aside(store) == []
 
 
@@ -307,3 +309,12 @@ def test_a_write_that_takes_a_part_only_goes_on(
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: write(handle, bytes(data[: len(data) // 2 + 1])))
     assert objects.path(written(objects, batch, BIG)).read_bytes() == BIG
+
+
+def test_a_file_with_another_name_is_copied(objects: Objects, batch: Batch, tmp_path: Path) -> None:
+    source, other = tmp_path / "source", tmp_path / "other"
+    source.write_bytes(BIG)
+    other.hardlink_to(source)
+    ref = objects.take(source, batch)
+    other.write_bytes(b"changed")
+    assert b"".join(objects.read(ref)) == BIG

@@ -48,15 +48,26 @@ STOP_SECONDS = 2.0
 class Server:
     """A running localpach on a data directory, which it holds the lock of."""
 
-    def __init__(self, root: Path, port: int = 0, auth: bool = True, missing_image: str = "docker") -> None:
-        """Raises Precondition where another server has the directory or the port."""
+    def __init__(
+        self,
+        root: Path,
+        port: int = 0,
+        auth: bool = True,
+        missing_image: str = "docker",
+        sandbox: str = "best",
+        network: bool = False,
+    ) -> None:
+        """Raises Precondition where another server has the directory or the port, or a sandbox that is required can't be
+        had."""
         self._directory = Directory(root)
         self._directory.create()
         self._lock = self._directory.lock()
         self._store = Store(root)
         bulletin = Bulletin(self._store.after_commit)
         self._pfs = Pfs(self._store, bulletin)
-        self._pps = Pps(self._store, bulletin, self._pfs, Runtimes(root, missing_image))
+        runtimes = Runtimes(root, missing_image, sandbox, network)
+        self.weakness = runtimes.weakness
+        self._pps = Pps(self._store, bulletin, self._pfs, runtimes)
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
             options=[
@@ -98,7 +109,7 @@ class Server:
         self._pfs.finisher.start()
         self._pps.start()
         self._grpc.start()
-        self._directory.publish(Address(self.address, os.getpid()))
+        self._directory.publish(Address(self.address, os.getpid(), self.weakness))
 
     def close(self) -> None:
         """Ends all calls and jobs; jobs are taken up again at the next start."""

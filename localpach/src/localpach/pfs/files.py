@@ -6,6 +6,7 @@ import heapq
 import itertools
 import os
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 
 from localpach.errors import NotFound, Refused
@@ -20,6 +21,15 @@ from localpach.storage.trees import EMPTY, Dir, File, Trees
 from localpach.storage.trees import Entry as TreeEntry
 
 Pair = tuple[Entry | None, Entry | None]
+
+
+class Given(Enum):
+    """How files are laid out: as copies, as links to what is stored where there is one (only for who can't write there),
+    or as empty files of their names."""
+
+    COPIES = 1
+    LINKS = 2
+    NAMES = 3
 
 
 class Files:
@@ -127,28 +137,30 @@ class Files:
                 yield from self._objects.read(ref, offset)
             offset = max(offset - ref.size, 0)
 
-    def export(self, commit: Commit, path: str, target: Path, link: bool) -> int:
-        """Lays a file or directory out at `target`; gives its bytes. With `link` big contents are hard links, which only
-        those may see who can't write there."""
+    def export(self, commit: Commit, path: str, target: Path, given: Given) -> int:
+        """Lays a file or directory out at `target`; gives the bytes of it that are there."""
         found = self._find(self._commits.get(commit), path)
-        self._export(found, target, link)
-        return found.size
+        left = [(found, target)]
+        while left:
+            entry, place = left.pop()
+            if isinstance(entry, Dir):
+                place.mkdir(parents=True, exist_ok=True)
+                left += [(child, place / name) for name, child in self._trees.entries(entry)]
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                self._export_file(entry, place, given)
+        return 0 if given is Given.NAMES else found.size
 
-    def _export(self, found: TreeEntry, target: Path, link: bool) -> None:
-        if isinstance(found, Dir):
-            target.mkdir(parents=True, exist_ok=True)
-            for name, child in self._trees.entries(found):
-                self._export(child, target / name, link)
+    def _export_file(self, file: File, place: Path, given: Given) -> None:
+        refs = [ref for ref in file.refs if ref.size]
+        if given is Given.NAMES:
+            refs = []
+        elif given is Given.LINKS and len(refs) == 1 and self._objects.path(refs[0]).exists():
+            os.link(self._objects.path(refs[0]), place)
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        refs = [ref for ref in found.refs if ref.size]
-        if link and len(refs) == 1 and self._objects.path(refs[0]).exists():
-            os.link(self._objects.path(refs[0]), target)
-            return
-        with target.open("wb") as stream:
+        with place.open("wb") as stream:
             for chunk in self._read_refs(refs, 0):
                 stream.write(chunk)
-        target.chmod(0o444)
 
     def diff(self, new: tuple[CommitRecord, str], old: tuple[CommitRecord, str] | None) -> Iterator[Pair]:
         """What differs between two paths, as (new, old) pairs in path order; without `old` the commit's parent is it."""

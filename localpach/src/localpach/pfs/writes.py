@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from localpach.errors import Refused
 from localpach.names import Branch, Commit
 from localpach.pfs import paths
 from localpach.pfs.commits import Commits
-from localpach.pfs.editing import TreeEdit, join, walk_files
+from localpach.pfs.editing import TreeEdit, walk_files
+from localpach.pfs.outputs import Outputs, Places
 from localpach.storage.objects import Batch, Objects, Ref
 from localpach.storage.store import Store
 from localpach.storage.trees import Dir, File, Trees
@@ -44,6 +42,18 @@ class Copy(NamedTuple):
 
 
 Change = Add | Delete | Copy
+
+
+class Collected(NamedTuple):
+    """What a command has written, on its way into a commit."""
+
+    changes: list[Add]
+    batch: Batch
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(ref.size for change in self.changes for ref in change.refs)
 
 
 class Writes:
@@ -97,31 +107,21 @@ class Writes:
         writer.write(data)
         self.apply(commit, [Add(paths.check(path), datum, (writer.close(),))], batch)
 
-    def add_folder(self, commit: Commit, folder: Path, datum: str) -> int:
-        """Moves the files below `folder` into an open commit as written by `datum`; gives their bytes.
+    def collect(self, places: Places, datum: str) -> Collected:
+        """Stores what a command left in `/pfs/out`, as written by `datum`. `places` is where what the command saw lies.
 
         Raises:
-            Refused: a link that leads out of `folder`, or something that is neither file, directory nor link.
+            Refused: something there can't be uploaded.
         """
         batch = self.batch()
-        outputs = sorted(_outputs(folder, folder, "/"))
-        for each in outputs:
-            paths.check(each.path)
-        # What links lead to is copied before it is moved itself.
-        refs = {
-            each.path: self._store_link(each.file, folder, batch)
-            if each.is_linked
-            else self._objects.take(each.file, batch)
-            for each in sorted(outputs, key=lambda each: not each.is_linked)
-        }
-        self.apply(commit, [Add(each.path, datum, (refs[each.path],)) for each in outputs], batch)
-        return sum(ref.size for ref in refs.values())
-
-    def _store_link(self, file: Path, folder: Path, batch: Batch) -> Ref:
-        target = file.resolve()
-        if not target.is_relative_to(folder.resolve()) or not target.is_file():
-            raise Refused(f"{file.name} in /pfs/out is a link to {file.readlink()}: only links to output files work")
-        return self._objects.copy(target, batch)
+        changes = []
+        for output in Outputs(places):
+            store = self._objects.share if output.is_linked else self._objects.take
+            try:
+                changes.append(Add(output.path, datum, (store(output.file, batch),)))
+            except OSError as error:
+                raise Refused(f"{output.path} in /pfs/out can't be stored: {error.strerror}") from error
+        return Collected(changes, batch)
 
     def carry(self, source: Commit, target: Commit, without: set[str]) -> None:
         """Gives an open, empty commit what another one holds, but for what some datums wrote there.
@@ -149,32 +149,3 @@ class Writes:
             edit.put(path, dict(file.parts) | known)
         with self._store.write():
             self._commits.set_root(record, edit.freeze())
-
-
-class _Output(NamedTuple):
-    """A file, or a link to one, and the path that it gets; `is_linked` where a link is it or leads to it."""
-
-    path: str
-    file: Path
-    is_linked: bool
-
-
-def _outputs(folder: Path, root: Path, path: str, links: tuple[Path, ...] = ()) -> Iterator[_Output]:
-    """The files of a folder that was come to by these links."""
-    for item in os.scandir(folder):
-        here = join(path, item.name)
-        file = Path(item.path)
-        mode = item.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            yield from _outputs(file, root, here, links)
-        elif stat.S_ISREG(mode):
-            yield _Output(here, file, bool(links))
-        elif stat.S_ISLNK(mode):
-            target, passed = file.resolve(), (*links, file)
-            is_round = any(link.is_relative_to(target) for link in passed)
-            if target.is_dir() and target.is_relative_to(root.resolve()) and not is_round:
-                yield from _outputs(target, root, here, passed)
-            else:
-                yield _Output(here, file, True)
-        else:
-            raise Refused(f"{here} in /pfs/out is neither a file nor a directory: write regular files there")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +14,9 @@ from pathlib import Path
 from google.protobuf.duration_pb2 import Duration
 
 from localpach.disk import remove_tree
+from localpach.errors import Refused
+from localpach.pfs.files import Given
+from localpach.pfs.writes import Collected
 from localpach.pps import quantities
 from localpach.pps.inputs import Datum
 from localpach.pps.records import RunningDatum, moment
@@ -18,9 +24,22 @@ from localpach.pps.specs import worker_id
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
 from localpach.runtime.interface import TIMED_OUT, Ended, Pod, Resources, Run, RunSpec, Runtime
+from localpach.runtime.layout import Layout
 
 Log = Callable[[pps_pb2.LogMessage], None]
-
+# Added to the number of a signal that ends a command.
+SIGNALLED = 128
+OUT_OF_MEMORY = SIGNALLED + signal.SIGKILL
+# What programs say where there is none.
+_NO_NETWORK = re.compile(
+    r"Network is unreachable|Temporary failure in name resolution|Could not resolve host|Name or service not known"
+    r"|No address associated with hostname|unable to resolve host|getaddrinfo|ENETUNREACH|EAI_AGAIN|ENOTFOUND",
+    re.IGNORECASE,
+)
+NO_NETWORK = (
+    'if it was for lack of a network: commands here have one where the spec says "metadata": {"annotations":'
+    ' {"localpach/network": "bridge"}}, or where the server runs with --network'
+)
 
 # What counts datums of each state in a job.
 COUNTS = {
@@ -33,14 +52,14 @@ COUNTS = {
 
 @dataclass
 class Outcome:
-    """How a datum ended; `output` is the folder of what it wrote, until `discard`; `problem` is what ended its command, if
-    neither that itself nor its timeout did."""
+    """How a datum ended; `layout` is what is left of the run, until `discard`; `problem` is what ended its command, if
+    neither that itself nor its timeout did, or what is wrong with what it wrote."""
 
     datum: Datum
     state: pps_pb2.DatumState
     stats: pps_pb2.ProcessStats = field(default_factory=pps_pb2.ProcessStats)
-    output: Path | None = None
-    scratch: Path | None = None
+    layout: Layout | None = None
+    output: Collected | None = None
     problem: str = ""
 
     def count_in(self, info: pps_pb2.JobInfo) -> None:
@@ -55,8 +74,8 @@ class Outcome:
 
     def discard(self) -> None:
         """Deletes what is left of the run."""
-        if self.scratch is not None:
-            remove_tree(self.scratch)
+        if self.layout is not None:
+            remove_tree(self.layout.view.parent)
 
 
 class DatumRun:
@@ -106,54 +125,63 @@ class DatumRun:
 
     def run(self) -> Outcome:
         """Runs the datum to success, recovery or failure."""
-        self._tools.folder.mkdir(exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=self._tools.folder))
-        outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, scratch=scratch)
+        layout = Layout(Path(tempfile.mkdtemp(dir=self._tools.runtimes.work)))
+        outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, layout=layout)
         transform = self._spec.details.transform
         start = time.monotonic()
         try:
-            view = scratch / "pfs"
-            outcome.stats.download_bytes = self._lay_out(view)
+            outcome.stats.download_bytes = self._lay_out(layout.view)
             outcome.stats.download_time.CopyFrom(since(start))
             tries = max(self._spec.details.datum_tries, 1)
             start = time.monotonic()
             while tries:
                 restarts = self._restarts
-                if self._try(view, list(transform.cmd), list(transform.stdin)):
+                if self._try(layout, list(transform.cmd), list(transform.stdin)):
                     outcome.state = pps_pb2.DatumState.SUCCESS
                     break
                 if self._killed:
                     break
                 tries -= restarts == self._restarts
             else:
-                if transform.err_cmd and self._try(view, list(transform.err_cmd), list(transform.err_stdin)):
+                if transform.err_cmd and self._try(layout, list(transform.err_cmd), list(transform.err_stdin)):
                     outcome.state = pps_pb2.DatumState.RECOVERED
             outcome.stats.process_time.CopyFrom(since(start))
-            outcome.output = view / "out"
             outcome.problem = self._problem
+            if outcome.state == pps_pb2.DatumState.SUCCESS:
+                self._collect(outcome, layout)
             return outcome
         except BaseException:
             outcome.discard()
             raise
 
+    def _collect(self, outcome: Outcome, layout: Layout) -> None:
+        """Stores what the command wrote; a datum of which that can't be has failed."""
+        start = time.monotonic()
+        try:
+            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id)
+        except Refused as error:
+            outcome.state = pps_pb2.DatumState.FAILED
+            outcome.problem = error.message
+            self._say(error.message)
+            return
+        outcome.stats.upload_bytes = outcome.output.size
+        outcome.stats.upload_time.CopyFrom(since(start))
+
     def _lay_out(self, view: Path) -> int:
         """Puts the inputs under their names; gives their bytes."""
-        (view / "out").mkdir(parents=True)
+        view.mkdir()
         size = 0
         for each in self._datum.inputs:
             target = view / each.name / each.entry.path.strip("/")
-            if each.spec.empty_files and not each.entry.is_dir:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.touch()
-            elif not target.exists():
-                link = self._runtime.is_sandboxed
-                size += self._tools.pfs.files.export(each.record.commit, each.entry.path, target, link)
+            if target.exists():
+                continue
+            given = Given.NAMES if each.spec.empty_files else Given.LINKS if self._runtime.may_link else Given.COPIES
+            size += self._tools.pfs.files.export(each.record.commit, each.entry.path, target, given)
         return size
 
-    def _try(self, view: Path, cmd: list[str], stdin: list[str]) -> bool:
+    def _try(self, layout: Layout, cmd: list[str], stdin: list[str]) -> bool:
         """Runs a command once, on an empty `/pfs/out`."""
-        remove_tree(view / "out")
-        (view / "out").mkdir()
+        layout.begin_try()
         self._say("beginning to run user code")
         if not cmd:
             self._say("errored running user code after 0s: invalid pipeline transform, no command specified")
@@ -165,7 +193,7 @@ class DatumRun:
             cmd=cmd,
             stdin="".join(f"{line}\n" for line in stdin),
             env=self._environment(),
-            view=view,
+            layout=layout,
             image=transform.image,
             working_dir=transform.working_dir,
             user=transform.user,
@@ -175,7 +203,14 @@ class DatumRun:
             pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
         )
         start = time.monotonic()
-        self._process = self._runtime.start(spec, lambda line: self._say(line, user=True))
+        lacks_network = threading.Event()
+
+        def on_line(line: str) -> None:
+            self._say(line, user=True)
+            if _NO_NETWORK.search(line):
+                lacks_network.set()
+
+        self._process = self._runtime.start(spec, on_line)
         if self._killed:
             self._process.kill()
         ended = self._process.wait()
@@ -185,6 +220,8 @@ class DatumRun:
             self._say(f"finished running user code after {took}")
             return True
         self._say(f"errored running user code after {took}: {_why(ended)}")
+        if lacks_network.is_set():
+            self._say(NO_NETWORK)
         return False
 
     def _environment(self) -> dict[str, str]:
@@ -222,9 +259,12 @@ class DatumRun:
 def _why(ended: Ended) -> str:
     if ended.problem:
         return ended.problem
-    if ended.signal is not None:
-        return f"signal: {ended.signal}"
-    return f"exit status {ended.code}"
+    code = ended.code or 0
+    # Those of a shell, too.
+    name = signal.strsignal(code - SIGNALLED) if SIGNALLED < code < SIGNALLED + signal.NSIG else None
+    if name is None:
+        return f"exit status {code}"
+    return f"exit status {code} (signal: {name.lower()}{', out of memory?' if code == OUT_OF_MEMORY else ''})"
 
 
 def since(start: float) -> Duration:

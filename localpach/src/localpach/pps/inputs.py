@@ -133,6 +133,8 @@ def check(input: pps_pb2.Input, path: str = "input") -> None:
             name = leaf.pfs.name or leaf.pfs.repo if leaf.HasField("pfs") else leaf.cron.name
             if name in ("out", ".env"):
                 raise Refused(f"input cannot be named {name}")
+            if "/" in name or "\0" in name or name in (".", ".."):
+                raise Refused(f"input.{kind_of(leaf)}.name: {name!r} can't be a folder's name: leave out / and NUL")
 
 
 def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
-from graphlib import TopologicalSorter
 
 from localpach.errors import AlreadyExists, NotFound, Refused
 from localpach.names import META, SPEC, Branch, Commit, Repo
@@ -168,7 +166,7 @@ class Lifecycle:
                 self.delete(name, force, keep_repo)
             return names
 
-    def _downstream_first(self, names: list[PipelineName]) -> Iterable[PipelineName]:
+    def _downstream_first(self, names: list[PipelineName]) -> list[PipelineName]:
         """Each pipeline after all that read its output, or the ticks of its cron inputs."""
         writers: dict[Repo, PipelineName] = {}
         reads: dict[PipelineName, list[Repo]] = {}
@@ -177,9 +175,20 @@ class Lifecycle:
             ticks = [inputs.branch_of(leaf).repo for leaf in leaves if leaf.HasField("cron")]
             writers |= dict.fromkeys([name.output, *ticks], name)
             reads[name] = [inputs.branch_of(leaf).repo for leaf in leaves if leaf.HasField("pfs")]
-        order = TopologicalSorter[PipelineName]()
+        readers: dict[PipelineName, list[PipelineName]] = {name: [] for name in names}
         for name in names:
-            order.add(name)
             for writer in {writers[repo] for repo in reads[name] if repo in writers}:
-                order.add(writer, name)
-        return order.static_order()
+                readers[writer].append(name)
+        # Stopped pipelines can read each other in a circle, which has no right order.
+        placed: dict[PipelineName, None] = {}
+        entered: set[PipelineName] = set()
+        for name in names:
+            way = [name] if name not in entered else []
+            while way:
+                entered.add(way[-1])
+                reader = next((each for each in readers[way[-1]] if each not in entered), None)
+                if reader is not None:
+                    way.append(reader)
+                else:
+                    placed[way.pop()] = None
+        return list(placed)

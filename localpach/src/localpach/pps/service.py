@@ -28,7 +28,6 @@ class Pps:
 
     def __init__(self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes) -> None:
         self._runtimes = runtimes
-        self._folder = store.root / "work"
         self.running = Running()
         self.logs = Logs(store.root, bulletin)
         self.pipelines = Pipelines(store)
@@ -48,14 +47,15 @@ class Pps:
             logs=self.logs,
             runtimes=runtimes,
             slots=threading.BoundedSemaphore(os.cpu_count() or 1),
-            folder=self._folder,
         )
         self._controller = Controller(bulletin, tools, self.crons, self.running)
 
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         self._runtimes.remove_leftovers()
-        remove_tree(self._folder)
+        # Not the folder itself, which commands are shown.
+        for left in self._runtimes.work.iterdir():
+            remove_tree(left)
         self.logs.keep_only({pipeline.num for pipeline in self.pipelines.all()})
         self._controller.start()
 

@@ -75,6 +75,7 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
                 json.loads(getattr(request, field))
             except ValueError as error:
                 raise Refused(f"malformed {'PodPatch' if field == 'pod_patch' else 'PodSpec'}") from error
+    _check_secrets(request.transform)
     for field, need in (
         ("egress", "sends files to an object store"),
         ("spout", "is a spout"),
@@ -92,6 +93,16 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
         raise Unimplemented(
             "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums"
         )
+
+
+def _check_secrets(transform: pps_pb2.Transform) -> None:
+    for number, mount in enumerate(transform.secrets):
+        steps = mount.mount_path.split("/")
+        if "\0" in mount.mount_path or not {".", ".."}.isdisjoint(steps) or not (mount.env_var or any(steps)):
+            raise Refused(
+                f"transform.secrets[{number}].mount_path: {mount.mount_path!r} is no path of a folder below /,"
+                " without . and .. on its way"
+            )
 
 
 def _check_resources(request: pps_pb2.CreatePipelineRequest) -> None:

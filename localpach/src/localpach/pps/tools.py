@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 from localpach.pfs.service import Pfs
 from localpach.pps.datums import Datums
@@ -18,7 +17,7 @@ from localpach.storage.store import Store
 
 @dataclass(frozen=True)
 class Tools:
-    """The parts of PFS and PPS that a job needs to be done; `slots` are the cores, `folder` is for datums' views."""
+    """The parts of PFS and PPS that a job needs to be done; `slots` are the cores."""
 
     store: Store
     pfs: Pfs
@@ -29,4 +28,3 @@ class Tools:
     logs: Logs
     runtimes: Runtimes
     slots: threading.BoundedSemaphore
-    folder: Path

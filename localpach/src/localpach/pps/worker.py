@@ -6,7 +6,6 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from localpach.errors import LocalpachError
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
-from localpach.pps.datum import DatumRun, Outcome, since
+from localpach.pps.datum import DatumRun, Outcome
 from localpach.pps.inputs import Datum, datums
 from localpach.pps.records import JobRecord, RunningDatum, moment
 from localpach.pps.specs import worker_id
@@ -120,6 +119,8 @@ class Worker:
     def _process(self) -> None:
         transform = self._spec.details.transform
         self._runtime = self.tools.runtimes.of(transform.image)
+        if self._runtime.weakness:
+            self._log(pps_pb2.LogMessage(message=self._runtime.weakness))
         credentials = self.tools.secrets.pull_credentials(transform)
         self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
         new, changed = self._begin(datums(self.tools.pfs.files, self._spec.details.input, self._head))
@@ -246,15 +247,12 @@ class Worker:
     def _store_output(self, outcome: Outcome) -> None:
         if outcome.state != pps_pb2.DatumState.SUCCESS or outcome.output is None:
             return
-        start = time.monotonic()
         try:
-            size = self.tools.pfs.writes.add_folder(self._job.output, outcome.output, outcome.datum.id)
+            self.tools.pfs.writes.apply(self._job.output, outcome.output.changes, outcome.output.batch)
         except LocalpachError as error:
             outcome.state = pps_pb2.DatumState.FAILED
+            outcome.problem = error.message
             self._log(pps_pb2.LogMessage(message=error.message, datum_id=outcome.datum.id))
-            return
-        outcome.stats.upload_bytes = size
-        outcome.stats.upload_time.CopyFrom(since(start))
 
     def _datum_info(self, outcome: Outcome) -> pps_pb2.DatumInfo:
         return pps_pb2.DatumInfo(

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from base64 import b64encode
@@ -16,9 +17,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localpach.disk import walk
 from localpach.errors import Precondition, Refused
+from localpach.runtime import seccomp
 from localpach.runtime.container import API_SECONDS, Container, sentence
-from localpach.runtime.interface import OnLine, RunSpec
+from localpach.runtime.interface import PROCESSES, OnLine, RunSpec
+from localpach.runtime.layout import HOME, Layout
+from localpach.runtime.machine import memory_of_machine
 from localpach.runtime.pods import surroundings
 
 if TYPE_CHECKING:
@@ -32,10 +37,13 @@ ASK_AGAIN_SECONDS = 2.0
 class DockerRuntime:
     """Runs commands in containers, which end with their command and are removed then."""
 
-    is_sandboxed = True
+    may_link = True
+    weakness = ""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, network: str = "none") -> None:
+        """`network` is for pipelines that don't say."""
         self._root = root
+        self._network = network
         self._api: APIClient | None = None
         self._asked = float("-inf")
         self._silence = ""
@@ -108,45 +116,55 @@ class DockerRuntime:
 
     def _settings(self, api: APIClient, spec: RunSpec) -> dict[str, Any]:
         """The container that a spec asks for, as the API's arguments."""
-        from docker.types import DeviceRequest, LogConfig, Mount  # noqa: PLC0415
+        from docker.types import DeviceRequest, LogConfig, Mount, Ulimit  # noqa: PLC0415
 
-        out = spec.view / "out"
-        sources = {f"/pfs/{item.name}": item for item in spec.view.iterdir() if item.name != "out"}
-        sources |= _lay_files(spec)
-        limits, around = spec.resources, surroundings(spec.pod)
+        layout = spec.layout
+        limits, around = spec.resources, surroundings(spec.pod, self._network)
         requests = [DeviceRequest(driver="nvidia", count=limits.gpus, capabilities=[["gpu"]])] if limits.gpus else None
         user = spec.user
         if os.getuid() == 0:
-            # Whoever the image runs as; nobody else gets as far as this folder.
-            out.chmod(0o777)
+            # Whoever the image runs as; nobody else gets as far as these folders.
+            _open_to_all(layout)
         elif spec.user:
             raise Refused(
                 f'transform.user: what "{spec.user}" writes we could not delete; leave it out, or serve as root'
             )
         else:
             user = f"{os.getuid()}:{os.getgid()}"
+        own = {"/pfs/out": layout.out, "/tmp": layout.tmp, "/var/tmp": layout.tmp, HOME: layout.home}
         host = api.create_host_config(
             mounts=[
-                Mount("/pfs/out", str(out), type="bind"),
-                *(Mount(place, str(source), type="bind", read_only=True) for place, source in sources.items()),
+                _inputs(layout),
+                *(
+                    Mount(place, str(source), type="bind")
+                    for place, source in own.items()
+                    if place not in around.scratch
+                ),
+                *(
+                    Mount(place, str(source), type="bind", read_only=True)
+                    for place, source in layout.lay_files(spec.files).items()
+                ),
             ],
             network_mode=around.network,
             read_only=around.read_only,
             tmpfs=dict.fromkeys(around.scratch, "mode=1777"),
-            mem_limit=limits.memory,
-            memswap_limit=limits.memory,
+            mem_limit=limits.memory or memory_of_machine(),
+            memswap_limit=limits.memory or memory_of_machine(),
             mem_reservation=limits.requested_memory,
             nano_cpus=int(min(limits.cpu, os.cpu_count() or 1) * 1e9) if limits.cpu else None,
             cpu_shares=max(2, int(limits.requested_cpu * 1024)) if limits.requested_cpu else None,
             device_requests=requests,
-            security_opt=["no-new-privileges"],
+            cap_drop=["ALL"],
+            pids_limit=PROCESSES,
+            ulimits=[Ulimit(name="core", soft=0, hard=0)],
+            security_opt=["no-new-privileges", f"seccomp={seccomp.docker_profile()}"],
             log_config=LogConfig(type="none"),
         )
         return {
             "image": spec.image,
             "entrypoint": spec.cmd[:1],
             "command": spec.cmd[1:],
-            "environment": spec.env,
+            "environment": {"HOME": HOME, **spec.env},
             "user": user or None,
             "working_dir": spec.working_dir or None,
             "stdin_open": bool(spec.stdin),
@@ -155,15 +173,20 @@ class DockerRuntime:
         }
 
 
-def _lay_files(spec: RunSpec) -> dict[str, Path]:
-    """Writes a spec's small files; gives them by where they shall be."""
-    folder = spec.view.with_name("files")
-    places = {}
-    for path, text in spec.files.items():
-        places[path] = folder / path.strip("/")
-        places[path].parent.mkdir(parents=True, exist_ok=True)
-        places[path].write_text(text)
-    return places
+def _inputs(layout: Layout) -> Any:
+    """The inputs, of which the container changes a view of its own."""
+    from docker.types import DriverConfig, Mount  # noqa: PLC0415
+
+    layers = f"lowerdir={layout.view},upperdir={layout.changes},workdir={layout.overlay}"
+    driver = DriverConfig("local", {"type": "overlay", "device": "overlay", "o": layers})
+    return Mount("/pfs", None, type="volume", driver_config=driver, no_copy=True)
+
+
+def _open_to_all(layout: Layout) -> None:
+    for path, status in walk(layout.view):
+        Path(path).chmod(0o777 if stat.S_ISDIR(status.st_mode) else status.st_mode | 0o666)
+    for folder in (layout.home, layout.changes):
+        folder.chmod(0o777)
 
 
 def _has(api: APIClient, image: str) -> bool:

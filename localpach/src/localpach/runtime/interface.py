@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
+
+from localpach.runtime.layout import Layout
 
 # The words that Pachyderm has for a datum past its timeout.
 TIMED_OUT = "context deadline exceeded"
+# Processes and threads that a command may have.
+PROCESSES = 4096
 
 OnLine = Callable[[str], None]
 
@@ -26,7 +29,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Pod:
-    """What a spec says of the pod that its command would have on a cluster, as it stands there; only containers heed it."""
+    """What a spec says of the pod that its command would have on a cluster, as it stands there."""
 
     spec: str = ""
     patch: str = ""
@@ -35,13 +38,12 @@ class Pod:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What to run. `view` is the folder that appears as `/pfs`: all of it read-only but `out`; `files` are small
-    ones to be found at absolute paths."""
+    """What to run. `layout` has what appears as `/pfs`; `files` are small ones to be found at absolute paths."""
 
     cmd: list[str]
     stdin: str
     env: dict[str, str]
-    view: Path
+    layout: Layout
     image: str
     working_dir: str = ""
     timeout: float | None = None
@@ -53,10 +55,10 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: by `code`, by `signal`, or otherwise, with the `problem` that made it end."""
+    """How a command ended: by `code`, which is 128 more than the number of a signal that ended it, or otherwise, with the
+    `problem` that made it end."""
 
     code: int | None = None
-    signal: str | None = None
     problem: str = ""
 
 
@@ -74,8 +76,12 @@ class Runtime(Protocol):
     """Runs commands."""
 
     @property
-    def is_sandboxed(self) -> bool:
-        """Whether commands can't write to their inputs, which may thus be links to what is stored."""
+    def may_link(self) -> bool:
+        """Whether inputs may be links to what is stored: commands don't change them themselves."""
+
+    @property
+    def weakness(self) -> str:
+        """A sentence on what is missing of the sandbox; empty where nothing is."""
 
     def crash_reason(self, image: str, gpus: int) -> str:
         """Why a pipeline with this image, and that many GPUs, can't run here; empty when it can."""

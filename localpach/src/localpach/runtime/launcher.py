@@ -1,4 +1,4 @@
-"""Starting sandboxes: a program that is already there forks for each, which takes a tenth of starting Python anew."""
+"""Starting commands: a program that is already there forks for each, which takes a tenth of starting Python anew."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import sys
 import threading
 from pathlib import Path
 
-SANDBOX = Path(__file__).with_name("sandbox.py")
+STARTER = Path(__file__).with_name("starter.py")
 
 
-class Sandbox:
-    """One running sandbox, by a descriptor that stands for it even when its number has gone to another process."""
+class Keeper:
+    """Who keeps a running command, by a descriptor that stands for it even when its number has gone to another process."""
 
     def __init__(self, pid: int, handle: int) -> None:
         self.pid = pid
@@ -30,7 +30,7 @@ class Sandbox:
         return bool(poll.poll(None if timeout is None else timeout * 1000))
 
     def kill(self) -> None:
-        """Ends it and all that is in it."""
+        """Ends it and all that it keeps."""
         with self._lock:
             if self._handle >= 0:
                 try:
@@ -46,14 +46,16 @@ class Sandbox:
 
 
 class Launcher:
-    """Starts sandboxes. The program behind it ends with this process, and all sandboxes with it."""
+    """Starts commands. The program behind it ends with this process, and all that it keeps with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: list[str]) -> None:
+        """`stage` is a command to run that program in."""
+        self._stage = stage
         self._lock = threading.Lock()
         self._door: socket.socket | None = None
 
-    def start(self, request: dict[str, object], stdin: int, output: int, status: int) -> Sandbox:
-        """Starts one; sandbox.py says what is in a request."""
+    def start(self, request: dict[str, object], stdin: int, output: int, status: int) -> Keeper:
+        """Starts one; starter.py says what is in a request."""
         # Not in the message, which may be no longer than the kernel's buffers.
         letter = os.memfd_create("request")
         try:
@@ -63,32 +65,35 @@ class Launcher:
                 try:
                     return self._ask([letter, stdin, output, status])
                 except (BrokenPipeError, ConnectionResetError):
-                    # It was killed; the sandboxes of then are gone with it.
+                    # It was killed; the commands of then are gone with it.
                     self._door = None
                     return self._ask([letter, stdin, output, status])
         finally:
             os.close(letter)
 
-    def _ask(self, descriptors: list[int]) -> Sandbox:
+    def _ask(self, descriptors: list[int]) -> Keeper:
         if self._door is None:
-            self._door = _open()
+            self._door = self._open()
         socket.send_fds(self._door, [b"!"], descriptors)
         pid, handles, _, _ = socket.recv_fds(self._door, 16, 1)
         if not pid:
             raise BrokenPipeError
         os.set_inheritable(handles[0], False)
-        return Sandbox(int(pid), handles[0])
+        return Keeper(int(pid), handles[0])
 
-
-def _open() -> socket.socket:
-    """Starts the program; gives the socket through which it takes requests."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SANDBOX), str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            # A signal to the server's group, such as Ctrl-C in a terminal, is the server's to answer.
-            start_new_session=True,
-        )
-    return ours
+    def _open(self) -> socket.socket:
+        """Starts the program; gives the socket through which it takes requests."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        program = [sys.executable, "-I", "-S", str(STARTER)]
+        with theirs:
+            subprocess.Popen(
+                [*self._stage, *program, str(theirs.fileno()), *(["staged"] if self._stage else [])],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                # Whoever sees a command's parents finds nothing of ours there.
+                env={},
+                cwd="/",
+                # A signal to the server's group, such as Ctrl-C in a terminal, is the server's to answer.
+                start_new_session=True,
+            )
+        return ours

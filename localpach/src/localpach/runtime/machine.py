@@ -5,12 +5,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 
 from localpach.errors import Refused
 
 
-def ids_of(user: str) -> list[int]:
+def ids_of(user: str) -> tuple[int, int]:
     """User and group id of `name`, `name:group` or numbers in their places."""
     name, _, group = user.partition(":")
     try:
@@ -29,25 +30,22 @@ def ids_of(user: str) -> list[int]:
             raise Refused(
                 f'transform.user: "{group}" is not a group of this machine; name one, or give a number'
             ) from error
-    return ids
+    return ids[0], ids[1]
+
+
+def memory_of_machine() -> int:
+    """Bytes that commands may hold where nothing else is said: the rest is for all others."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 10 * 9
 
 
 def memory_below(pid: int) -> int:
     """Bytes of memory that a process and its descendants hold."""
-    parents: dict[int, list[int]] = {}
-    held: dict[int, int] = {}
+    total, left = 0, [pid]
     page = os.sysconf("SC_PAGE_SIZE")
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents.setdefault(int(fields[1]), []).append(int(folder.name))
-            held[int(folder.name)] = int(fields[21]) * page
-    total, frontier = 0, [pid]
-    while frontier:
-        each = frontier.pop()
-        total += held.get(each, 0)
-        frontier += parents.get(each, [])
+    while left:
+        each = Path(f"/proc/{left.pop()}")
+        with suppress(OSError, IndexError):
+            total += int((each / "statm").read_text().split()[1]) * page
+            for thread in (each / "task").iterdir():
+                left += [int(child) for child in (thread / "children").read_text().split()]
     return total

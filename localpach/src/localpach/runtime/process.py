@@ -1,32 +1,50 @@
-"""The process runtime: starts the user's command in a sandbox, reads what it says, ends it when asked."""
+"""The process runtime: commands of this machine in sandboxes of bubblewrap, or as near to that as the kernel allows."""
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import re
-import signal
-import stat
+import shutil
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from localpach.disk import remove_tree
 from localpach.errors import Refused
+from localpach.runtime import bubblewrap, isolation, seccomp
+from localpach.runtime.bubblewrap import Sandbox
 from localpach.runtime.bundles import Bundle, Bundles
+from localpach.runtime.command import Command
 from localpach.runtime.dockerfile import USUAL_PATH
 from localpach.runtime.environments import python_home
-from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, RunSpec
-from localpach.runtime.launcher import Launcher
-from localpach.runtime.machine import ids_of, memory_below
+from localpach.runtime.interface import PROCESSES, OnLine, RunSpec
+from localpach.runtime.isolation import NOBODY, Isolation
+from localpach.runtime.launcher import STARTER, Launcher
+from localpach.runtime.layout import HOME, Layout
+from localpach.runtime.machine import ids_of, memory_of_machine
+from localpach.runtime.pods import NETWORK, network_of
+from localpach.runtime.starter import FIRST_FILE, READY
 
-POLL_SECONDS = 0.1
-LINE_BYTES = 1 << 20
 GPU = Path("/dev/nvidiactl")
-# How long to read on, without a namespace, where something the command left behind holds its output open.
-DRAIN_SECONDS = 5.0
+CONNECT = [
+    "slirp4netns",
+    "--configure",
+    "--mtu=65520",
+    "--disable-host-loopback",
+    "--enable-sandbox",
+    "--enable-seccomp",
+    f"--ready-fd={READY}",
+    "PID",
+    "tap0",
+]
+# What stands at these places is the sandbox's own.
+OWN = ("dev", "home", "pfs", "proc", "sys", "tmp", "var")
+# A command that the sandbox keeps from the data directory, its inputs and the machine's root.
+PROBE = "test ! -e {token} && echo x >> /pfs/in/a && touch /pfs/out/x && ! touch /usr/x 2>/dev/null"
 
 log = logging.getLogger("localpach")
 
@@ -34,27 +52,73 @@ log = logging.getLogger("localpach")
 class ProcessRuntime:
     """Runs commands on this machine."""
 
-    def __init__(self, root: Path, may_use_host: bool) -> None:
+    def __init__(
+        self, root: Path, may_use_host: bool, network: str = "none", isolated: Isolation | None = None
+    ) -> None:
+        """`network` is for pipelines that don't say; `isolated` how commands are kept apart, by default as well as can be
+        here."""
+        self._root = root
         self._bundles = Bundles(root)
         self._may_use_host = may_use_host
-        self._launcher = Launcher()
-        self._new_root = root / "new-root"
-        self._new_root.mkdir(exist_ok=True)
-        self.is_sandboxed = self._probe(root)
-        if not self.is_sandboxed:
-            log.warning("this kernel gives us no namespaces: /pfs in commands is replaced by a scratch folder")
+        self._network = network
+        self.work = root / "work"
+        for folder in (self.work, root / "images"):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Commands pass them on their way; who is not let into the data directory can't.
+            folder.chmod(0o711)
+        self._user = isolation.job_user()
+        self._hidden = isolation.hidden(root)
+        if isolated:
+            self._try_on(isolated)
+        else:
+            self._try_best()
+        if self.weakness:
+            log.warning("%s", self.weakness)
 
-    def _probe(self, root: Path) -> bool:
-        """Whether the sandbox works here, read-only inputs included."""
-        with tempfile.TemporaryDirectory(dir=root) as folder:
-            view = Path(folder)
-            (view / "in").mkdir()
-            (view / "out").mkdir()
-            cmd = ["sh", "-c", "! touch /pfs/in/x 2>/dev/null && touch /pfs/out/x"]
-            self.is_sandboxed = True
-            spec = RunSpec(cmd, "", {"PATH": os.defpath}, view, "")
-            ended = self.start(spec, lambda line: None).wait()
-            return ended.code == 0 and (view / "out" / "x").exists()
+    def _try_on(self, isolated: Isolation) -> None:
+        self.isolation = isolated
+        self._launcher = Launcher(self._stage() if isolated.namespaces and self._user else [])
+
+    def _stage(self) -> list[str]:
+        """Root's commands are somebody else, who gets at what they are given only there."""
+        needed = [self.work, self._root / "images", *map(Path, isolation.pythons())]
+        return isolation.stage([*needed, STARTER.parent, Path(bubblewrap.find()).parent])
+
+    def _try_best(self) -> None:
+        """Takes the strongest that works here, tried on a view; the last needs nothing."""
+        for candidate in isolation.candidates():
+            self._try_on(candidate)
+            if not candidate.namespaces or self._works():
+                return
+
+    def _works(self) -> bool:
+        folder = Path(tempfile.mkdtemp(dir=self.work))
+        try:
+            layout = Layout(folder)
+            layout.begin_try()
+            (layout.view / "in").mkdir()
+            (layout.view / "in" / "a").touch()
+            probe = PROBE.format(token=self._root / "token")
+            spec = RunSpec(["sh", "-c", probe], "", {"PATH": os.defpath}, layout, "")
+            ended = self.start(spec, lambda line: log.debug("%s", line)).wait()
+            log.debug("probe %s", ended)
+            unchanged = not (layout.view / "in" / "a").stat().st_size
+            return ended.code == 0 and (layout.out / "x").exists() and unchanged == self.isolation.overlay
+        except OSError as error:
+            log.debug("probe %s", error)
+            return False
+        finally:
+            remove_tree(folder)
+
+    @property
+    def weakness(self) -> str:
+        """A sentence on what is missing of the sandbox; empty where nothing is."""
+        return self.isolation.problem
+
+    @property
+    def may_link(self) -> bool:
+        """With an overlay commands change copies."""
+        return self.isolation.overlay
 
     def has(self, image: str) -> bool:
         """Whether a bundle of that name was built."""
@@ -71,82 +135,90 @@ class ProcessRuntime:
             " or serve with `--missing-image host` to use this machine's programs"
         )
 
-    def _lay_files(self, spec: RunSpec) -> dict[str, str]:
-        """Writes a spec's small files; gives where their top-level folders are."""
-        folder = spec.view.with_name("files")
-        places = {}
-        for path, text in spec.files.items():
-            if (Path("/") / _top(path).strip("/")).exists():
-                raise Refused(
-                    f"transform.secrets: {_top(path)} exists on this machine; mount it in a folder of its own"
-                )
-            place = folder / path.strip("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
-            places[_top(path)] = str(folder / _top(path).strip("/"))
-        return places
-
     def prepare(self, image: str, credentials: str, say: OnLine, is_stopped: Callable[[], bool]) -> None:
         """A bundle is here, and the host is."""
 
-    def start(self, spec: RunSpec, on_line: OnLine) -> Process:
+    def start(self, spec: RunSpec, on_line: OnLine) -> Command:
         """Starts a command; each line of its output goes to `on_line`, from another thread."""
         bundle = self._bundles.find(spec.image) if spec.image else None
-        env = {"HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+        env = {"HOME": HOME, "LANG": "C.UTF-8"}
         env.update(bundle.env if bundle else {})
         env["PATH"] = _path_of(bundle) if bundle else _path_of_host()
         env.update(spec.env)
-        cwd = spec.working_dir or (bundle.working_dir if bundle else "/")
-        places = {"/pfs": str(spec.view)}
-        if bundle:
-            places.update({f"/{name}": str(bundle.root / name) for name in bundle.top_level})
-        places.update(self._lay_files(spec))
-        user = self._user(spec, bundle.user if bundle else "")
-        request: dict[str, object] = {
-            "cmd": spec.cmd,
-            "env": env,
-            "cwd": cwd,
-            "user": user,
-            "new_root": None,
-            "covers": [],
-            "binds": [],
-        }
-        stdin = spec.stdin
-        if self.is_sandboxed:
-            binds: list[tuple[str, str, bool]] = [(str(spec.view), "/pfs", False)]
-            names = [item.name for item in spec.view.iterdir() if item.name != "out"]
-            binds += [(str(spec.view / name), f"/pfs/{name}", True) for name in names]
-            binds += [(source, place, True) for place, source in places.items() if place != "/pfs"]
-            covers, needed = _reach(bundle.environment) if bundle and bundle.environment else ([], [])
-            binds += [(path, path, True) for path in needed]
-            request |= {"new_root": str(self._new_root), "covers": covers, "binds": binds}
+        box = Sandbox(
+            layout=spec.layout,
+            user=self._seen_user(spec, bundle),
+            env=env,
+            cwd=spec.working_dir or (bundle.working_dir if bundle else "/"),
+            memory=spec.resources.memory or memory_of_machine() // 2,
+            binds=_binds(bundle, spec),
+            hidden=self._hidden,
+            devices=[str(device) for device in Path("/dev").glob("nvidia*")] if spec.resources.gpus else [],
+            overlay=self.isolation.overlay,
+            network=network_of(spec.pod, self._network) != "none",
+        )
+        if self._user and self.isolation.namespaces:
+            spec.layout.hand_over(*self._user)
+        if not self.isolation.namespaces:
+            spec, box = _in_place(spec, box)
+            request = self._plain(spec.cmd, box)
+        elif self.isolation.users:
+            request = self._boxed(spec.cmd, box)
         else:
-            request |= {
-                "cmd": [_replace(part, places) for part in spec.cmd],
-                "env": {key: _replace(value, places) for key, value in env.items()},
-                "cwd": _replace(cwd, places),
-            }
-            stdin = _replace(stdin, places)
-        return Process(self._launcher, request, stdin, on_line, spec.timeout, spec.resources.memory)
+            request = self._boxed_by_root(spec.cmd, box)
+        return Command(self._launcher, request, spec, on_line)
 
-    def _user(self, spec: RunSpec, default: str) -> list[int] | None:
-        """Who the command runs as, who may then write to `/pfs/out`: the spec's user, or the image's where this kernel
-        lets us; None is whoever we are."""
-        name = spec.user or (default if self.is_sandboxed else "")
-        if not name:
-            return None
-        user = ids_of(name)
-        if user == [os.getuid(), os.getgid()]:
-            return None
-        if not self.is_sandboxed:
-            raise Refused(f'transform.user: this kernel lets nothing run as "{spec.user}"; leave it out')
-        if os.getuid() == 0:
-            os.chown(spec.view / "out", *user)
-        return user
+    def _seen_user(self, spec: RunSpec, bundle: Bundle | None) -> tuple[int, int]:
+        """Whom the command takes itself for: the spec's user, the image's, or else who is root there as in a container."""
+        name = spec.user or (bundle.user if bundle else "") or "0:0"
+        return ids_of(name)
 
+    def _boxed(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
+        """What the starter is asked for a command in a sandbox."""
+        words = box.arguments()
+        if any("\0" in word for word in words):
+            raise Refused("transform: a NUL character in env, working_dir or a secret; leave it out")
+        if box.network and not shutil.which(CONNECT[0]):
+            raise Refused(f"{NETWORK}: a network of the command's own needs the program {CONNECT[0]}; install it")
+        files = ["".join(f"{word}\0" for word in words).encode(), seccomp.program(), bubblewrap.RESOLVER.encode()]
+        return {
+            "argv": [bubblewrap.find(), "--args", str(FIRST_FILE), "--", *cmd],
+            "env": {},
+            "cwd": "/",
+            "user": self._user,
+            "processes": PROCESSES,
+            "files": [base64.b64encode(data).decode() for data in files[: 3 if box.network else 2]],
+            "told": True,
+            "filter": "",
+            "network": CONNECT if box.network else None,
+        }
 
-def _top(path: str) -> str:
-    return "/" + path.split("/")[1]
+    def _boxed_by_root(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
+        """The same where only root can make one, without a namespace of users: the command becomes nobody within."""
+        if box.network:
+            raise Refused(
+                f"{NETWORK}: this kernel gives no user namespaces, without which commands get no network here"
+            )
+        drop = [shutil.which("setpriv") or "", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        drop += ["--inh-caps=-all", "--bounding-set=-all", shutil.which("env") or ""]
+        # Not before: the loader of programs heeds the environment.
+        env = [f"{name}={value}" for name, value in box.env.items()]
+        asked = self._boxed([*drop, *env, *cmd], replace(box, user=None, env={}))
+        return asked | {"user": None}
+
+    def _plain(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
+        """The same without one: as whom we are, without privileges."""
+        return {
+            "argv": cmd,
+            "env": dict(box.env),
+            "cwd": box.cwd,
+            "user": None,
+            "processes": PROCESSES,
+            "files": [],
+            "told": False,
+            "filter": base64.b64encode(seccomp.program(box.network)).decode(),
+            "network": None,
+        }
 
 
 def _path_of(bundle: Bundle) -> str:
@@ -161,110 +233,44 @@ def _path_of_host() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def _reach(environment: Path) -> tuple[list[str], list[str]]:
-    """How any user gets at an environment and its Python: which folders to cover, since not everybody may pass them, and
-    what to bind, there or to be read only."""
-    covers, binds = set(), [str(environment.resolve())]
-    for path in (environment, python_home(environment)):
-        closed = [folder for folder in path.parents if not folder.stat().st_mode & stat.S_IXOTH]
-        if closed:
-            cover = closed[-1].resolve()
-            covers.add(str(cover))
-            binds.append(str(cover / path.relative_to(closed[-1])))
-    return sorted(covers), binds
+def _binds(bundle: Bundle | None, spec: RunSpec) -> dict[str, str]:
+    """What a command has besides this machine's programs, by place: a Python with what is installed for it, the bundle's
+    files, the spec's files."""
+    if bundle is None:
+        pythons = isolation.pythons()
+    elif bundle.environment:
+        pythons = [str(bundle.environment), str(python_home(bundle.environment))]
+    else:
+        pythons = []
+    binds = {place: os.path.realpath(place) for place in pythons}
+    # A Python is known by its real place, too.
+    binds |= {real: real for real in binds.values()}
+    binds = {place: real for place, real in binds.items() if place.split("/")[1] not in bubblewrap.SYSTEM}
+    if bundle:
+        binds |= {f"/{name}": str(bundle.root / name) for name in bundle.top_level}
+    taken = {*bubblewrap.SYSTEM, *OWN, *(bundle.top_level if bundle else ())}
+    for path, laid in spec.layout.lay_files(spec.files).items():
+        top = path.split("/")[1]
+        if top in taken:
+            raise Refused(f"transform.secrets: /{top} is there already; mount it in a folder of its own")
+        binds[f"/{top}"] = str(spec.layout.files / top) if path.count("/") > 1 else str(laid)
+    return binds
+
+
+def _in_place(spec: RunSpec, box: Sandbox) -> tuple[RunSpec, Sandbox]:
+    """What to run where nothing can be put in the places it has in a sandbox: with the names of where it really is."""
+    if spec.user and ids_of(spec.user) != (os.getuid(), os.getgid()):
+        raise Refused(f'transform.user: this kernel lets nothing run as "{spec.user}"; leave it out')
+    layout = spec.layout
+    places = {**box.binds, "/pfs": str(layout.view)}
+    env = {**box.env, "HOME": str(layout.home), "TMPDIR": str(layout.tmp)} | spec.env
+    return (
+        replace(spec, cmd=[_replace(word, places) for word in spec.cmd], stdin=_replace(spec.stdin, places)),
+        replace(box, env={name: _replace(value, places) for name, value in env.items()}, cwd=_replace(box.cwd, places)),
+    )
 
 
 def _replace(text: str, places: dict[str, str]) -> str:
     """The text with each of the places, where a whole path begins with it, as the folder that it really is."""
     known = "|".join(re.escape(place) for place in places)
     return re.sub(rf"(?<![\w./-])({known})(?![\w.-])", lambda match: places[match[1]], text)
-
-
-class Process:
-    """One running command."""
-
-    def __init__(
-        self,
-        launcher: Launcher,
-        request: dict[str, object],
-        stdin: str,
-        on_line: OnLine,
-        timeout: float | None,
-        memory: int | None,
-    ) -> None:
-        self._timeout = timeout
-        self._memory = memory
-        self._problem = ""
-        self._may_leak = not request["new_root"]
-        theirs_in, ours_in = os.pipe()
-        ours_out, theirs_out = os.pipe()
-        self._status, status = os.pipe()
-        try:
-            self._sandbox = launcher.start(request, theirs_in, theirs_out, status)
-        except BaseException:
-            for descriptor in (ours_in, ours_out, self._status):
-                os.close(descriptor)
-            raise
-        finally:
-            for descriptor in (theirs_in, theirs_out, status):
-                os.close(descriptor)
-        self._feeder = threading.Thread(target=_feed, args=(ours_in, stdin.encode()), daemon=True)
-        self._reader = threading.Thread(target=_read, args=(ours_out, on_line), daemon=True)
-        self._feeder.start()
-        self._reader.start()
-
-    def kill(self) -> None:
-        """Ends the command and all that it started."""
-        self._sandbox.kill()
-
-    def wait(self) -> Ended:
-        """Waits for the end; a command past its time or memory is ended."""
-        start = time.monotonic()
-        while True:
-            left = None if self._timeout is None else self._timeout - (time.monotonic() - start)
-            if left is not None and left <= 0:
-                self._end(TIMED_OUT)
-                continue
-            if self._sandbox.wait(POLL_SECONDS if self._memory else left):
-                break
-            if self._memory and memory_below(self._sandbox.pid) > self._memory:
-                self._end(f"out of memory: it held more than its limit of {self._memory} bytes")
-        self._sandbox.close()
-        self._reader.join(DRAIN_SECONDS if self._may_leak else None)
-        with os.fdopen(self._status) as stream:
-            status = stream.read()
-        if self._problem:
-            return Ended(problem=self._problem)
-        if not status:
-            return Ended(problem="it was killed before it ended")
-        code = os.waitstatus_to_exitcode(int(status))
-        return Ended(code=code) if code >= 0 else Ended(signal=_signal_name(-code))
-
-    def _end(self, problem: str) -> None:
-        self._problem = problem
-        self._timeout = None
-        self._memory = None
-        self.kill()
-
-
-def _signal_name(number: int) -> str:
-    name = (signal.strsignal(number) or str(number)).lower()
-    return f"{name} (out of memory?)" if number == signal.SIGKILL else name
-
-
-def _feed(descriptor: int, data: bytes) -> None:
-    try:
-        with open(descriptor, "wb") as stream:
-            stream.write(data)
-    except BrokenPipeError:
-        return
-
-
-def _read(descriptor: int, on_line: Callable[[str], None]) -> None:
-    with open(descriptor, "rb") as stream:
-        while line := stream.readline(LINE_BYTES):
-            try:
-                on_line(line.decode(errors="replace").rstrip("\n"))
-            except OSError as error:
-                # A full disk loses lines of the log; the command must not stand still for it.
-                log.warning("a line of a log is lost: %s", error)

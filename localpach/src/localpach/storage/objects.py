@@ -88,17 +88,35 @@ class Objects:
         return handle, Path(name)
 
     def take(self, file: Path, batch: Batch) -> Ref:
-        """Stores a file that nobody needs where it is: a big one is moved, not copied."""
+        """Stores a file that nobody needs where it is: a big one is moved, unless it has names elsewhere, too."""
+        status = file.stat()
+        if status.st_size <= INLINE_BYTES or status.st_nlink > 1:
+            return self._copy(file, batch)
+        return self._settle_whole(file)
+
+    def share(self, file: Path, batch: Batch) -> Ref:
+        """Stores a file that stays where it is, and that nobody writes to any more: a big one gets a second name."""
         if file.stat().st_size <= INLINE_BYTES:
-            return batch.add(file.read_bytes())
+            return self._copy(file, batch)
+        handle, second = self.aside()
+        os.close(handle)
+        second.unlink()
+        os.link(file, second)
+        try:
+            return self._settle_whole(second)
+        finally:
+            second.unlink(missing_ok=True)
+
+    def _settle_whole(self, file: Path) -> Ref:
         hasher = hashlib.blake2b(digest_size=32)
+        size = 0
         with file.open("rb") as stream:
             while chunk := stream.read(READ_BYTES):
                 hasher.update(chunk)
-        return self.settle(file, Ref(hasher.hexdigest(), file.stat().st_size))
+                size += len(chunk)
+        return self.settle(file, Ref(hasher.hexdigest(), size))
 
-    def copy(self, file: Path, batch: Batch) -> Ref:
-        """Stores the bytes of a file that stays where it is."""
+    def _copy(self, file: Path, batch: Batch) -> Ref:
         writer = self.writer(batch)
         try:
             with file.open("rb") as stream:

@@ -1,0 +1,70 @@
+"""Where what a datum's command has lies on this machine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from localpach.disk import remove_tree, walk
+
+HOME = "/home"
+
+
+class Layout:
+    """The folders of one datum: its inputs and `out`, which the command has as `/pfs`; its `/tmp` and home; its changes to
+    its inputs, as overlayfs writes them; small files of its spec."""
+
+    def __init__(self, folder: Path) -> None:
+        self.view = folder / "pfs"
+        self.out = self.view / "out"
+        self.tmp = folder / "tmp"
+        self.home = folder / "home"
+        self.changes = folder / "changes"
+        self.overlay = folder / "overlay"
+        self.files = folder / "files"
+
+    def begin_try(self) -> None:
+        """An empty `/pfs/out`, and inputs without changes; what an earlier try has left elsewhere stays."""
+        for fresh in (self.out, self.changes, self.overlay):
+            remove_tree(fresh)
+        for folder in (self.view, self.out, self.tmp, self.home, self.changes, self.overlay):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.tmp.chmod(0o1777)
+
+    def hand_over(self, user: int, group: int) -> None:
+        """Lets a user change all of it."""
+        for path, status in itertools.chain(walk(self.view), self._own()):
+            if (status.st_uid, status.st_gid) != (user, group):
+                os.chown(path, user, group, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and not status.st_mode & stat.S_IWUSR:
+                Path(path).chmod(status.st_mode | stat.S_IWUSR)
+
+    def _own(self) -> Iterator[tuple[str, os.stat_result]]:
+        for folder in (self.view.parent, self.tmp, self.home, self.changes, self.overlay):
+            yield str(folder), folder.lstat()
+
+    @property
+    def places(self) -> Mapping[str, tuple[Path, ...]]:
+        """Where what the command saw at some places lies, the upper layer first; one without a sandbox saw the folder
+        itself."""
+        inputs = (self.changes, self.view)
+        return {
+            "/pfs": inputs,
+            "/pfs/out": (self.out,),
+            "/tmp": (self.tmp,),
+            "/var/tmp": (self.tmp,),
+            HOME: (self.home,),
+            str(self.view): inputs,
+            str(self.out): (self.out,),
+        }
+
+    def lay_files(self, files: Mapping[str, str]) -> dict[str, Path]:
+        """Writes a spec's small files; gives them by where they shall be."""
+        laid = {path: self.files / path.strip("/") for path in files}
+        for path, place in laid.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(files[path])
+        return laid

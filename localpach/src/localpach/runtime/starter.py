@@ -1,0 +1,235 @@
+"""Starts commands, each under limits; a program of its own, without imports from the rest, which forks for each.
+
+usage: python starter.py FD [staged], where the file descriptor FD is a socket on which each request is one message that brings
+four file descriptors: the request itself, as JSON, the command's input, its output, and where its end is told. The answer
+is the process id of the command's keeper with a descriptor of it. The keeper ends when nothing of the command is left.
+A request has
+  argv, env, cwd: what to run
+  user: [uid, gid] to become, or null
+  processes: how many processes and threads there may be
+  files: contents, in base64, to be found at the descriptors from FIRST_FILE on
+  told: whether the command itself tells its end, at the descriptor STATUS, as bwrap does
+  filter: a program for seccomp(2), in base64, to run under
+  network: null, or a command that connects the process whose id is put in place of PID, and tells so at READY
+
+A keeper dies with this program, what it keeps with it, and this program with who holds the other end of the socket or,
+staged, with its parent.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import warnings  # noqa: F401 (os.execvpe would import it when we are somebody who may not read it)
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
+CAPABILITIES = 64
+SECCOMP_MODE_FILTER = 2
+STATUS, INFO, GO, READY, FIRST_FILE = 100, 101, 102, 103, 110
+NOT_RUN = 127
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def prctl(option: int, first: Any, second: Any = 0) -> None:
+    """prctl(2)."""
+    if libc.prctl(option, first, second, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
+
+def run_under(filter: bytes) -> None:
+    """Has the kernel refuse what a filter does, to us and all that we start; what is executed has no capabilities."""
+    for capability in range(CAPABILITIES):
+        # It refuses numbers that it does not have, and who has none to drop.
+        with suppress(OSError):
+            prctl(PR_CAPBSET_DROP, capability)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(_Program(len(filter) // 8, filter)))
+
+
+def limit(processes: int) -> None:
+    """No core dumps, so many processes, and first to go when the machine's memory ends."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    processes = processes if most == resource.RLIM_INFINITY else min(processes, most)
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def become(user: list[int]) -> None:
+    """Drops to a user."""
+    os.setgroups([])
+    os.setgid(user[1])
+    os.setuid(user[0])
+
+
+def lay(files: list[str]) -> None:
+    """Has each content where the command reads it from."""
+    for at, text in enumerate(files):
+        handle = os.memfd_create("file")
+        os.write(handle, base64.b64decode(text))
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.dup2(handle, FIRST_FILE + at)
+        os.close(handle)
+
+
+def execute(request: dict[str, Any]) -> None:
+    """Becomes the command; when that can't be, says so where the command would have and leaves with 127."""
+    name = f"in {request['cwd']}"
+    try:
+        limit(request["processes"])
+        os.chdir(request["cwd"])
+        name = request["argv"][0]
+        lay(request["files"])
+        if request["user"]:
+            become(request["user"])
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if request["filter"]:
+            run_under(base64.b64decode(request["filter"]))
+        os.execvpe(name, request["argv"], request["env"])
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        os.write(2, f"can't run {name}: {why}\n".encode(errors="replace"))
+    os._exit(NOT_RUN)
+
+
+def connect(request: dict[str, Any], info: int, go: int) -> None:
+    """Gives the command its network and lets it go on; without one it does not begin."""
+    with open(info) as stream:
+        process = json.load(stream)["child-pid"]
+    ready, told = os.pipe()
+    if os.fork() == 0:
+        os.dup2(told, READY)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # As who we are: not everybody may have the device that it needs.
+        request = {**request, "files": [], "filter": "", "env": {"PATH": os.defpath}, "user": None}
+        execute({**request, "argv": [str(process) if word == "PID" else word for word in request["network"]]})
+    os.close(told)
+    if os.read(ready, 1):
+        os.write(go, b"1")
+    else:
+        raise OSError(f"{request['network'][0]} could not connect it")
+
+
+def children() -> list[int]:
+    """The processes that are ours, orphans among them."""
+    own = os.getpid()
+    return [int(pid) for pid in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
+
+
+def end_rest() -> None:
+    """Ends all that is left: what loses its parent falls to us."""
+    with suppress(ChildProcessError):
+        while True:
+            for pid in children():
+                os.kill(pid, signal.SIGKILL)
+            os.wait()
+
+
+def keep(parent: int, request: dict[str, Any], status: int) -> None:
+    """Runs one command to its end, and ends what it leaves."""
+    os.setsid()
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if os.getppid() != parent:
+        sys.exit("the server has ended")
+    info, info_end = os.pipe()
+    go_end, go = os.pipe()
+    command = os.fork()
+    if command == 0:
+        if request["told"]:
+            os.dup2(status, STATUS)
+        if request["network"]:
+            os.dup2(info_end, INFO)
+            os.dup2(go_end, GO)
+        execute(request)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(command, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end)
+    os.close(info_end)
+    os.close(go_end)
+    if request["network"]:
+        try:
+            connect(request, info, go)
+        except (OSError, ValueError) as error:
+            os.write(2, f"no network: {error}\n".encode())
+            os.kill(command, signal.SIGKILL)
+    while True:
+        pid, code = os.wait()
+        if pid == command:
+            break
+    end_rest()
+    if not request["told"]:
+        code = os.waitstatus_to_exitcode(code)
+        os.write(status, json.dumps({"exit-code": code if code >= 0 else 128 - code}).encode())
+    os._exit(0)
+
+
+def bury(number: int, frame: FrameType | None) -> None:
+    """Takes note of keepers that have ended."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def serve(door: socket.socket) -> None:
+    """Forks for each request until nobody can send more."""
+    own = os.getpid()
+    signal.signal(signal.SIGCHLD, bury)
+    while True:
+        message, (*given,), _, _ = socket.recv_fds(door, 1, 4)
+        if not message:
+            return
+        # Until its descriptor is open a keeper that has ended must not be forgotten.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        keeper = os.fork()
+        if keeper == 0:
+            door.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+            letter, stdin, output, status = given
+            for descriptor, place in ((stdin, 0), (output, 1), (output, 2)):
+                os.dup2(descriptor, place)
+            os.close(stdin)
+            os.close(output)
+            # The command must neither hold it open nor write to it.
+            os.set_inheritable(status, False)
+            with open(letter) as stream:
+                stream.seek(0)
+                request = json.load(stream)
+            keep(own, request, status)
+        handle = os.pidfd_open(keeper)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        try:
+            socket.send_fds(door, [str(keeper).encode()], [handle])
+        except BrokenPipeError:
+            return
+        for descriptor in (*given, handle):
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    if sys.argv[2:]:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    serve(socket.socket(fileno=int(sys.argv[1])))
