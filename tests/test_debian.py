@@ -14,7 +14,7 @@ from tests.test_readme import LEFT_BEHIND
 ROOT = Path(__file__).parents[1]
 PACKAGES = "python3,python3-venv,make,ca-certificates"
 # How this machine reaches the package index, and whom it trusts.
-SHARED = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/ssl/certs")
+SHARED = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
 PASSED_ON = ("PIP_", "UV_", "SSL_", "REQUESTS_", "HTTP_", "HTTPS_", "NO_PROXY", "http_", "https_", "no_proxy")
 # Root becomes the file system's root, so that what runs there may have namespaces of its own.
 ENTER = """
@@ -33,7 +33,7 @@ def test_make_all_on_a_fresh_debian(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     shutil.copytree(ROOT, root / "project", ignore=LEFT_BEHIND)
     env = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-    certificates = [value for value in env.values() if value.startswith("/") and Path(value).exists()]
+    certificates = [value for value in env.values() if value.startswith("/") and Path(value).is_file()]
     for name in (*SHARED, *certificates):
         _share(Path(name), root)
     done = subprocess.run(
@@ -50,10 +50,9 @@ def test_make_all_on_a_fresh_debian(tmp_path: Path) -> None:
 
 
 def _share(path: Path, root: Path) -> None:
-    """Copies a file or folder of this machine to the same place there."""
+    """Copies a file of this machine, if it has it, to the same place there."""
     place = root / str(path).lstrip("/")
-    if path.is_dir():
-        shutil.copytree(path, place, dirs_exist_ok=True)
-    elif path.exists():
+    if path.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place)
+        place.unlink(missing_ok=True)
+        shutil.copyfile(path, place)
