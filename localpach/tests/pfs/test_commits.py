@@ -83,6 +83,7 @@ def test_a_commit_goes_on_from_the_nearest_one_without_error(a: Client) -> None:
     a.put_file_bytes(clash, "/x/y", b"3")
     finish(a, clash)
     assert a.inspect_commit(clash).error == "file / directory path collision (/x/y)"
+    assert [a.inspect_commit(each).details.size_bytes for each in (bad, clash)] == [0, 3]
     commit = start(a)
     assert [info.file.path for info in a.list_file(commit, "/")] == ["/good"]
     info = a.inspect_commit(commit)
