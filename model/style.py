@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
@@ -78,9 +78,10 @@ class StyleLearner:
         self._lines = Counter[bool]()
         self._asides = Counter[bool]()
 
-    def add(self, parts: Iterable[Part], form: str) -> None:
+    def add(self, parts: Sequence[Part], form: str) -> None:
         """Counts what a script has."""
         everything, inner = list[str](), list[str]()
+        self._forms[form] += sum(not isinstance(part, Heading | Cue) for part in parts)
         for part in parts:
             if isinstance(part, Cue):
                 self._names[part.name] += 1
@@ -95,7 +96,6 @@ class StyleLearner:
                     everything += chunks
                     inner += [after for chunk, after in pairwise(chunks) if not _ends_sentence(chunk)]
                 if isinstance(part, Said):
-                    self._forms[form] += len(rows)
                     self._lines.update(row[:1].isupper() for row in rows[1:])
                 elif not _ends_sentence(part.text[-1:]):
                     self._asides[part.text[:1].isupper()] += 1

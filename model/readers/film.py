@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 
 import regex
 
@@ -12,6 +13,7 @@ from model.readers.headings import find_heading, find_slug
 from model.readers.parts import Cue, Direction, Heading, Part, Reading, Said, count_words
 from model.readers.verse import Width
 
+_NARROW = 24  # columns; a typed speech has about 35
 DEEP = 8  # columns by which a typed name stands further in than what is told
 _TITLE_KEY = regex.compile(
     r"(?:Title|Credit|Authors?|Source|Draft date|Date|Contact|Copyright|Notes|Revision)\s*:", regex.I
@@ -105,7 +107,7 @@ def read_fountain(text: str) -> Reading:
         left_out["title page"] += count_words(head)
         kept = body
     blocks = [block.split("\n") for block in regex.split(r"\n(?: ?\n)+", kept.strip("\n")) if block.strip()]
-    width = Width([[row.strip() for row in rows[1:]] for rows in blocks])
+    width = Width([run for rows in blocks for run in _runs([row.strip() for row in rows[1:]])])
     parts = [part for rows in blocks for part in _fountain_block([row.strip() for row in rows], width, left_out)]
     return Reading([_unescape(part) for part in parts], left_out)
 
@@ -131,6 +133,13 @@ def _fountain_block(rows: list[str], width: Width, left_out: Counter[str]) -> It
         yield Said("\n".join(row.removeprefix("~").strip() for row in rows))
     else:
         yield Direction(" ".join(rows).removeprefix("!"))
+
+
+def _runs(rows: list[str]) -> Iterator[list[str]]:
+    """The rows of a speech between those in parentheses, whose length says nothing of the page."""
+    for aside, run in groupby(rows, lambda row: row.startswith("(") or row.endswith(")")):
+        if not aside:
+            yield list(run)
 
 
 def _spoken(rows: list[str], width: Width) -> Iterator[Part]:
@@ -171,7 +180,7 @@ def read_screenplay(text: str) -> Reading:
     said_column = statistics.median([below for _, below in named]) if named else base + 10
     names_from, speech_from = (2 * name_column + said_column) / 3, (said_column + base) / 2
     blocks = list(_typed_blocks(rows, names_from, speech_from))
-    width = Width([block for kind, block in blocks if kind == "speech"])
+    width = Width([run for kind, block in blocks if kind == "speech" for run in _runs(block)], narrow=_NARROW)
     parts: list[Part] = []
     for kind, block in blocks:
         if kind == "name":

@@ -10,14 +10,14 @@ _WRAPPED = 0.8  # share of the rows that are full where all is prose
 
 
 class Width:
-    """How wide a file's rows are."""
+    """How wide a file's rows are. Where there are few, those wider than `narrow` are taken for full."""
 
-    def __init__(self, blocks: Sequence[Sequence[str]]) -> None:
+    def __init__(self, blocks: Sequence[Sequence[str]], narrow: int = 40) -> None:
         ends = [(len(row), _first_word(after)) for rows in blocks for row, after in itertools.pairwise(rows)]
         lengths = sorted(length for length, _ in ends)
         self._width = lengths[-1 - int(0.02 * len(lengths))] if lengths else 0
         full = sum(length + 1 + word > self._width for length, word in ends)
-        self._prose = bool(ends) and full / len(ends) >= _WRAPPED and (len(ends) >= _FEW or self._width > 40)
+        self._prose = bool(ends) and full / len(ends) >= _WRAPPED and (len(ends) >= _FEW or self._width > narrow)
 
     def join(self, rows: Sequence[str]) -> str:
         """The rows of a block as one text: with line breaks if it is verse."""
