@@ -44,7 +44,7 @@ def test_make_all_on_a_fresh_debian(tmp_path: Path) -> None:
         env=env | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    assert "Perplexity (test):" in done.stdout
+    assert "Perplexity (test):" in done.stderr
     for environment in (".venv", "localpach/.venv"):
         assert "3.13" in (root / "project" / environment / "pyvenv.cfg").read_text()
 
