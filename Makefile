@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 # Of the flows, of localpach, and of the model's tests; the model itself runs in the one that building the image makes.
-FLOWS := .venv/.installed
-LOCALPACH := localpach/.venv/.installed
-MODEL := model/.venv/.installed
-TOOLS := .venv/.tools localpach/.venv/.tools $(MODEL)
+FLOWS_ENV := .venv/.installed
+LOCALPACH_ENV := localpach/.venv/.installed
+MODEL_ENV := model/.venv/.installed
+TOOLS := .venv/.tools localpach/.venv/.tools $(MODEL_ENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
 # Trust whom this machine trusts, as pip does.
@@ -33,46 +33,46 @@ $(UV): requirements-uv.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
 	@touch $@
 
-$(FLOWS): $(UV) requirements.txt requirements-build.txt pyproject.toml prefect_pachyderm/pyproject.toml
+$(FLOWS_ENV): $(UV) requirements.txt requirements-build.txt pyproject.toml prefect_pachyderm/pyproject.toml
 	@$(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt
 	@$(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
 	@touch $@
 
-$(LOCALPACH): $(UV) localpach/requirements.txt localpach/requirements-build.txt localpach/pyproject.toml $(wildcard localpach/src/localpach/proto/*.proto)
+$(LOCALPACH_ENV): $(UV) localpach/requirements.txt localpach/requirements-build.txt localpach/pyproject.toml $(wildcard localpach/src/localpach/proto/*.proto)
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python localpach/.venv
 	@$(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt
 	@$(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
 	@ln -sf ../../localpach/.venv/bin/localpach $(BIN)/localpach
 	@touch $@
 
-$(MODEL): $(UV) model/requirements-dev.txt
+$(MODEL_ENV): $(UV) model/requirements-dev.txt
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python model/.venv
 	@$(INSTALL) --python model/.venv --require-hashes -r model/requirements-dev.txt
 	@touch $@
 
-.venv/.tools: $(FLOWS) requirements-dev.txt
+.venv/.tools: $(FLOWS_ENV) requirements-dev.txt
 	@$(INSTALL) --python .venv --require-hashes -r requirements-dev.txt
 	@touch $@
 
-localpach/.venv/.tools: $(LOCALPACH) localpach/requirements-dev.txt
+localpach/.venv/.tools: $(LOCALPACH_ENV) localpach/requirements-dev.txt
 	@$(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements-dev.txt
 	@touch $@
 
 all: run ## set up, train, write a script and print both results (MODEL=, SOURCE=, MEMBERS=, SEED=)
 
-run: $(FLOWS) $(LOCALPACH) ## run the train flow
+run: $(FLOWS_ENV) $(LOCALPACH_ENV) ## run the train flow
 	@python -m flows.train
 
-rerun: $(FLOWS) $(LOCALPACH) ## tear down and run again with the small model
+rerun: $(FLOWS_ENV) $(LOCALPACH_ENV) ## tear down and run again with the small model
 	@python -m flows.rerun
 
-input-data: $(FLOWS) $(LOCALPACH) ## download the scripts and commit them to GoT_scripts
+input-data: $(FLOWS_ENV) $(LOCALPACH_ENV) ## download the scripts and commit them to GoT_scripts
 	@python -m flows.input_data
 
-docker-build: $(FLOWS) $(LOCALPACH) ## build the image that the pipelines run
+docker-build: $(FLOWS_ENV) $(LOCALPACH_ENV) ## build the image that the pipelines run
 	@python -m flows.docker_build
 
-status: $(FLOWS) $(LOCALPACH) ## list repos, commits and jobs
+status: $(FLOWS_ENV) $(LOCALPACH_ENV) ## list repos, commits and jobs
 	@python -m tasks.status
 
 up: export LOCALPACH_ROOT := $(or $(LOCALPACH_ROOT),$(CURDIR)/.localpach)
@@ -84,17 +84,17 @@ up: export PREFECT_API_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/api
 up: export PREFECT_UI_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/v2
 up: export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT ?= false
 up: export SCRIPTWRIGHT_REPORTS_URL = http://127.0.0.1:$(REPORTS_PORT)
-up: $(FLOWS) $(LOCALPACH) ## Prefect server, worker and localpach in the foreground
+up: $(FLOWS_ENV) $(LOCALPACH_ENV) ## Prefect server, worker and localpach in the foreground
 	@honcho start
 
-down: $(FLOWS) $(LOCALPACH) ## stop the embedded Pachyderm
+down: $(FLOWS_ENV) $(LOCALPACH_ENV) ## stop the embedded Pachyderm
 	@localpach stop --root $${LOCALPACH_ROOT:-.localpach}
 
 clean: ## stop the embedded Pachyderm and delete its data, the results and the cache
 	@if [ -x $(BIN)/localpach ] && [ -d $${LOCALPACH_ROOT:-.localpach} ]; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
 	rm -rf $${LOCALPACH_ROOT:-.localpach} output .cache
 
-model: $(MODEL) ## make the model's own environment, to train and write by hand: model/.venv/bin/python -m model.train
+model: $(MODEL_ENV) ## make the model's own environment, to train and write by hand: model/.venv/bin/python -m model.train
 
 test: $(TOOLS) ## run the tests
 	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER)
