@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.descriptor_pb2 import ServiceDescriptorProto
 from google.protobuf.message_factory import GetMessageClass
 
 from localpach.api.versions import SINCE
@@ -82,21 +81,19 @@ def register(
     missing: str = MISSING,
 ) -> None:
     """Serves all RPCs of a service. `staging(transaction, method, request)` keeps requests made within a transaction."""
-    shape = ServiceDescriptorProto()
-    service.CopyToProto(shape)
     handlers = {}
     refusals: dict[str, str] = {}
     for servicer in servicers:
         refusals |= getattr(servicer, "refusals", {})
-    for method, streams in zip(service.methods, shape.method, strict=True):
+    for method in service.methods:
         found = (getattr(servicer, method.name, None) for servicer in servicers)
         function = next(filter(None, found), None) or _refuse(
             refusals.get(method.name) or _sentence(service.full_name, method.name, missing)
         )
-        kind = ("stream" if streams.client_streaming else "unary", "stream" if streams.server_streaming else "unary")
+        kind = ("stream" if method.client_streaming else "unary", "stream" if method.server_streaming else "unary")
         make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
         handlers[method.name] = make(
-            _guard(function, gate, method.name, staging, streams.server_streaming),
+            _guard(function, gate, method.name, staging, method.server_streaming),
             request_deserializer=GetMessageClass(method.input_type).FromString,
             response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
