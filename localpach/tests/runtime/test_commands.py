@@ -123,6 +123,25 @@ def test_a_killed_launcher_takes_its_commands_along_and_is_replaced(tmp_path: Pa
         assert not alive(mark)
 
 
+def test_the_processes_of_one_command_are_not_counted_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localpach.runtime.process.PROCESSES", 40)
+    first, second = Bench(tmp_path / "1"), Bench(tmp_path / "2")
+    if not first.runtime.isolation.users:
+        pytest.skip(first.runtime.isolation.problem)
+    script = "for i in $(seq {}); do sleep 600 & done; echo started; {}"
+    first.layout.begin_try()
+    spec = RunSpec(["sh", "-c", script.format(30, "wait")], "", {}, first.layout, "")
+    command = first.runtime.start(spec, first.said.append)
+    until(lambda: first.said == ["started"])
+    assert second.run("sh", "-c", script.format(30, "exit 3")) == Ended(code=3)
+    second.run("sh", "-c", script.format(50, "exit 3"))
+    assert any("Cannot fork" in line for line in second.said)
+    command.kill()
+    command.wait()
+
+
 def test_a_command_runs_as_the_user_it_names(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     if bench.runtime.weakness:

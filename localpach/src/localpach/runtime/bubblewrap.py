@@ -71,14 +71,14 @@ class Sandbox:
             words += ["--unshare-user", "--uid", str(self.user[0]), "--gid", str(self.user[1])]
         else:
             words += [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
-        words += ["--json-status-fd", str(STATUS), "--seccomp", str(FIRST_FILE + 1), "--clearenv"]
+        words += ["--json-status-fd", str(STATUS), "--info-fd", str(INFO), "--block-fd", str(GO)]
+        words += ["--seccomp", str(FIRST_FILE + 1), "--clearenv"]
         for name, value in self.env.items():
             words += ["--setenv", name, value]
         words += [*self._machine(), *self._own()]
         for place, source in self.binds.items():
             words += ["--ro-bind", source, place]
         if self.network:
-            words += ["--info-fd", str(INFO), "--block-fd", str(GO)]
             words += ["--ro-bind-data", str(FIRST_FILE + 2), os.path.realpath("/etc/resolv.conf")]
         return [*words, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", self.cwd]
 

@@ -188,7 +188,7 @@ class ProcessRuntime:
             "user": self._user,
             "processes": PROCESSES,
             "files": [base64.b64encode(data).decode() for data in files[: 3 if box.network else 2]],
-            "told": True,
+            "boxed": True,
             "filter": "",
             "network": CONNECT if box.network else None,
         }
@@ -215,7 +215,7 @@ class ProcessRuntime:
             "user": None,
             "processes": PROCESSES,
             "files": [],
-            "told": False,
+            "boxed": False,
             "filter": base64.b64encode(seccomp.program(box.network)).decode(),
             "network": None,
         }

@@ -6,9 +6,9 @@ is the process id of the command's keeper with a descriptor of it. The keeper en
 A request has
   argv, env, cwd: what to run
   user: [uid, gid] to become, or null
-  processes: how many processes and threads there may be
+  processes: how many processes and threads it may have
   files: contents, in base64, to be found at the descriptors from FIRST_FILE on
-  told: whether the command itself tells its end, at the descriptor STATUS, as bwrap does
+  boxed: whether it is bwrap, which tells its end at the descriptor STATUS and begins when told to
   filter: a program for seccomp(2), in base64, to run under
   network: null, or a command that connects the process whose id is put in place of PID, and tells so at READY
 
@@ -64,12 +64,16 @@ def run_under(filter: bytes) -> None:
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(_Program(len(filter) // 8, filter)))
 
 
-def limit(processes: int) -> None:
-    """No core dumps, so many processes, and first to go when the machine's memory ends."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+def limit_processes(processes: int, pid: int = 0) -> None:
+    """So many processes and threads for whom the process runs as, in its namespace of users; 0 is ourselves."""
+    most = resource.prlimit(pid, resource.RLIMIT_NPROC)[1]
     processes = processes if most == resource.RLIM_INFINITY else min(processes, most)
-    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    resource.prlimit(pid, resource.RLIMIT_NPROC, (processes, processes))
+
+
+def limit() -> None:
+    """No core dumps, and first to go when the machine's memory ends."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -95,7 +99,9 @@ def execute(request: dict[str, Any]) -> None:
     """Becomes the command; when that can't be, says so where the command would have and leaves with 127."""
     name = f"in {request['cwd']}"
     try:
-        limit(request["processes"])
+        limit()
+        if not request["boxed"]:
+            limit_processes(request["processes"])
         os.chdir(request["cwd"])
         name = request["argv"][0]
         lay(request["files"])
@@ -111,10 +117,38 @@ def execute(request: dict[str, Any]) -> None:
     os._exit(NOT_RUN)
 
 
-def connect(request: dict[str, Any], info: int, go: int) -> None:
-    """Gives the command its network and lets it go on; without one it does not begin."""
+def limit_sandbox(request: dict[str, Any], process: int) -> None:
+    """The limit holds in the namespace of users that a sandbox has: outside, all that its user runs would count."""
+    if not request["user"]:
+        limit_processes(request["processes"], process)
+        return
+    user, group = request["user"]
+    # Root may lack CAP_SYS_RESOURCE (in a container, say); who has the same real ids needs none.
+    os.setresgid(group, -1, -1)
+    os.setresuid(user, -1, -1)
+    try:
+        limit_processes(request["processes"], process)
+    finally:
+        os.setresuid(os.geteuid(), -1, -1)
+        os.setresgid(os.getegid(), -1, -1)
+
+
+def let_go(request: dict[str, Any], info: int, go: int) -> None:
+    """Limits what is in a sandbox, gives it its network, and lets it begin; without one it does not."""
     with open(info) as stream:
-        process = json.load(stream)["child-pid"]
+        text = stream.read()
+    if not text:
+        # It has said why where the command would have.
+        return
+    process = json.loads(text)["child-pid"]
+    limit_sandbox(request, process)
+    if request["network"]:
+        connect(request, process)
+    os.write(go, b"1")
+
+
+def connect(request: dict[str, Any], process: int) -> None:
+    """Gives a sandbox its network."""
     ready, told = os.pipe()
     if os.fork() == 0:
         os.dup2(told, READY)
@@ -123,9 +157,7 @@ def connect(request: dict[str, Any], info: int, go: int) -> None:
         request = {**request, "files": [], "filter": "", "env": {"PATH": os.defpath}, "user": None}
         execute({**request, "argv": [str(process) if word == "PID" else word for word in request["network"]]})
     os.close(told)
-    if os.read(ready, 1):
-        os.write(go, b"1")
-    else:
+    if not os.read(ready, 1):
         raise OSError(f"{request['network'][0]} could not connect it")
 
 
@@ -155,9 +187,8 @@ def keep(parent: int, request: dict[str, Any], status: int) -> None:
     go_end, go = os.pipe()
     command = os.fork()
     if command == 0:
-        if request["told"]:
+        if request["boxed"]:
             os.dup2(status, STATUS)
-        if request["network"]:
             os.dup2(info_end, INFO)
             os.dup2(go_end, GO)
         execute(request)
@@ -169,18 +200,18 @@ def keep(parent: int, request: dict[str, Any], status: int) -> None:
     signal.signal(signal.SIGTERM, end)
     os.close(info_end)
     os.close(go_end)
-    if request["network"]:
+    if request["boxed"]:
         try:
-            connect(request, info, go)
+            let_go(request, info, go)
         except (OSError, ValueError) as error:
-            os.write(2, f"no network: {error}\n".encode())
+            os.write(2, f"bwrap: {error}\n".encode())
             os.kill(command, signal.SIGKILL)
     while True:
         pid, code = os.wait()
         if pid == command:
             break
     end_rest()
-    if not request["told"]:
+    if not request["boxed"]:
         code = os.waitstatus_to_exitcode(code)
         os.write(status, json.dumps({"exit-code": code if code >= 0 else 128 - code}).encode())
     os._exit(0)
