@@ -72,6 +72,16 @@ def test_pfs_is_there_in_commands_stdin_and_environment(bench: Bench) -> None:
     assert bench.said == ["in", "out"]
 
 
+def test_the_environment_is_told_in_a_file(bench: Bench) -> None:
+    target = bench.layout.view.parent / "target"
+    target.touch()
+    # As an earlier command may have left it.
+    (bench.layout.view / ".env").symlink_to(target)
+    assert bench.run("grep", "^[XY]=", "/pfs/.env", env={"X": "1", "Y": "a b"}) == Ended(code=0)
+    assert bench.said == ["X=1", "Y=a b"]
+    assert target.read_text() == ""
+
+
 def test_ends_are_told_as_they_were(bench: Bench) -> None:
     assert bench.run("sh", "-c", "exit 7") == Ended(code=7)
     assert bench.run("sh", "-c", "kill -SEGV $$") == Ended(code=128 + signal.SIGSEGV)

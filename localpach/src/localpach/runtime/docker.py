@@ -121,7 +121,8 @@ class DockerRuntime:
         layout = spec.layout
         limits, around = spec.resources, surroundings(spec.pod, self._network)
         requests = [DeviceRequest(driver="nvidia", count=limits.gpus, capabilities=[["gpu"]])] if limits.gpus else None
-        user = spec.user
+        user, env = spec.user, {"HOME": HOME, **spec.env}
+        layout.write_env(env)
         if os.getuid() == 0:
             # Whoever the image runs as; nobody else gets as far as these folders.
             _open_to_all(layout)
@@ -164,7 +165,7 @@ class DockerRuntime:
             "image": spec.image,
             "entrypoint": spec.cmd[:1],
             "command": spec.cmd[1:],
-            "environment": {"HOME": HOME, **spec.env},
+            "environment": env,
             "user": user or None,
             "working_dir": spec.working_dir or None,
             "stdin_open": bool(spec.stdin),

@@ -61,6 +61,13 @@ class Layout:
             str(self.out): (self.out,),
         }
 
+    def write_env(self, env: Mapping[str, str]) -> None:
+        """Tells in `/pfs/.env` what the command has in its environment."""
+        place = self.view / ".env"
+        # An earlier command may have made a link of it.
+        remove_tree(place)
+        place.write_text("".join(f"{name}={value}\n" for name, value in env.items()))
+
     def lay_files(self, files: Mapping[str, str]) -> dict[str, Path]:
         """Writes a spec's small files; gives them by where they shall be."""
         laid = {path: self.files / path.strip("/") for path in files}
