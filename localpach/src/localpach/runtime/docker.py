@@ -122,7 +122,7 @@ class DockerRuntime:
         limits, around = spec.resources, surroundings(spec.pod, self._network)
         requests = [DeviceRequest(driver="nvidia", count=limits.gpus, capabilities=[["gpu"]])] if limits.gpus else None
         user, env = spec.user, {"HOME": HOME, **spec.env}
-        layout.write_env(env)
+        layout.write_env(env, HOME)
         if os.getuid() == 0:
             # Whoever the image runs as; nobody else gets as far as these folders.
             _open_to_all(layout)
@@ -185,6 +185,8 @@ def _inputs(layout: Layout) -> Any:
 
 def _open_to_all(layout: Layout) -> None:
     for path, status in walk(layout.view):
+        if stat.S_ISLNK(status.st_mode):
+            continue
         Path(path).chmod(0o777 if stat.S_ISDIR(status.st_mode) else status.st_mode | 0o666)
     for folder in (layout.home, layout.changes):
         folder.chmod(0o777)

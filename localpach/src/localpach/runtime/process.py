@@ -159,7 +159,7 @@ class ProcessRuntime:
         )
         if not self.isolation.namespaces:
             spec, box = _in_place(spec, box)
-        spec.layout.write_env(box.env)
+        spec.layout.write_env(box.env, HOME if self.isolation.namespaces else str(spec.layout.home))
         if self._user and self.isolation.namespaces:
             spec.layout.hand_over(*self._user)
         if not self.isolation.namespaces:
