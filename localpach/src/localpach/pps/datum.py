@@ -176,8 +176,10 @@ class DatumRun:
     def _collect(self, outcome: Outcome, layout: Layout) -> None:
         """Stores what the command wrote; a datum of which that can't be has failed."""
         start = time.monotonic()
+        empty = [each for each in self._datum.inputs if each.spec.empty_files]
+        named = {path: each.record.root for each in empty for path in layout.paths_of(each.name)}
         try:
-            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id)
+            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id, named)
         except Refused as error:
             outcome.state = pps_pb2.DatumState.FAILED
             outcome.problem = error.message

@@ -61,6 +61,10 @@ class Layout:
             str(self.out): (self.out,),
         }
 
+    def paths_of(self, name: str) -> tuple[str, str]:
+        """Where the command saw an input; one without a sandbox saw the folder itself."""
+        return f"/pfs/{name}", str(self.view / name)
+
     def write_env(self, env: Mapping[str, str], home: str) -> None:
         """Tells in `/pfs/.env`, a link to a file in what the command has as its `home`, what is in its environment."""
         link, place = self.view / ".env", self.home / ".env"
