@@ -8,7 +8,6 @@ import os
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -20,61 +19,12 @@ from python_pachyderm.service import enterprise_proto, pfs_grpc, pfs_proto, pps_
 from tests.jobs import content, last_job, lines, pfs, pipeline, put, until
 from tests.servers import LOCALPACH, Server
 
-# A plain-text graymap (PGM) in, its horizontal edges out.
-EDGES = """
-import os
-for name in os.listdir('/pfs/images'):
-    kind, size, depth, *rows = open('/pfs/images/' + name).read().splitlines()
-    pixels = [[int(pixel) for pixel in row.split()] for row in rows]
-    edges = [[abs(b - a) for a, b in zip(row, row[1:] + row[-1:])] for row in pixels]
-    with open('/pfs/out/' + name.replace('.pgm', '_edges.pgm'), 'w') as out:
-        print(kind, size, depth, *(' '.join(map(str, row)) for row in edges), sep='\\n', file=out)
-"""
-MONTAGE = """
-import glob
-files = sorted(glob.glob('/pfs/images/*')) + sorted(glob.glob('/pfs/edges/*'))
-open('/pfs/out/montage.txt', 'w').write(''.join(open(file).read() for file in files))
-"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("localpach"))
-    server.start()
-    yield server
-    server.stop()
-
 
 @pytest.fixture
-def client(server: Server) -> Client:
+def client(client: Client) -> Client:
     """A client of a server on which nothing is but an empty repo `in`."""
-    client = server.client
-    client.delete_all()
     client.create_repo("in")
     return client
-
-
-def pgm(*rows: str) -> bytes:
-    return "\n".join(["P2", f"{len(rows[0].split())} {len(rows)}", "9", *rows, ""]).encode()
-
-
-def test_the_tutorial_edges_and_a_montage(client: Client) -> None:
-    client.create_repo("images")
-    put(client, "images", {"/liberty.pgm": pgm("0 0 9 9", "0 0 9 9")})
-    edges = pps_proto.Transform(cmd=["python3"], stdin=[EDGES], image="host")
-    client.create_pipeline("edges", transform=edges, input=pfs("images"))
-    montage = pps_proto.Transform(cmd=["python3"], stdin=[MONTAGE], image="host")
-    both = pps_proto.Input(cross=[pfs("images", "/"), pfs("edges", "/")])
-    client.create_pipeline("montage", transform=montage, input=both)
-    assert last_job(client, "montage").state == pps_proto.JOB_SUCCESS
-    assert content(client, "edges", "/liberty_edges.pgm") == pgm("0 9 0 0", "0 9 0 0")
-
-    put(client, "images", {"/kitten.pgm": pgm("9 0", "0 0")})
-    assert last_job(client, "montage").state == pps_proto.JOB_SUCCESS
-    job = last_job(client, "edges")
-    assert (job.data_processed, job.data_skipped) == (1, 1)
-    images, found = pgm("9 0", "0 0") + pgm("0 0 9 9", "0 0 9 9"), pgm("9 0", "0 0") + pgm("0 9 0 0", "0 9 0 0")
-    assert content(client, "montage", "/montage.txt") == images + found
 
 
 def test_files_of_every_size_come_back(client: Client) -> None:
