@@ -102,7 +102,11 @@ def test_words_are_counted_by_map_and_reduce(client: Client) -> None:
 def test_a_cross_tries_each_parameter_on_each_part_of_the_data(client: Client) -> None:
     repo(client, "parameters", "/c1", "/c2", "/c3")
     repo(client, "data", "/train/a", "/train/b", "/test/a")
-    model = "d=$(ls -d /pfs/data/*/); echo $(cat /pfs/parameters/*) on $(ls $d) > /pfs/out/$(basename $d)-$(ls /pfs/parameters)"
+    model = """
+      data=$(ls -d /pfs/data/*/)
+      parameter=$(cat /pfs/parameters/*)
+      echo $parameter on $(ls $data) > /pfs/out/$(basename $data)-$parameter
+    """
     cross = pps_proto.Input(cross=[pfs("data", "/*/"), pfs("parameters")])
     pipeline(client, "model", model, cross)
     assert done(client, "model").data_processed == 6
@@ -116,14 +120,15 @@ def test_a_cross_tries_each_parameter_on_each_part_of_the_data(client: Client) -
 def test_joins_pair_purchases_with_their_stores(client: Client) -> None:
     repo(client, "stores", "/STOREID1.txt", "/STOREID2.txt", "/STOREID3.txt")
     repo(client, "purchases", "/ORDERW080520_STOREID1.txt", "/ORDERW080521_STOREID1.txt", "/ORDERW078929_STOREID5.txt")
-    pair = "for s in $(ls /pfs/stores); do for p in $(ls /pfs/purchases); do touch /pfs/out/$p-$s; done; done"
+    pair = """
+      ls /pfs/stores > /pfs/out/seen-$PACH_DATUM_ID
+      for p in $(ls /pfs/purchases); do touch /pfs/out/$p-$(ls /pfs/stores); done
+    """
 
     def join(name: str, outer: bool) -> set[str]:
         left = pfs("stores", "/STOREID(*).txt", join_on="$1", outer_join=outer)
         right = pfs("purchases", "/*_STOREID(*).txt", join_on="$1")
-        pipeline(
-            client, name, pair + "; ls /pfs/stores >> /pfs/out/seen-$PACH_DATUM_ID", pps_proto.Input(join=[left, right])
-        )
+        pipeline(client, name, pair, pps_proto.Input(join=[left, right]))
         done(client, name)
         return {text.strip() for path, text in files(client, name).items() if path.startswith("/seen")}
 
@@ -147,12 +152,8 @@ def test_groups_bring_together_what_has_one_key(client: Client) -> None:
         "/3": ["PATID3.txt"],
     }
     # Within one repo: all tests of a kind, whoever had them.
-    pipeline(
-        client,
-        "kinds",
-        "ls /pfs/labs > /pfs/out/$PACH_DATUM_labs_GROUP_BY",
-        pps_proto.Input(group=[pfs("labs", "/(T?)_*", group_by="$1")]),
-    )
+    kinds = pps_proto.Input(group=[pfs("labs", "/(T?)_*", group_by="$1")])
+    pipeline(client, "kinds", "ls /pfs/labs > /pfs/out/$PACH_DATUM_labs_GROUP_BY", kinds)
     done(client, "kinds")
     assert {path: len(text.split()) for path, text in files(client, "kinds").items()} == {"/T1": 2, "/T2": 1}
 
