@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import subprocess
+import sys
 import tarfile
 import threading
 
@@ -127,11 +128,14 @@ def test_errors_are_those_that_python_pachyderm_raises(client: Client, server: S
         assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_the_context_that_localpach_writes_connects(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    subprocess.run([LOCALPACH, "env", "--root", str(server.root)], check=True, capture_output=True)
-    monkeypatch.delenv("PACH_PYTHON_AUTH_TOKEN", raising=False)
-    monkeypatch.setenv("PACH_CONFIG", str(server.root / "pachctl.json"))
-    assert Client().get_remote_version().major == 2
+def test_the_context_that_localpach_writes_connects(server: Server) -> None:
+    connect = "import python_pachyderm; print(python_pachyderm.Client().get_remote_version().major)"
+    script = (
+        f'eval "$({LOCALPACH} env --root {server.root})" && {sys.executable} -c "{connect}" && echo ${{PACHD_ADDRESS-}}'
+    )
+    # What a shell may still have of another Pachyderm.
+    elsewhere = os.environ | {"PACHD_ADDRESS": "127.0.0.1:1"}
+    assert subprocess.run(["sh", "-c", script], env=elsewhere, check=True, capture_output=True).stdout == b"2\n\n"
 
 
 def test_a_failing_datum_fails_the_job_and_what_comes_after(client: Client) -> None:
