@@ -318,6 +318,21 @@ def test_a_second_try_begins_with_nothing_written(bench: Bench) -> None:
     assert bench.output() == {"/try2": b""}
 
 
+def test_a_second_try_sees_its_inputs_as_they_were(bench: Bench) -> None:
+    bench.put("/a")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        # Without an overlay commands write on their inputs.
+        (spec.layout.view / "in" / "a").write_text("changed")
+        (spec.layout.view / "in" / "b").touch()
+        return Ended(code=len(bench.runtime.specs) < 3)
+
+    bench.runtime.act = act
+    job = bench.create(datum_tries=3)
+    assert bench.runtime.seen == [{"in/a": "/a"}] * 3
+    assert (job.state, job.info.stats.download_bytes) == (pps_pb2.JOB_SUCCESS, 2)
+
+
 def test_codes_that_are_accepted_are_success(bench: Bench) -> None:
     bench.put("/a")
     bench.runtime.act = lambda spec, on_line: Ended(code=3)

@@ -153,6 +153,10 @@ class DatumRun:
         tries, state = max(details.datum_tries, 1), pps_pb2.DatumState.FAILED
         while tries and not self._killed:
             restarts, deadline = self._restarts, Deadline(limit if limit > 0 else None)
+            if layout.out.exists() and not self._runtime.may_link:
+                # An earlier try may have changed the inputs themselves.
+                remove_tree(layout.view)
+                self._lay_out(layout.view)
             layout.begin_try()
             ended = self._run_command("user code", transform.cmd, transform.stdin, layout, deadline)
             self._problem = "" if ended.problem in (TIMED_OUT, NO_COMMAND) else ended.problem
