@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
-    _command(commands, "env", _env, "print what to export so that pachctl and python_pachyderm connect")
+    _command(commands, "env", _env, "print what to export so that pachctl, python_pachyderm and pachyderm_sdk connect")
     fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
     fsck.add_argument("--read-data", action="store_true", help="read and hash every content, too")
     _command(commands, "gc", _gc, "free what no commit reaches; the server must be stopped")
@@ -155,11 +156,10 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _env(options: argparse.Namespace) -> int:
     directory = Directory(options.root)
-    server = directory.server()
-    print(f"export PACHD_ADDRESS={server.address}")
-    print(f"export PACH_CONFIG={directory.write_context(server)}")
-    if token := directory.token():
-        print(f"export PACH_PYTHON_AUTH_TOKEN={token}")
+    context = directory.write_context(directory.server())
+    # Clients would heed it before any context.
+    print("unset PACHD_ADDRESS")
+    print(f"export PACH_CONFIG={shlex.quote(str(context))}")
     return 0
 
 
