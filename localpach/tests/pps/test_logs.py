@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,3 +172,29 @@ def test_what_is_forgotten_elsewhere_does_not_touch_who_follows(logs: Logs) -> N
     seen.append(next(messages).message)
     call.end()
     assert (seen, list(messages)) == (["1", "2"], [])
+
+
+class HalfFull(FileIO):
+    """A file that takes three bytes of all that is written at once."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data[:3])
+
+
+def test_a_message_that_the_disk_does_not_take_is_told_of_by_the_next_one(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(logs, "before")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", lambda path, *mode, **more: HalfFull(path, "ab"))
+        for text in ("lost", "lost, too"):
+            say(logs, text)
+    assert said(logs) == ["before"]
+    for text in ("after", "and on"):
+        say(logs, text)
+    assert said(logs) == [
+        "before",
+        "2 messages before this one are lost: the disk was full or failed",
+        "after",
+        "and on",
+    ]

@@ -106,6 +106,7 @@ class Server:
 
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
+        self._pfs.objects.remove_leftovers()
         self._pfs.finisher.start()
         self._pps.start()
         self._grpc.start()

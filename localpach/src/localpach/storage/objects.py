@@ -74,6 +74,11 @@ class Objects:
         self._folder.mkdir(exist_ok=True)
         self._aside.mkdir(exist_ok=True)
 
+    def remove_leftovers(self) -> None:
+        """Deletes what a killed server was writing."""
+        for file in self._aside.iterdir():
+            file.unlink()
+
     def path(self, ref: Ref) -> Path:
         """Where a big content lies."""
         return self._folder / ref.hash[:2] / ref.hash[2:]
@@ -131,11 +136,12 @@ class Objects:
         place = self.path(ref)
         if place.exists():
             file.unlink()
-            return ref
-        place.parent.mkdir(exist_ok=True)
-        file.chmod(0o444)
-        sync(file)
-        file.replace(place)
+        else:
+            place.parent.mkdir(exist_ok=True)
+            file.chmod(0o444)
+            sync(file)
+            file.replace(place)
+        # One that is there may be so since an attempt that failed here.
         sync(place.parent)
         sync(self._folder)
         return ref
@@ -220,7 +226,7 @@ class ContentWriter:
         self._head = bytearray()
         self._size = 0
         self._handle = -1
-        self._file = Path()
+        self._file: Path | None = None
         self._hasher = hashlib.blake2b(digest_size=32)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -239,7 +245,7 @@ class ContentWriter:
 
     def close(self) -> Ref:
         """The whole of what was written, stored."""
-        if self._handle < 0:
+        if self._file is None:
             return self._batch.add(bytes(self._head))
         os.close(self._handle)
         self._handle = -1
@@ -250,7 +256,8 @@ class ContentWriter:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-            self._file.unlink()
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
 
 
 def _write_all(handle: int, data: bytes | bytearray | memoryview) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,6 +16,8 @@ from localpach.storage.schema import open_schema
 T = TypeVar("T")
 
 IDLE_READERS = 16
+
+log = logging.getLogger("localpach")
 
 
 class Transaction:
@@ -101,7 +104,11 @@ class Store:
             finally:
                 self._thread.transaction = None
         for after in transaction.after:
-            after()
+            try:
+                after()
+            except Exception:
+                # What was written is durable, whatever comes of this.
+                log.exception("unexpected error after a write")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
