@@ -19,7 +19,7 @@ from localpach.pfs import paths
 from localpach.pfs.records import CommitRecord, Entry
 from localpach.pfs.service import Pfs
 from localpach.proto import pfs_pb2
-from localpach.storage.objects import READ_BYTES
+from localpach.storage.big import READ_BYTES
 from localpach.waiting import Call, Deadline
 
 HEAR_OUT_SECONDS = 10.0

@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from localpach.errors import Corrupt
-from localpach.storage.objects import Ref, digest
+from localpach.storage.refs import Ref, digest
 from localpach.storage.store import Store
 
 LEAF_ENTRIES = 128
@@ -76,6 +76,8 @@ class Trees:
             row = connection.execute("SELECT data FROM nodes WHERE key = ?", (bytes.fromhex(key),)).fetchone()
         if row is None:
             raise Corrupt(f"directory node {key} is missing from the database; restore it from a backup")
+        if digest(row["data"]).hex() != key:
+            raise Corrupt(f"directory node {key} is damaged; restore it from a backup")
         node = json.loads(row["data"])
         self._remember(key, node)
         return node
