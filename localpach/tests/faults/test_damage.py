@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sqlite3
+import tarfile
 from pathlib import Path
 
+import grpc
 import pytest
 
-from localpach.proto import pps_pb2
+from localpach.proto import pfs_pb2, pps_pb2
 from localpach.storage.objects import INLINE_BYTES
 from tests.client import Client
 from tests.helpers import last_job, lines, pfs, pipeline, put, refused
@@ -70,6 +73,27 @@ def check(client: Client, id: str, path: str) -> None:
                 assert told.endswith(TO_DO)
     assert client.get_file(commit, "/whole") == b"whole"
     assert client.get_file_tar(commit, "/e")
+
+
+def test_nothing_of_a_file_is_given_when_its_last_piece_is_damaged_and_a_tar_breaks_off_in_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        client = server.client
+        client.create_repo("in")
+        with client.commit("in", "master") as commit:
+            for data in (BIG, SMALL):
+                client.put_file_bytes(commit, "/b", data, append=True)
+            client.put_file_bytes(commit, "/a", b"a")
+        client.wait_commit(commit)
+        flip(tmp_path, SMALL, 1)
+        stream = client.pfs.GetFile(pfs_pb2.GetFileRequest(file=pfs_pb2.File(commit=commit, path="/b")))
+        with pytest.raises(grpc.RpcError):
+            next(stream)
+        got = bytearray()
+        with pytest.raises(grpc.RpcError):
+            for chunk in client.pfs.GetFileTAR(pfs_pb2.GetFileRequest(file=pfs_pb2.File(commit=commit, path="/*"))):
+                got += chunk.value
+        with tarfile.open(fileobj=io.BytesIO(got), mode="r|") as tar, pytest.raises(tarfile.ReadError):
+            list(tar)
 
 
 @pytest.mark.parametrize(("path", "data"), [("/d/small", SMALL), ("/d/big", BIG)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -132,8 +132,11 @@ class Files:
             raise Refused("cannot get directory or non-regular file. Use GetFileTAR instead")
         return self._read_file(record.commit, entry.path, dict(found.parts)[entry.datum], offset)
 
-    def _read_file(self, commit: Commit, path: str, refs: Iterable[Ref], offset: int = 0) -> Iterator[bytes]:
+    def _read_file(self, commit: Commit, path: str, refs: Sequence[Ref], offset: int) -> Iterator[bytes]:
         with _of_file(commit, path):
+            # All before the first byte is given: python_pachyderm takes an error after that for the end of the file.
+            for ref in refs if len(refs) > 1 else ():
+                self._objects.check(ref)
             yield from self._read_refs(refs, offset)
 
     def _read_refs(self, refs: Iterable[Ref], offset: int) -> Iterator[bytes]:

@@ -66,15 +66,18 @@ class BigContents:
         sync(self._folder)
         return ref
 
+    def check(self, ref: Ref) -> None:
+        """Raises Corrupt where a content is not what was written, which is put into quarantine."""
+        self._open(ref).close()
+
     def link(self, ref: Ref, target: Path) -> None:
         """Gives a content a second name, for who only reads."""
-        self._open(ref).close()
+        self.check(ref)
         os.link(self.path(ref), target)
 
     def _is_whole(self, ref: Ref) -> bool:
-        """Whether a content is what was written; if not, it is put into quarantine."""
         try:
-            self._open(ref).close()
+            self.check(ref)
         except Corrupt:
             return False
         return True

@@ -127,6 +127,13 @@ class Objects:
             return
         yield from self.big.read(ref, offset)
 
+    def check(self, ref: Ref) -> None:
+        """Raises Corrupt where a content is missing or damaged."""
+        if ref.size <= INLINE_BYTES:
+            self.read_inline(ref)
+        else:
+            self.big.check(ref)
+
     def read_inline(self, ref: Ref) -> bytes:
         """A small content."""
         if not ref.size:
@@ -148,13 +155,13 @@ class Objects:
 
     def problem(self, ref: Ref, read_data: bool) -> str | None:
         """What is wrong with a content; a big one is read and hashed again only with `read_data`."""
-        if ref.size <= INLINE_BYTES:
-            try:
-                self.read_inline(ref)
-            except Corrupt as error:
-                return error.message
-            return None
-        return self.big.problem(ref, read_data)
+        if ref.size > INLINE_BYTES:
+            return self.big.problem(ref, read_data)
+        try:
+            self.read_inline(ref)
+        except Corrupt as error:
+            return error.message
+        return None
 
     def keep_only(self, hashes: set[str]) -> int:
         """Deletes all other contents; gives the bytes freed."""
