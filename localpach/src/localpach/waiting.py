@@ -146,9 +146,11 @@ class Loop:
     def _take_step(self) -> float | None:
         try:
             return self._step()
-        except Exception:
+        except Exception as error:
             if not self.is_closing:
-                log.exception("unexpected error in the %s; it goes on", self._thread.name)
+                told = fault_of_disk(error)
+                text = f": {told.message}" if told else ""
+                log.error("unexpected error in the %s; it goes on%s", self._thread.name, text, exc_info=told is None)
             return RETRY_SECONDS
 
     @contextmanager

@@ -155,11 +155,14 @@ class Store:
     def problems(self) -> Iterator[str]:
         """A sentence for each thing that is wrong with the file itself."""
         with self.read() as connection:
-            for row in connection.execute("PRAGMA integrity_check"):
-                if row[0] != "ok":
-                    yield f"database: {row[0]}"
-            for row in connection.execute("PRAGMA foreign_key_check"):
-                yield f"table {row['table']} row {row['rowid']} names a missing row of {row['parent']}"
+            try:
+                for row in connection.execute("PRAGMA integrity_check"):
+                    if row[0] != "ok":
+                        yield f"database: {row[0]}"
+                for row in connection.execute("PRAGMA foreign_key_check"):
+                    yield f"table {row['table']} row {row['rowid']} names a missing row of {row['parent']}"
+            except sqlite3.DatabaseError as error:
+                yield f"database: {error}"
 
     def close(self) -> None:
         """Closes the file; a write that comes later fails."""
