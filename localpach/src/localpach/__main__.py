@@ -42,6 +42,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from localpach import copies
     from localpach.runtime import bundles
     from localpach.runtime.choice import MISSING_IMAGE, SANDBOX
 
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         " path; the server must be stopped",
     )
     _command(commands, "gc", _gc, "free what no commit reaches; the server must be stopped")
+    copies.add_cli(commands, DEFAULT_ROOT)
     bundles.add_cli(commands, DEFAULT_ROOT)
     return parser
 
