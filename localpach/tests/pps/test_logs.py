@@ -52,6 +52,17 @@ def test_half_a_message_at_the_end_is_not_read(logs: Logs, tmp_path: Path) -> No
         assert said(logs) == ["whole"]
 
 
+def test_half_a_message_is_cut_off_by_the_first_one_after_a_restart(logs: Logs, tmp_path: Path) -> None:
+    say(logs, "whole")
+    say(logs, "half")
+    file = tmp_path / "logs" / "1" / "j"
+    file.write_bytes(file.read_bytes()[:-3])
+    again = Logs(tmp_path, Bulletin(lambda call: call()))
+    for text in ("next", "and on"):
+        say(again, text)
+    assert said(again) == ["whole", "next", "and on"]
+
+
 class Follower:
     """Follows logs in another thread."""
 

@@ -43,7 +43,8 @@ class Logs:
             if not self._gone.isdisjoint(((pipeline, None), (pipeline, message.job_id))):
                 return
             try:
-                self._append(path, _LENGTH.pack(len(data)) + data)
+                is_first = (pipeline, message.job_id) not in self._last_write
+                self._append(path, _LENGTH.pack(len(data)) + data, is_first)
             except OSError as error:
                 # No reason to end a job; what comes next says that something is missing.
                 log.error("a message of job %s is lost: %s", message.job_id, error)
@@ -53,11 +54,14 @@ class Logs:
             self._last_write[pipeline, message.job_id] = self._writes
         self._bulletin.tell(Topic.LOGS)
 
-    def _append(self, path: Path, data: bytes) -> None:
-        """All of it or nothing."""
+    def _append(self, path: Path, data: bytes, is_first: bool) -> None:
+        """All of it or nothing. Before the first message of this process, what a crash has left half written is cut off."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as stream:
             end = stream.tell()
+            if end and is_first:
+                end = max((offset for _, offset in self._from(path, 0)), default=0)
+                stream.truncate(end)
             lost = self._lost.get(path)
             if lost:
                 message = pps_pb2.LogMessage(
