@@ -11,7 +11,8 @@ from localpach.pfs import paths
 from localpach.pfs.commits import Commits
 from localpach.pfs.editing import TreeEdit, walk_files
 from localpach.pfs.outputs import Outputs, Places
-from localpach.storage.objects import Batch, Objects, Ref
+from localpach.storage.objects import Batch, Objects
+from localpach.storage.refs import Ref
 from localpach.storage.store import Store
 from localpach.storage.trees import Dir, File, Trees
 
