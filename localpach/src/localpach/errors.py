@@ -7,7 +7,8 @@ LocalpachError
 ├── Precondition    right request, wrong moment
 ├── Unavailable     something must be finished first
 ├── Unimplemented   a part of Pachyderm that one machine does without
-└── Corrupt         what is on disk is not what was written
+├── Corrupt         what is on disk is not what was written
+└── Malformed       what was sent is no message
 """
 
 from __future__ import annotations
@@ -42,3 +43,6 @@ class Unimplemented(LocalpachError): ...
 
 
 class Corrupt(LocalpachError): ...
+
+
+class Malformed(LocalpachError): ...
