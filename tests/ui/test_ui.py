@@ -64,7 +64,7 @@ def test_programs_that_have_not_logged_in_are_refused(up: Up) -> None:
     assert not up.filter("flows", flows={"name": {"any_": ["planted"]}})
 
 
-def test_a_another_origin_gets_and_does_nothing(chromium: Browser, up: Up, another_origin: str) -> None:
+def test_a_page_of_another_origin_gets_and_does_nothing(chromium: Browser, up: Up, another_origin: str) -> None:
     """Neither for a stranger nor for a user who has logged in."""
     context = chromium.new_context()
     page = context.new_page()
