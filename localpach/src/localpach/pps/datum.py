@@ -18,7 +18,7 @@ from localpach.errors import Refused
 from localpach.pfs.files import Given
 from localpach.pfs.writes import Collected
 from localpach.pps import quantities
-from localpach.pps.inputs import Datum
+from localpach.pps.combinations import Datum
 from localpach.pps.records import RunningDatum, moment
 from localpach.pps.specs import worker_id
 from localpach.pps.tools import Tools
