@@ -25,9 +25,12 @@ POOL = "scriptwright"
 WAIT_SECONDS = 300.0
 READY = """
 Everything answers.
-  Prefect's UI   {ui}
+  Prefect's UI   {ui}   (it asks once for what is in .prefect-login)
   reports        {reports}
-In a second terminal, after  export PREFECT_API_URL={api}  try:
+In a second terminal, after
+  export PREFECT_API_URL={api}
+  export PREFECT_API_AUTH_STRING="$(cat .prefect-login)"
+try:
   .venv/bin/prefect deployment run train/default --param model=test --watch
   .venv/bin/prefect deployment run rerun/default --param model=small
   make status
