@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -95,6 +96,24 @@ def test_a_cancelled_await_stops_the_job(server: Server, client: Client) -> None
         return job
 
     assert state_of(client, asyncio.run(run())) == pps_proto.JOB_KILLED
+
+
+def test_a_run_that_has_lost_its_turn_leaves_its_job_alone_and_says_so(
+    server: Server, client: Client, captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Prefect ends a run whose concurrency lease is gone; the next wait takes the job up."""
+    job = block(server, "sleep 2").trigger()
+
+    def end(self: PachydermJob) -> None:
+        raise CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PachydermJob, "_until_over", end)
+        with pytest.raises(CancelledError):
+            job.wait_for_completion()
+    assert any("goes on without this run" in message for message in captured.messages)
+    job.wait_for_completion()
+    assert state_of(client, job) == pps_proto.JOB_SUCCESS
 
 
 def test_a_failed_job_tells_its_reason_and_its_last_words(server: Server, client: Client) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from prefect import get_client
+from prefect.flow_engine import run_flow
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
+from flows.input_data import input_data
 from flows.rerun import rerun
 from flows.teardown import teardown
 from flows.train import train
@@ -20,6 +23,7 @@ from tasks.errors import ScriptwrightError
 from tasks.report.reports import summary
 from tasks.report.results import Results
 from tests import corpora
+from tests.jobs import until
 
 CHAIN = tuple(pipeline.name for pipeline in project.CHAIN)
 
@@ -92,6 +96,20 @@ def test_the_same_again_does_nothing(embedded: Path, first: Results) -> None:
     before = shape(client)
     assert train(source=str(embedded / "plays.tar.gz"), tokens=1200) == first
     assert shape(client) == before
+
+
+def test_a_problem_is_one_sentence_in_the_log_of_a_deployment(embedded: Path) -> None:
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(input_data, parameters={"source": "/no/such"})
+        run_flow(cast(Any, input_data), flow_run=run, return_type="state")
+
+        def logged() -> list[str]:
+            query = {"logs": {"flow_run_id": {"any_": [str(run.id)]}}}
+            return [each["message"] for each in client._client.post("/logs/filter", json=query).json()]
+
+        until(lambda: any("Finished in state Failed" in message and "Flow run" in message for message in logged()))
+        assert [message for message in logged() if "/no/such can't be read" in message]
+        assert not [message for message in logged() if "\n" in message]
 
 
 def test_the_classic_layout_goes_through(embedded: Path, first: Results) -> None:

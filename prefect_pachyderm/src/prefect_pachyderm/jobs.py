@@ -145,6 +145,10 @@ class PachydermJob(abstract.JobRun[JobResult]):
         except (KeyboardInterrupt, TerminationSignal):
             self._stop_for_flow_run()
             raise
+        except asyncio.CancelledError:
+            # Prefect raises its own where a run has lost its turn, for example because the server was started anew.
+            self._tell("Job %s goes on without this run; the next wait takes it up", self._name, level=logging.WARNING)
+            raise
         finally:
             follower.stop()
         self._log_state(info)
