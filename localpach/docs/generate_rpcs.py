@@ -25,6 +25,7 @@ from localpach.api.files import FilesServicer  # noqa: E402
 from localpach.api.jobs import JobsServicer  # noqa: E402
 from localpach.api.pfs import PfsServicer  # noqa: E402
 from localpach.api.pps import PpsServicer  # noqa: E402
+from localpach.api.specs import SpecsServicer  # noqa: E402
 from localpach.api.transaction import TransactionServicer  # noqa: E402
 from localpach.api.versions import SINCE  # noqa: E402
 from localpach.proto import (  # noqa: E402
@@ -47,7 +48,7 @@ from localpach.proto import (  # noqa: E402
 
 SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
     (pfs_pb2, (PfsServicer, FilesServicer)),
-    (pps_pb2, (PpsServicer, JobsServicer)),
+    (pps_pb2, (PpsServicer, SpecsServicer, JobsServicer)),
     (transaction_pb2, (TransactionServicer,)),
     (admin_pb2, (AdminServicer,)),
     (version_pb2, (VersionServicer,)),

@@ -33,7 +33,8 @@ class PpsServicer:
         self._pps = pps
 
     def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
-        self._pps.lifecycle.create(request)
+        spec = self._pps.defaults.of_request(request)
+        self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
         return Empty()
 
     def InspectPipeline(self, request: pps_pb2.InspectPipelineRequest, context: Call) -> pps_pb2.PipelineInfo:
@@ -77,6 +78,8 @@ class PpsServicer:
                 yield info
 
     def DeletePipeline(self, request: pps_pb2.DeletePipelineRequest, context: Call) -> Empty:
+        if request.must_exist:
+            self._pps.pipelines.get(PipelineName.of(request.pipeline))
         if request.all:
             self._pps.lifecycle.delete_many([], True, request.force, request.keep_repo)
         else:
@@ -92,6 +95,7 @@ class PpsServicer:
 
     def DeleteAll(self, request: Empty, context: Call) -> Empty:
         self._pps.lifecycle.delete_many([], all=True, force=True)
+        self._pps.defaults.clear()
         return Empty()
 
     def StartPipeline(self, request: pps_pb2.StartPipelineRequest, context: Call) -> Empty:
@@ -99,6 +103,8 @@ class PpsServicer:
         return Empty()
 
     def StopPipeline(self, request: pps_pb2.StopPipelineRequest, context: Call) -> Empty:
+        if request.must_exist:
+            self._pps.pipelines.get(PipelineName.of(request.pipeline))
         self._pps.lifecycle.stop(PipelineName.of(request.pipeline))
         return Empty()
 

@@ -17,6 +17,7 @@ from localpach.api.files import FilesServicer
 from localpach.api.jobs import JobsServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
+from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
 from localpach.directory import Address, Directory
 from localpach.errors import AUTH_IS_OFF, Precondition
@@ -86,7 +87,7 @@ class Server:
 
     def _register(self, gate: Gate) -> None:
         pfs = [PfsServicer(self._pfs), FilesServicer(self._pfs)]
-        pps = [PpsServicer(self._pps), JobsServicer(self._pfs, self._pps)]
+        pps = [PpsServicer(self._pps), SpecsServicer(self._pps), JobsServicer(self._pfs, self._pps)]
         transactions = TransactionServicer(self._store, [*pfs, *pps])
         for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
             register(self._grpc, _service(module), servicers, gate, transactions.stage)
