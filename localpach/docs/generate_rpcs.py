@@ -22,7 +22,9 @@ from localpach.api.admin import (  # noqa: E402
 )
 from localpach.api.debug import DebugServicer  # noqa: E402
 from localpach.api.files import FilesServicer  # noqa: E402
+from localpach.api.graph import GraphServicer  # noqa: E402
 from localpach.api.jobs import JobsServicer  # noqa: E402
+from localpach.api.overview import OverviewServicer  # noqa: E402
 from localpach.api.pfs import PfsServicer  # noqa: E402
 from localpach.api.pps import PpsServicer  # noqa: E402
 from localpach.api.specs import SpecsServicer  # noqa: E402
@@ -47,8 +49,8 @@ from localpach.proto import (  # noqa: E402
 )
 
 SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
-    (pfs_pb2, (PfsServicer, FilesServicer)),
-    (pps_pb2, (PpsServicer, SpecsServicer, JobsServicer)),
+    (pfs_pb2, (PfsServicer, FilesServicer, GraphServicer, OverviewServicer)),
+    (pps_pb2, (PpsServicer, SpecsServicer, JobsServicer, OverviewServicer)),
     (transaction_pb2, (TransactionServicer,)),
     (admin_pb2, (AdminServicer,)),
     (version_pb2, (VersionServicer,)),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from localpach.pfs.service import Pfs
 from localpach.pps.defaults import Defaults
-from localpach.proto import pfs_pb2, pps_pb2
+from localpach.proto import pfs_pb2, pps_pb2, transaction_pb2
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 from tests.client import Client
@@ -223,3 +223,34 @@ def test_defaults_are_merged_as_json_patches_are(
     }
     assert spec.request.description == expected.get("description", "")
     assert dict(spec.request.metadata.labels) == expected.get("metadata", {}).get("labels", {})
+
+
+def test_a_transaction_makes_a_pipeline_of_a_spec(source: Client) -> None:
+    with source.transaction():
+        effective = create(source, SPEC)
+        (info,) = source.transactions.ListTransaction(transaction_pb2.ListTransactionRequest()).transaction_info
+        (kept,) = info.requests
+        assert kept.create_pipeline_v2.create_pipeline_request.pipeline.name == "p"
+        assert json.loads(kept.create_pipeline_v2.user_json) == SPEC
+        assert json.loads(kept.create_pipeline_v2.effective_json) == effective
+        assert not source.list_pipeline()
+    assert json.loads(inspect(source).details_json) == SPEC
+    with source.transaction():
+        create(source, SPEC | {"description": "changed"}, update=True)
+    assert (inspect(source).version, inspect(source).details.description) == (2, "changed")
+
+
+def test_a_batch_makes_a_pipeline_with_or_without_json(source: Client) -> None:
+    request = pps_pb2.CreatePipelineRequest(
+        pipeline=pps_pb2.Pipeline(name="q"), transform=pps_pb2.Transform(image="host")
+    )
+    made = [
+        transaction_pb2.TransactionRequest(create_pipeline_v2={"user_json": json.dumps(SPEC)}),
+        transaction_pb2.TransactionRequest(create_pipeline_v2={"create_pipeline_request": request}),
+    ]
+    source.transactions.BatchTransaction(transaction_pb2.BatchTransactionRequest(requests=made))
+    assert {info.pipeline.name for info in source.list_pipeline()} == {"p", "q"}
+    request.update = True
+    again = [transaction_pb2.TransactionRequest(create_pipeline_v2={"create_pipeline_request": request})]
+    source.transactions.BatchTransaction(transaction_pb2.BatchTransactionRequest(requests=again))
+    assert {info.pipeline.name: info.version for info in source.list_pipeline()} == {"p": 1, "q": 2}

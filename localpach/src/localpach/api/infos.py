@@ -69,7 +69,10 @@ def commit_info(pfs: Pfs, record: CommitRecord) -> pfs_pb2.CommitInfo:
         finishing=timestamp(record.finishing),
         finished=timestamp(record.finished),
         direct_provenance=[commit_message(each) for each in pfs.commits.provenance(record)],
+        direct_subvenance=[commit_message(each) for each in pfs.commits.subvenance(record)],
         error=record.error if record.finished is not None else "",
+        created_at=timestamp(record.started),
+        updated_at=timestamp(record.finished or record.finishing or record.started),
     )
     if record.finished is None:
         if not record.is_output:

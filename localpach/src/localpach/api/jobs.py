@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -19,6 +20,9 @@ from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
 from localpach.proto import pfs_pb2, pps_pb2
 from localpach.waiting import Call
+
+# How many datums are made of an input at a time where the client does not say.
+CREATED_DATUMS = 100
 
 
 class JobsServicer:
@@ -127,6 +131,22 @@ class JobsServicer:
                 return
             given += 1
             yield info
+
+    def CreateDatum(self, stream: Iterator[pps_pb2.CreateDatumRequest], context: Call) -> Iterator[pps_pb2.DatumInfo]:
+        """The datums of an input, as many at a time as the client asks for, until there are no more."""
+        first = next(stream, None)
+        if first is None or first.WhichOneof("body") != "start":
+            raise Refused("first message must be a StartCreateDatumRequest message")
+        datums = self._pps.datums.of_input(first.start.input)
+        batch = list(itertools.islice(datums, first.start.number or CREATED_DATUMS))
+        while batch:
+            yield from batch
+            message = next(stream, None)
+            if message is None:
+                return
+            if message.WhichOneof("body") != "continue":
+                raise Refused("all messages but the first must be ContinueCreateDatumRequest messages")
+            batch = list(itertools.islice(datums, getattr(message, "continue").number or CREATED_DATUMS))
 
     def InspectDatum(self, request: pps_pb2.InspectDatumRequest, context: Call) -> pps_pb2.DatumInfo:
         """One datum of a job, with where its meta files are."""

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from localpach.api.infos import pipeline_info, secret_info
 from localpach.api.jq import jq_filter
+from localpach.api.pfs import paged
 from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unimplemented
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
@@ -60,9 +61,12 @@ class PpsServicer:
         if wanted is not None and self._pps.pipelines.find(wanted) is None:
             raise NotFound(f'pipeline "{wanted}" not found')
         projects = {project.name for project in request.projects}
-        for record in self._pps.pipelines.all():
-            if wanted not in (None, record.name) or (projects and record.name.project not in projects):
-                continue
+        records = [
+            each
+            for each in self._pps.pipelines.all()
+            if wanted in (None, each.name) and (not projects or each.name.project in projects)
+        ]
+        for record in paged(records, request.page) if request.HasField("page") else records:
             newest = (
                 self._pps.lifecycle.version_in(record, request.commit_set.id)
                 if request.commit_set.id

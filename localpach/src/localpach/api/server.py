@@ -14,7 +14,9 @@ from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthService
 from localpach.api.debug import DebugServicer
 from localpach.api.dispatch import Gate, Unknown, register
 from localpach.api.files import FilesServicer
+from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
+from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
 from localpach.api.specs import SpecsServicer
@@ -86,8 +88,9 @@ class Server:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
 
     def _register(self, gate: Gate) -> None:
-        pfs = [PfsServicer(self._pfs), FilesServicer(self._pfs)]
-        pps = [PpsServicer(self._pps), SpecsServicer(self._pps), JobsServicer(self._pfs, self._pps)]
+        overview = OverviewServicer(self._pfs, self._pps)
+        pfs = [PfsServicer(self._pfs), FilesServicer(self._pfs), GraphServicer(self._pfs), overview]
+        pps = [PpsServicer(self._pps), SpecsServicer(self._pps), JobsServicer(self._pfs, self._pps), overview]
         transactions = TransactionServicer(self._store, [*pfs, *pps])
         for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
             register(self._grpc, _service(module), servicers, gate, transactions.stage)

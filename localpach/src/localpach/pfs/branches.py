@@ -98,6 +98,12 @@ class Branches:
             query = "SELECT upstream FROM branch_provenance WHERE branch = ? ORDER BY rowid"
             return [row["upstream"] for row in connection.execute(query, (num,))]
 
+    def direct_subvenance(self, num: int) -> list[int]:
+        """What directly depends on a branch."""
+        with self._store.read() as connection:
+            query = "SELECT branch FROM branch_provenance WHERE upstream = ? ORDER BY branch"
+            return [row["branch"] for row in connection.execute(query, (num,))]
+
     def provenance(self, nums: Iterable[int]) -> set[int]:
         """All branches that some depend on, without these themselves."""
         return self._closure(nums, "branch", "upstream")
