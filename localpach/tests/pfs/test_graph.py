@@ -123,7 +123,7 @@ def drop(client: Client, repo: str, id: str, recursive: bool = False) -> None:
 def test_a_squashed_commit_lives_on_in_its_child(client: Client) -> None:
     client.create_repo("a")
     first, second = put(client, "a", {"/1": b"1"}), put(client, "a", {"/2": b"2"})
-    code, text = refused(lambda: squash(client, "a", second))
+    _, text = refused(lambda: squash(client, "a", second))
     assert text.startswith("cannot squash a commit that has no children")
     squash(client, "a", first)
     assert [info.commit.id for info in client.list_commit("a")] == [second]
@@ -134,7 +134,7 @@ def test_a_squashed_commit_lives_on_in_its_child(client: Client) -> None:
 def test_a_dropped_commit_is_gone_with_its_content(client: Client) -> None:
     client.create_repo("a")
     first, second = put(client, "a", {"/1": b"1"}), put(client, "a", {"/2": b"2"})
-    code, text = refused(lambda: drop(client, "a", first))
+    _, text = refused(lambda: drop(client, "a", first))
     assert text.startswith("cannot drop a commit that has children")
     drop(client, "a", second)
     assert client.inspect_commit(("a", "master")).commit.id == first

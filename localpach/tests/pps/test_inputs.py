@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from threading import Event
 
 import grpc
 import pytest
@@ -142,11 +144,14 @@ def test_datums_of_an_input_are_made_as_many_as_are_asked_for(client: Client) ->
     client.create_repo("in")
     put(client, "in", {f"/{number}": b"1" for number in range(7)})
     start = pps_pb2.CreateDatumRequest(start=pps_pb2.StartCreateDatumRequest(input=pfs("in"), number=3))
-    more = pps_pb2.CreateDatumRequest(**{"continue": pps_pb2.ContinueCreateDatumRequest(number=2)})
+    more, rest = pps_pb2.CreateDatumRequest(), pps_pb2.CreateDatumRequest()
+    getattr(more, "continue").number = 2
+    getattr(rest, "continue").SetInParent()
     assert len(list(client.pps.CreateDatum(iter([start])))) == 3
     assert len(list(client.pps.CreateDatum(iter([start, more])))) == 5
-    rest = pps_pb2.CreateDatumRequest(**{"continue": pps_pb2.ContinueCreateDatumRequest()})
-    found = list(client.pps.CreateDatum(iter([start, more, rest, rest, rest])))
+    # All that there is ends the stream, though the client has not ended its own.
+    sent = iter([start, more, rest])
+    found = list(client.pps.CreateDatum(itertools.chain(sent, iter(Event().wait, True))))
     assert sorted(path for info in found for path in (each.file.path for each in info.data)) == [
         f"/{number}" for number in range(7)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -137,16 +136,19 @@ class JobsServicer:
         first = next(stream, None)
         if first is None or first.WhichOneof("body") != "start":
             raise Refused("first message must be a StartCreateDatumRequest message")
-        datums = self._pps.datums.of_input(first.start.input)
-        batch = list(itertools.islice(datums, first.start.number or CREATED_DATUMS))
-        while batch:
-            yield from batch
-            message = next(stream, None)
+        left = list(self._pps.datums.of_input(first.start.input))
+        number = first.start.number
+        while True:
+            number = number or CREATED_DATUMS
+            yield from left[:number]
+            del left[:number]
+            # Clients that got fewer than they asked for wait for the end.
+            message = next(stream, None) if left else None
             if message is None:
                 return
             if message.WhichOneof("body") != "continue":
                 raise Refused("all messages but the first must be ContinueCreateDatumRequest messages")
-            batch = list(itertools.islice(datums, getattr(message, "continue").number or CREATED_DATUMS))
+            number = getattr(message, "continue").number
 
     def InspectDatum(self, request: pps_pb2.InspectDatumRequest, context: Call) -> pps_pb2.DatumInfo:
         """One datum of a job, with where its meta files are."""
