@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.limits import LONGEST
 from tasks.corpus.corpus import DEFAULT_SOURCE
 
 Format = Literal[
     "", "play", "transcript", "screenplay", "fountain", "final-draft", "subtitles", "table", "tokens", "prose"
 ]
+MOST_TOKENS = 50_000  # of a script
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
 SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://\S+|file:\S.*|[./~].*|[^:]+)$"
 SHA256 = r"^\s*([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*$"
@@ -59,7 +59,7 @@ class TrainParameters(CorpusParameters):
     format: Format = Field(
         default="", description="What the scripts are in; empty reads each file in the format that it seems to have."
     )
-    tokens: int = Field(default=1500, ge=100, le=LONGEST, description="Length of the new script in tokens.")
+    tokens: int = Field(default=1500, ge=100, le=MOST_TOKENS, description="Length of the new script in tokens.")
     seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of training and generation.")
     timeout_minutes: int = Field(
         default=2880, ge=1, le=43_200, description="A job that takes longer than this is stopped, and the run fails."

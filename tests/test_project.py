@@ -7,16 +7,20 @@ from typing import get_args
 
 import pytest
 
-from flows.parameters import Format, Model, TrainParameters
+from flows.parameters import MOST_TOKENS, Format, Model, TrainParameters
 from flows.train import templates_of
 from model.configs import CONFIGS
-from model.limits import FORMATS
+from model.limits import FORMATS, LONGEST
 from tasks import project
 from tasks.project import Pipeline
 
 
 def test_the_models_to_choose_from_are_those_there_are() -> None:
     assert sorted(get_args(Model)) == sorted(CONFIGS)
+
+
+def test_a_script_may_be_as_long_as_the_model_writes() -> None:
+    assert MOST_TOKENS == LONGEST
 
 
 def test_the_formats_to_choose_from_are_those_there_are() -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from errno import ENOSPC
 from typing import Any, NoReturn
 
 import grpc
@@ -21,6 +19,7 @@ from localpach.api.versions import SINCE
 from localpach.errors import (
     AlreadyExists,
     Corrupt,
+    Exhausted,
     LocalpachError,
     NotFound,
     Precondition,
@@ -28,6 +27,7 @@ from localpach.errors import (
     Unavailable,
     Unimplemented,
 )
+from localpach.faults import fault_of_disk
 from localpach.waiting import Cancelled
 
 TOKEN_KEY = "authn-token"
@@ -40,6 +40,7 @@ CODES = {
     Refused: grpc.StatusCode.UNKNOWN,
     Precondition: grpc.StatusCode.FAILED_PRECONDITION,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     Corrupt: grpc.StatusCode.DATA_LOSS,
 }
@@ -150,14 +151,12 @@ def _guard(function: Handler, gate: Gate, name: str, staging: Staging | None, st
 
 def _abort(error: Exception, context: grpc.ServicerContext) -> NoReturn:
     """Ends the call with the status that an error stands for."""
-    if isinstance(error, LocalpachError):
-        context.abort(CODES[type(error)], error.message)
+    told = error if isinstance(error, LocalpachError) else fault_of_disk(error)
+    if told is not None:
+        context.abort(CODES[type(told)], told.message)
     if isinstance(error, Cancelled):
         context.abort(grpc.StatusCode.CANCELLED, "context canceled")
     if not context.is_active():
         raise error
-    full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
-    if full or (isinstance(error, OSError) and error.errno == ENOSPC):
-        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the disk is full, nothing was changed: {error}")
     log.exception("unexpected error in a call")
     context.abort(grpc.StatusCode.INTERNAL, f"unexpected {type(error).__name__}: {error}; the server's log has more")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from google.protobuf.empty_pb2 import Empty
 
 from localpach.api.infos import job_info
-from localpach.api.jq import jq_filter
 from localpach.api.pfs import resolve
+from localpach.api.programs import jq_filter
 from localpach.errors import NotFound, Refused
 from localpach.messages import commit_message
 from localpach.pfs.records import now
@@ -51,7 +52,8 @@ class JobsServicer:
 
     def ListJob(self, request: pps_pb2.ListJobRequest, context: Call) -> Iterator[pps_pb2.JobInfo]:
         _check_number(request.number)
-        yield from filter(jq_filter(request.jqFilter), self._jobs(request))
+        with jq_filter(request.jqFilter) as wanted:
+            yield from filter(wanted, self._jobs(request))
 
     def _jobs(self, request: pps_pb2.ListJobRequest) -> Iterator[pps_pb2.JobInfo]:
         """Jobs, newest first (or oldest), of the newest version of their pipeline or of as many as `history` says."""
@@ -78,16 +80,18 @@ class JobsServicer:
 
     def ListJobSet(self, request: pps_pb2.ListJobSetRequest, context: Call) -> Iterator[pps_pb2.JobSetInfo]:
         _check_number(request.number)
-        wanted, projects = jq_filter(request.jqFilter), {project.name for project in request.projects}
-        given = 0
+        with jq_filter(request.jqFilter) as wanted:
+            yield from islice(self._job_sets(request, wanted), request.number or None)
+
+    def _job_sets(
+        self, request: pps_pb2.ListJobSetRequest, wanted: Callable[[pps_pb2.JobInfo], bool]
+    ) -> Iterator[pps_pb2.JobSetInfo]:
+        projects = {project.name for project in request.projects}
         for id, first in self._pps.queries.sets(request.reverse):
-            if request.number and given >= request.number:
-                return
             if request.HasField("paginationMarker") and not _is_past(first.info, request):
                 continue
             jobs = [job for job in self._jobs_of_set(id, request.details, projects) if wanted(job)]
             if jobs:
-                given += 1
                 yield pps_pb2.JobSetInfo(job_set=pps_pb2.JobSet(id=id), jobs=jobs)
 
     def _jobs_of_set(self, id: str, details: bool, projects: set[str]) -> Iterator[pps_pb2.JobInfo]:

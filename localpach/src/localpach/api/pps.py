@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import ClassVar, NoReturn
 
-import _jsonnet
 from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from localpach.api.infos import pipeline_info, secret_info
-from localpach.api.jq import jq_filter
 from localpach.api.pfs import paged
+from localpach.api.programs import jq_filter, render
 from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unimplemented
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
@@ -52,7 +51,8 @@ class PpsServicer:
         return pipeline_info(self._pps, record, version, request.details, workers=True)
 
     def ListPipeline(self, request: pps_pb2.ListPipelineRequest, context: Call) -> Iterator[pps_pb2.PipelineInfo]:
-        yield from filter(jq_filter(request.jqFilter), self._pipelines(request))
+        with jq_filter(request.jqFilter) as wanted:
+            yield from filter(wanted, self._pipelines(request))
 
     def _pipelines(self, request: pps_pb2.ListPipelineRequest) -> Iterator[pps_pb2.PipelineInfo]:
         """Last changed first, each with as many older versions as `history` says (-1: all); with a commit set, each as it
@@ -143,20 +143,13 @@ class PpsServicer:
 
     def RenderTemplate(self, request: pps_pb2.RenderTemplateRequest, context: Call) -> pps_pb2.RenderTemplateResponse:
         """Calls the template, a jsonnet function, with the arguments, all of them strings."""
+        text = render(request.template, dict(request.args))
+        value = json.loads(text)
         try:
-            text = _jsonnet.evaluate_snippet(
-                "template.jsonnet", request.template, tla_vars=dict(request.args), import_callback=_no_imports
-            )
-            value = json.loads(text)
             specs = [
                 json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest())
                 for spec in (value if isinstance(value, list) else [value])
             ]
-        except (RuntimeError, json_format.ParseError) as error:
+        except json_format.ParseError as error:
             raise Refused(f"could not render the template: {str(error).strip()}") from error
         return pps_pb2.RenderTemplateResponse(json=text, specs=specs)
-
-
-def _no_imports(folder: str, name: str) -> NoReturn:
-    """A template must not read this machine's files."""
-    raise RuntimeError(f"import of {name}: a template can't import; put all of it into one file")

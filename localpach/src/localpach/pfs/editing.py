@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from localpach.errors import Refused
-from localpach.storage.objects import INLINE_BYTES, Batch, Objects, Ref
+from localpach.storage.objects import INLINE_BYTES, Batch, Objects
+from localpach.storage.refs import Ref
 from localpach.storage.trees import DEFAULT_DATUM, EMPTY, Dir, Entry, File, Trees
 
 
