@@ -24,6 +24,7 @@ from localpach.api.debug import DebugServicer  # noqa: E402
 from localpach.api.files import FilesServicer  # noqa: E402
 from localpach.api.graph import GraphServicer  # noqa: E402
 from localpach.api.jobs import JobsServicer  # noqa: E402
+from localpach.api.metadata import MetadataServicer  # noqa: E402
 from localpach.api.overview import OverviewServicer  # noqa: E402
 from localpach.api.pfs import PfsServicer  # noqa: E402
 from localpach.api.pps import PpsServicer  # noqa: E402
@@ -60,7 +61,7 @@ SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
     (license_pb2, (LicenseServicer,)),
     (auth_pb2, ()),
     (identity_pb2, ()),
-    (metadata_pb2, ()),
+    (metadata_pb2, (MetadataServicer,)),
     (logs_pb2, ()),
     (storage_pb2, ()),
     (snapshot_pb2, ()),

@@ -16,6 +16,7 @@ from localpach.api.dispatch import Gate, Unknown, register
 from localpach.api.files import FilesServicer
 from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
+from localpach.api.metadata import MetadataServicer
 from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
@@ -33,6 +34,7 @@ from localpach.proto import (
     health_pb2,
     identity_pb2,
     license_pb2,
+    metadata_pb2,
     pfs_pb2,
     pps_pb2,
     transaction_pb2,
@@ -98,9 +100,11 @@ class Server:
         transactions = TransactionServicer(self._store, [*pfs, *pps])
         for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
             register(self._grpc, _service(module), servicers, gate, transactions.stage)
+        metadata = MetadataServicer(self._store, self._pfs, self._pps)
         for module, servicer in (
             (transaction_pb2, transactions),
-            (admin_pb2, AdminServicer(self._directory.cluster_id())),
+            (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
+            (metadata_pb2, metadata),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),
             (enterprise_pb2, EnterpriseServicer()),

@@ -12,7 +12,7 @@ from localpach.pfs.repos import Repos
 from localpach.storage.store import Store
 
 _SELECT = (
-    "SELECT b.num, b.name, b.head, b.trigger, r.project, r.name AS repo, r.type"
+    "SELECT b.num, b.name, b.head, b.trigger, b.metadata, r.project, r.name AS repo, r.type"
     " FROM branches b JOIN repos r ON r.num = b.repo"
 )
 
@@ -174,4 +174,4 @@ class Branches:
 
 def _record(row: sqlite3.Row) -> BranchRecord:
     branch = Branch(Repo(row["project"], row["repo"], row["type"]), row["name"])
-    return BranchRecord(row["num"], branch, row["head"], row["trigger"])
+    return BranchRecord(row["num"], branch, row["head"], row["trigger"], row["metadata"])
