@@ -22,6 +22,7 @@ from localpach.api.admin import (  # noqa: E402
 )
 from localpach.api.debug import DebugServicer  # noqa: E402
 from localpach.api.files import FilesServicer  # noqa: E402
+from localpach.api.filesets import FilesetServicer  # noqa: E402
 from localpach.api.graph import GraphServicer  # noqa: E402
 from localpach.api.jobs import JobsServicer  # noqa: E402
 from localpach.api.metadata import MetadataServicer  # noqa: E402
@@ -63,7 +64,7 @@ SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
     (identity_pb2, ()),
     (metadata_pb2, (MetadataServicer,)),
     (logs_pb2, ()),
-    (storage_pb2, ()),
+    (storage_pb2, (FilesetServicer,)),
     (snapshot_pb2, ()),
 ]
 # Answered as Pachyderm 2.7.6 itself does.

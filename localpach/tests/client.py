@@ -25,6 +25,7 @@ from localpach.proto import (
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    storage_pb2,
     transaction_pb2,
 )
 from tests.rpcs import Rpcs
@@ -74,6 +75,7 @@ class Client:
         self.metadata = self._rpcs(metadata_pb2.DESCRIPTOR)
         self.pfs = self._rpcs(pfs_pb2.DESCRIPTOR)
         self.pps = self._rpcs(pps_pb2.DESCRIPTOR)
+        self.storage = self._rpcs(storage_pb2.DESCRIPTOR)
         self.transactions = self._rpcs(transaction_pb2.DESCRIPTOR)
 
     def _rpcs(self, file: FileDescriptor) -> Rpcs:

@@ -14,6 +14,7 @@ from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthService
 from localpach.api.debug import DebugServicer
 from localpach.api.dispatch import Gate, Unknown, register
 from localpach.api.files import FilesServicer
+from localpach.api.filesets import FilesetServicer
 from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
 from localpach.api.metadata import MetadataServicer
@@ -37,6 +38,7 @@ from localpach.proto import (
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    storage_pb2,
     transaction_pb2,
     version_pb2,
 )
@@ -95,7 +97,8 @@ class Server:
 
     def _register(self, gate: Gate) -> None:
         overview = OverviewServicer(self._pfs, self._pps)
-        pfs = [PfsServicer(self._pfs), FilesServicer(self._pfs), GraphServicer(self._pfs), overview]
+        files = FilesServicer(self._pfs)
+        pfs = [PfsServicer(self._pfs), files, GraphServicer(self._pfs), overview]
         pps = [PpsServicer(self._pps), SpecsServicer(self._pps), JobsServicer(self._pfs, self._pps), overview]
         transactions = TransactionServicer(self._store, [*pfs, *pps])
         for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
@@ -105,6 +108,7 @@ class Server:
             (transaction_pb2, transactions),
             (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
             (metadata_pb2, metadata),
+            (storage_pb2, FilesetServicer(self._pfs, files)),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),
             (enterprise_pb2, EnterpriseServicer()),
