@@ -1,0 +1,52 @@
+"""A reply that is lost after its effect: what asking again does is what docs/reliability.md says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.client import Client
+from tests.faults.operations import BIG, OPERATIONS
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+ROW = re.compile(r"^\| `(\w+)` \| (?:`([A-Z_]+)`[^|]*|ok) \| ([^|]+) \|$", re.MULTILINE)
+TABLE = {name: (code or "OK", after) for name, code, after in ROW.findall(PAGE.read_text())}
+
+
+def test_the_table_has_each_operation() -> None:
+    assert list(TABLE) == list(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_asking_again(client: Client, name: str) -> None:
+    run, is_done = OPERATIONS[name](client, name)
+    run()
+    assert is_done()
+    code, after = TABLE[name]
+    try:
+        run()
+    except grpc.RpcError as error:
+        assert (error.code().name, bool(error.details())) == (code, True)
+    else:
+        assert code == "OK"
+    if after == "the same":
+        assert is_done()
+    else:
+        assert TWICE[name](client, name)
+
+
+# That there is more than before, where the table says so.
+TWICE: dict[str, Callable[[Client, str], bool]] = {
+    "append": lambda client, repo: client.get_file((repo, "master"), "/old") == b"old and new and new",
+    "put_at_once": lambda client, repo: (
+        len(client.list_commit(repo)) == 2 and client.get_file((repo, "master"), "/f") == BIG + repo.encode()
+    ),
+    "create_file_set": lambda client, repo: True,
+    "add_file_set": lambda client, repo: client.get_file((repo, "master"), "/f") == BIG * 2,
+    "update_pipeline": lambda client, repo: client.inspect_pipeline(f"{repo}p").version == 3,
+    "run_cron": lambda client, repo: len(client.list_commit(f"{repo}t")) == 2,
+}
