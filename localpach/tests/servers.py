@@ -63,7 +63,7 @@ class ServerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
-            self.process.terminate()
+            os.kill(self.pid, signal.SIGTERM)
             self.process.wait(30)
 
     def start(self) -> None:
@@ -77,10 +77,13 @@ class ServerProcess:
             assert self.process.poll() is None, "the server ended"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.02)
-        self.address: str = json.loads((self.root / "address").read_text())["address"]
+        found = json.loads((self.root / "address").read_text())
+        self.address: str = found["address"]
+        # Of the server itself: what runs it, and becomes somebody else for it, may not take its end along.
+        self.pid: int = found["pid"]
         self.client = Client(self.address, token(self.root))
 
     def kill(self) -> None:
         """As power loss would, for a process."""
-        os.kill(self.process.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
         self.process.wait()

@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import logging
 import os
+import shlex
 import signal
 import sqlite3
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = Path.home() / ".localpach"
 STOP_SECONDS = 30.0
+CLOSE_SECONDS = 20
 ANSWER_SECONDS = 5.0
 # Parameters of mallopt(3).
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
-    _command(commands, "env", _env, "print what to export so that pachctl and python_pachyderm connect")
+    _command(commands, "env", _env, "print what to export so that pachctl, python_pachyderm and pachyderm_sdk connect")
     fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
     fsck.add_argument("--read-data", action="store_true", help="read and hash every content, too")
     fsck.add_argument(
@@ -114,6 +116,8 @@ def _serve(options: argparse.Namespace) -> int:
     server.start()
     print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
     os.read(ended, 1)
+    # Whatever holds it up: what is acknowledged is on disk, and the rest is done again at the next start.
+    signal.alarm(CLOSE_SECONDS)
     server.close()
     return 0
 
@@ -155,13 +159,12 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    pid = Directory(options.root).server().pid
+    directory = Directory(options.root)
+    pid = directory.server().pid
     os.kill(pid, signal.SIGTERM)
     deadline = Deadline(STOP_SECONDS)
     while not deadline.is_over:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not directory.is_served:
             return 0
         time.sleep(0.02)
     raise Precondition(f"process {pid} on {options.root} did not end within {STOP_SECONDS:.0f} seconds")
@@ -169,11 +172,10 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _env(options: argparse.Namespace) -> int:
     directory = Directory(options.root)
-    server = directory.server()
-    print(f"export PACHD_ADDRESS={server.address}")
-    print(f"export PACH_CONFIG={directory.write_context(server)}")
-    if token := directory.token():
-        print(f"export PACH_PYTHON_AUTH_TOKEN={token}")
+    context = directory.write_context(directory.server())
+    # Clients would heed it before any context.
+    print("unset PACHD_ADDRESS")
+    print(f"export PACH_CONFIG={shlex.quote(str(context))}")
     return 0
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from threading import Event
 
 import grpc
 import pytest
 
 from localpach.proto import pps_pb2
 from tests.client import Client
-from tests.helpers import content, last_job, pfs, pipeline, put
+from tests.helpers import content, last_job, pfs, pipeline, put, refused
 
 
 def seen(client: Client, input: pps_pb2.Input) -> list[list[str]]:
@@ -78,6 +80,19 @@ def test_empty_files_have_names_only_and_lazy_ones_all(three: Client) -> None:
     assert content(three, "named", "/names") == b"all.txt\n"
 
 
+def test_links_to_empty_files_bring_what_is_in_them(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/d/a": b"1", "/d/b": b"22", "/e": b"333", "/none": b""})
+    script = """
+      cd /pfs/out && ln -s ../in/d all && ln -s /pfs/in/e e && ln -s /pfs/in/none none && cp /pfs/in/e copy
+      echo mine > /pfs/in/mine && ln -s /pfs/in/mine mine
+    """
+    pipeline(client, "shuffle", script, pfs("in", "/", empty_files=True), datum_tries=1)
+    assert last_job(client, "shuffle").state == pps_pb2.JOB_SUCCESS
+    files = {"/all/a": b"1", "/all/b": b"22", "/e": b"333", "/none": b"", "/copy": b"", "/mine": b"mine\n"}
+    assert {path: content(client, "shuffle", path) for path in files} == files
+
+
 def test_each_tick_of_a_cron_is_a_datum(client: Client) -> None:
     cron = pps_pb2.Input(cron=pps_pb2.CronInput(name="tick", spec="@never"))
     pipeline(client, "clock", "cp /pfs/tick/* /pfs/out/", cron)
@@ -136,3 +151,22 @@ def test_an_input_that_can_not_be_is_refused(
         pipeline(client, "wrong", "true", input)
     assert caught.value.code() == code
     assert not client.list_pipeline()
+
+
+def test_datums_of_an_input_are_made_as_many_as_are_asked_for(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {f"/{number}": b"1" for number in range(7)})
+    start = pps_pb2.CreateDatumRequest(start=pps_pb2.StartCreateDatumRequest(input=pfs("in"), number=3))
+    more, rest = pps_pb2.CreateDatumRequest(), pps_pb2.CreateDatumRequest()
+    getattr(more, "continue").number = 2
+    getattr(rest, "continue").SetInParent()
+    assert len(list(client.pps.CreateDatum(iter([start])))) == 3
+    assert len(list(client.pps.CreateDatum(iter([start, more])))) == 5
+    # All that there is ends the stream, though the client has not ended its own.
+    sent = iter([start, more, rest])
+    found = list(client.pps.CreateDatum(itertools.chain(sent, iter(Event().wait, True))))
+    assert sorted(path for info in found for path in (each.file.path for each in info.data)) == [
+        f"/{number}" for number in range(7)
+    ]
+    assert refused(lambda: client.pps.CreateDatum(iter([more])))[0] == "UNKNOWN"
+    assert refused(lambda: client.pps.CreateDatum(iter([start, start])))[0] == "UNKNOWN"

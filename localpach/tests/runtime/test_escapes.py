@@ -97,7 +97,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[ServerProcess, Path
                 "ROOT": str(root),
                 "SERVER": running.address.split(":")[1],
                 "PREFECT": str(other.getsockname()[1]),
-                "PID": str(running.process.pid),
+                "PID": str(running.pid),
                 "HOST_HOME": str(home),
                 "ABSTRACT": f"escape-{top.name}",
                 "AGENT": str(root / "agent"),

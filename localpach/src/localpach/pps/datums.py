@@ -13,8 +13,8 @@ from localpach.messages import file_info
 from localpach.names import Branch
 from localpach.pfs.records import CommitRecord
 from localpach.pfs.service import Pfs
-from localpach.pps import inputs
-from localpach.pps.inputs import Datum
+from localpach.pps import combinations, inputs
+from localpach.pps.combinations import Datum
 from localpach.pps.jobs import JobName, Jobs
 from localpach.pps.records import JobRecord, moment
 from localpach.proto import pfs_pb2, pps_pb2
@@ -62,14 +62,15 @@ class Datums:
                 raise Refused(f'branch "{branch.name}" not found in repo {branch.repo}')
             head = self._pfs.commits.head(branch)
             heads[branch] = self._pfs.commits.readable(head) if head is not None else None
-        for datum in inputs.datums(self._pfs.files, completed, heads.get):
+        for datum in combinations.datums(self._pfs.files, completed, heads.get):
             yield pps_pb2.DatumInfo(datum=pps_pb2.Datum(id=datum.id), stats=pps_pb2.ProcessStats(), data=_data(datum))
 
     def hashes(self, job: JobRecord) -> dict[str, str]:
-        """The hash of each datum of a job, by id."""
+        """The hash of each datum of a job, by id; none of what was only recovered: that is not done yet."""
         with self._store.read() as connection:
-            rows = connection.execute("SELECT id, hash FROM datums WHERE job = ?", (job.num,))
-            return {row["id"]: row["hash"] for row in rows}
+            rows = connection.execute("SELECT id, hash, state FROM datums WHERE job = ?", (job.num,))
+            recovered = pps_pb2.DatumState.RECOVERED
+            return {row["id"]: "" if row["state"] == recovered else row["hash"] for row in rows}
 
     def carry(self, source: JobRecord, target: JobRecord, without: Collection[str]) -> None:
         """Takes over the datums of an earlier job, and what they wrote; but not those of `without`."""
