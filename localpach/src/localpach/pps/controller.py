@@ -57,11 +57,11 @@ class Controller:
         )
         seconds = self._tick()
         working = {each.num for each, (state, _) in states.items() if state in WORKING}
+        if self._running.is_empty:
+            self._remove_leftovers()
         for num in self._tools.jobs.oldest():
             with self._loop.alone(f"job number {num}"):
                 self._take_up(num, working)
-        if self._running.is_empty:
-            self._remove_leftovers()
         if any(state == pps_pb2.PIPELINE_CRASHING for state, _ in states.values()):
             seconds.append(LOOK_AGAIN_SECONDS)
         return min(seconds, default=None)
