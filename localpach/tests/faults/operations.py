@@ -1,4 +1,4 @@
-"""Operations that change something, one or more for each RPC that does.
+"""Operations on repos, commits and files that change something, one or more for each RPC that does.
 
 Each makes what it needs, under names that begin with `tag`, and gives what to do and whether it is done: not before, and
 for ever after.
@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import grpc
-from google.protobuf.empty_pb2 import Empty
 
-from localpach.pps.records import OVER
-from localpach.proto import pfs_pb2, pps_pb2
+from localpach.proto import pfs_pb2, storage_pb2
 from tests.client import Client, branch_of, repo_of
-from tests.helpers import pfs, pipeline
 
 BIG = b"big" * 50_000
 
@@ -44,14 +41,6 @@ def _two(client: Client, tag: str) -> tuple[pfs_pb2.Commit, pfs_pb2.Commit]:
     return first, second
 
 
-def _waiting_job(client: Client, tag: str) -> str:
-    """A pipeline of the tag's name and `p`, and its job, which waits for its input."""
-    client.create_repo(tag)
-    client.start_commit(tag, "master")
-    pipeline(client, f"{tag}p", "true", pfs(tag))
-    return client.list_job(f"{tag}p")[0].job.id
-
-
 def _file_set(client: Client) -> str:
     add = pfs_pb2.AddFile(path="/f")
     add.raw.value = BIG
@@ -59,7 +48,7 @@ def _file_set(client: Client) -> str:
     return id
 
 
-def _is_there(call: Callable[[], object]) -> bool:
+def is_there(call: Callable[[], object]) -> bool:
     """Whether what a call asks for is found."""
     try:
         call()
@@ -69,16 +58,12 @@ def _is_there(call: Callable[[], object]) -> bool:
     return True
 
 
-def _has_repo(client: Client, name: str) -> bool:
+def has_repo(client: Client, name: str) -> bool:
     return name in [info.repo.name for info in client.list_repo()]
 
 
 def _has_branch(client: Client, repo: str, name: str) -> bool:
     return name in [info.branch.name for info in client.list_branch(repo)]
-
-
-def _has_secret(client: Client, name: str) -> bool:
-    return name in [info.secret.name for info in client.pps.ListSecret(Empty()).secret_info]
 
 
 def _paths(client: Client, commit: pfs_pb2.Commit) -> list[str]:
@@ -94,12 +79,12 @@ def create_project(client: Client, tag: str) -> Operation:
 
 
 def create_repo(client: Client, tag: str) -> Operation:
-    return lambda: client.create_repo(tag), lambda: _has_repo(client, tag)
+    return lambda: client.create_repo(tag), lambda: has_repo(client, tag)
 
 
 def delete_repo(client: Client, tag: str) -> Operation:
     _finished(client, tag)
-    return lambda: client.delete_repo(tag), lambda: not _has_repo(client, tag)
+    return lambda: client.delete_repo(tag), lambda: not has_repo(client, tag)
 
 
 def start_commit(client: Client, tag: str) -> Operation:
@@ -177,12 +162,12 @@ def delete_branch(client: Client, tag: str) -> Operation:
 def squash_commit_set(client: Client, tag: str) -> Operation:
     first, _ = _two(client, tag)
     request = pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=first.id))
-    return lambda: client.pfs.SquashCommitSet(request), lambda: not _is_there(lambda: client.inspect_commit(first))
+    return lambda: client.pfs.SquashCommitSet(request), lambda: not is_there(lambda: client.inspect_commit(first))
 
 
 def drop_commit_set(client: Client, tag: str) -> Operation:
     _, second = _two(client, tag)
-    return lambda: client.drop_commit(second.id), lambda: not _is_there(lambda: client.inspect_commit(second))
+    return lambda: client.drop_commit(second.id), lambda: not is_there(lambda: client.inspect_commit(second))
 
 
 def create_file_set(client: Client, tag: str) -> Operation:
@@ -201,107 +186,86 @@ def put_cache(client: Client, tag: str) -> Operation:
     request.value.Pack(repo_of(tag))
     return (
         lambda: client.pfs.PutCache(request),
-        lambda: _is_there(lambda: client.pfs.GetCache(pfs_pb2.GetCacheRequest(key=tag))),
+        lambda: is_there(lambda: client.pfs.GetCache(pfs_pb2.GetCacheRequest(key=tag))),
     )
 
 
-def create_pipeline(client: Client, tag: str) -> Operation:
-    client.create_repo(tag)
+def delete_project(client: Client, tag: str) -> Operation:
+    client.create_project(tag)
+    request = pfs_pb2.DeleteProjectRequest(project=pfs_pb2.Project(name=tag))
+    listed = pfs_pb2.ListProjectRequest()
     return (
-        lambda: pipeline(client, f"{tag}p", "true", pfs(tag)),
-        lambda: _is_there(lambda: client.inspect_pipeline(f"{tag}p")),
+        lambda: client.pfs.DeleteProject(request),
+        lambda: tag not in [info.project.name for info in client.pfs.ListProject(listed)],
     )
 
 
-def update_pipeline(client: Client, tag: str) -> Operation:
-    _waiting_job(client, tag)
+def squash_commit(client: Client, tag: str) -> Operation:
+    first, _ = _two(client, tag)
+    request = pfs_pb2.SquashCommitRequest(commit=first)
+    return lambda: client.pfs.SquashCommit(request), lambda: not is_there(lambda: client.inspect_commit(first))
+
+
+def drop_commit(client: Client, tag: str) -> Operation:
+    _, second = _two(client, tag)
+    request = pfs_pb2.DropCommitRequest(commit=second)
+    return lambda: client.pfs.DropCommit(request), lambda: not is_there(lambda: client.inspect_commit(second))
+
+
+def compose_file_set(client: Client, tag: str) -> Operation:
+    made: list[str] = []
+    request = pfs_pb2.ComposeFileSetRequest(file_set_ids=[_file_set(client)])
+    return lambda: made.append(client.pfs.ComposeFileSet(request).file_set_id), lambda: bool(made)
+
+
+def clear_cache(client: Client, tag: str) -> Operation:
+    put = pfs_pb2.PutCacheRequest(key=tag, tag=tag)
+    put.value.Pack(repo_of(tag))
+    client.pfs.PutCache(put)
     return (
-        lambda: pipeline(client, f"{tag}p", "false", pfs(tag), update=True),
-        lambda: client.inspect_pipeline(f"{tag}p").version == 2,
+        lambda: client.pfs.ClearCache(pfs_pb2.ClearCacheRequest(tag_prefix=tag)),
+        lambda: not is_there(lambda: client.pfs.GetCache(pfs_pb2.GetCacheRequest(key=tag))),
     )
 
 
-def stop_pipeline(client: Client, tag: str) -> Operation:
-    _waiting_job(client, tag)
-    return lambda: client.stop_pipeline(f"{tag}p"), lambda: client.inspect_pipeline(f"{tag}p").stopped
-
-
-def start_pipeline(client: Client, tag: str) -> Operation:
-    _waiting_job(client, tag)
-    client.stop_pipeline(f"{tag}p")
-    return lambda: client.start_pipeline(f"{tag}p"), lambda: not client.inspect_pipeline(f"{tag}p").stopped
-
-
-def delete_pipeline(client: Client, tag: str) -> Operation:
-    _waiting_job(client, tag)
-    return (
-        lambda: client.delete_pipeline(f"{tag}p"),
-        lambda: not _is_there(lambda: client.inspect_pipeline(f"{tag}p")),
-    )
-
-
-def run_cron(client: Client, tag: str) -> Operation:
-    cron = pps_pb2.CronInput(name="tick", spec="@never", repo=f"{tag}t")
-    pipeline(client, f"{tag}p", "true", pps_pb2.Input(cross=[pps_pb2.Input(cron=cron)]))
-    # A tick's second is its name: two in one second are one file.
-    before = len(client.list_commit(f"{tag}t"))
-    return lambda: client.run_cron(f"{tag}p"), lambda: len(client.list_commit(f"{tag}t")) > before
-
-
-def stop_job(client: Client, tag: str) -> Operation:
-    job = _waiting_job(client, tag)
-    return (
-        lambda: client.stop_job(job, f"{tag}p"),
-        lambda: client.inspect_job(job, f"{tag}p").state == pps_pb2.JOB_KILLED,
-    )
-
-
-def delete_job(client: Client, tag: str) -> Operation:
-    job = _waiting_job(client, tag)
-    return lambda: client.delete_job(job, f"{tag}p"), lambda: client.list_job(f"{tag}p") == []
-
-
-def do_job(client: Client, tag: str) -> Operation:
-    """From the input to the output, through the finisher, the controller and a worker, whose writes may fail, too: then the
-    job says so, or is begun again."""
-    client.create_repo(tag)
-    commit = client.start_commit(tag, "master")
-    client.put_file_bytes(commit, "/f", BIG + tag.encode())
-    pipeline(client, f"{tag}p", "cp /pfs/*/* /pfs/out/; echo done", pfs(tag))
-    job = client.list_job(f"{tag}p")[0].job.id
+def create_fileset(client: Client, tag: str) -> Operation:
+    made: list[str] = []
+    append_file = storage_pb2.AppendFile(path="/f", data={"value": BIG + tag.encode()})
 
     def run() -> None:
-        client.finish_commit(commit)
-        info = client.inspect_job(job, f"{tag}p", wait=True)
-        assert info.state == pps_pb2.JOB_SUCCESS or "can't be stored" in info.reason or "disk" in info.reason, info
+        requests = iter([storage_pb2.CreateFilesetRequest(append_file=append_file)])
+        made.append(client.storage.CreateFileset(requests).fileset_id)
 
-    return run, lambda: client.inspect_job(job, f"{tag}p").state in OVER
-
-
-def create_secret(client: Client, tag: str) -> Operation:
-    return lambda: client.create_secret(tag, {"key": "value"}), lambda: _has_secret(client, tag)
-
-
-def delete_secret(client: Client, tag: str) -> Operation:
-    client.create_secret(tag, {"key": "value"})
-    return lambda: client.delete_secret(tag), lambda: not _has_secret(client, tag)
-
-
-def transaction(client: Client, tag: str) -> Operation:
-    def run() -> None:
-        with client.transaction():
-            client.create_repo(f"{tag}a")
-            client.create_repo(f"{tag}b")
-
-    return run, lambda: _has_repo(client, f"{tag}a") and _has_repo(client, f"{tag}b")
+    return run, lambda: bool(made)
 
 
 OPERATIONS = {
     each.__name__: each
     for each in (
-        create_project, create_repo, delete_repo, start_commit, put_small, put_big, append, put_at_once, delete_file,
-        copy_file, finish_commit, clear_commit, create_branch, delete_branch, squash_commit_set, drop_commit_set,
-        create_file_set, add_file_set, put_cache, create_pipeline, update_pipeline, stop_pipeline, start_pipeline,
-        delete_pipeline, run_cron, stop_job, delete_job, do_job, create_secret, delete_secret, transaction,
+        create_project,
+        create_repo,
+        delete_repo,
+        start_commit,
+        put_small,
+        put_big,
+        append,
+        put_at_once,
+        delete_file,
+        copy_file,
+        finish_commit,
+        clear_commit,
+        create_branch,
+        delete_branch,
+        squash_commit_set,
+        drop_commit_set,
+        create_file_set,
+        add_file_set,
+        put_cache,
+        delete_project,
+        squash_commit,
+        drop_commit,
+        compose_file_set,
+        clear_cache,
+        create_fileset,
     )
-}  # fmt: skip
+}

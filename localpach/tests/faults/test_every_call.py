@@ -11,8 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.faults.all_operations import OPERATIONS
 from tests.faults.disk import SHORT, Disk
-from tests.faults.operations import OPERATIONS
 from tests.helpers import until
 from tests.servers import ServerProcess
 
