@@ -63,7 +63,7 @@ def said(client: Client, job: pps_proto.JobInfo) -> list[str]:
 
 def test_what_a_container_sees(client: Client) -> None:
     script = """
-      id -u; pwd; cat /pfs/in/a; echo $COLOUR; echo $PPS_PIPELINE_NAME; ls /pfs /sys/class/net
+      id -u; pwd; cat /pfs/in/a; grep COLOUR /pfs/.env; echo $PPS_PIPELINE_NAME; ls /pfs /sys/class/net
       if touch /x 2>/dev/null; then echo written; fi
       touch /pfs/in/x /tmp/x ~/x
       echo aside >&2
@@ -71,7 +71,7 @@ def test_what_a_container_sees(client: Client) -> None:
     """
     job = run(client, script, user="4321:1234", working_dir="/var", env={"COLOUR": "green"})
     assert (job.state, job.reason) == (pps_proto.JOB_SUCCESS, "")
-    seen = ["4321", "/var", "one", "green", "p", "/pfs:", "in", "out", "", "/sys/class/net:", "lo"]
+    seen = ["4321", "/var", "one", "COLOUR=green", "p", "/pfs:", "in", "out", "", "/sys/class/net:", "lo"]
     assert sorted(said(client, job)) == sorted([*seen, "aside"])
     assert content(client, "p", "/b") == b"one\n"
 

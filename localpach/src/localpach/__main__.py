@@ -6,14 +6,18 @@ import argparse
 import ctypes
 import logging
 import os
+import shlex
 import signal
+import sqlite3
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localpach.directory import Directory
-from localpach.errors import LocalpachError, NotFound, Precondition
+from localpach.errors import Corrupt, LocalpachError, NotFound, Precondition
+from localpach.faults import fault_of_disk
 from localpach.waiting import Bulletin, Deadline
 
 if TYPE_CHECKING:
@@ -34,9 +38,13 @@ def main() -> None:
         sys.exit(options.run(options))
     except LocalpachError as error:
         sys.exit(f"localpach: {error.message}")
+    except (OSError, sqlite3.Error) as error:
+        told = fault_of_disk(error)
+        sys.exit(f"localpach: {told.message if told else error} (data directory {options.root})")
 
 
 def _parser() -> argparse.ArgumentParser:
+    from localpach import copies
     from localpach.runtime import bundles
     from localpach.runtime.choice import MISSING_IMAGE, SANDBOX
 
@@ -71,10 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
-    _command(commands, "env", _env, "print what to export so that pachctl and python_pachyderm connect")
+    _command(commands, "env", _env, "print what to export so that pachctl, python_pachyderm and pachyderm_sdk connect")
     fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
     fsck.add_argument("--read-data", action="store_true", help="read and hash every content, too")
+    fsck.add_argument(
+        "--repair",
+        action="store_true",
+        help="make the database anew of what can be read of it, and take out of commits what is lost, which is listed by"
+        " path; the server must be stopped",
+    )
     _command(commands, "gc", _gc, "free what no commit reaches; the server must be stopped")
+    copies.add_cli(commands, DEFAULT_ROOT)
     bundles.add_cli(commands, DEFAULT_ROOT)
     return parser
 
@@ -157,23 +172,44 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _env(options: argparse.Namespace) -> int:
     directory = Directory(options.root)
-    server = directory.server()
-    print(f"export PACHD_ADDRESS={server.address}")
-    print(f"export PACH_CONFIG={directory.write_context(server)}")
-    if token := directory.token():
-        print(f"export PACH_PYTHON_AUTH_TOKEN={token}")
+    context = directory.write_context(directory.server())
+    # Clients would heed it before any context.
+    print("unset PACHD_ADDRESS")
+    print(f"export PACH_CONFIG={shlex.quote(str(context))}")
     return 0
 
 
 def _fsck(options: argparse.Namespace) -> int:
-    if not (options.root / "metadata.sqlite").exists():
+    database = options.root / "metadata.sqlite"
+    if not database.exists() and not (options.root / "objects").exists():
         raise NotFound(f"{options.root} is not a data directory of localpach")
+    if options.repair:
+        lock = Directory(options.root).lock()
+        for sentence in _repair(database):
+            print(sentence)
+        os.close(lock)
     problems = 0
     for problem in _pfs(options.root).fsck.check(options.read_data):
         problems += 1
         print(problem)
     print(f"{problems} problems found" if problems else "all is well")
     return 1 if problems else 0
+
+
+def _repair(database: Path) -> Iterator[str]:
+    """Rebuilds the database if it is damaged, and takes what is lost out of commits; a sentence for each thing lost."""
+    from localpach.storage.rebuild import rebuild
+    from localpach.storage.store import Store
+
+    try:
+        store = Store(database.parent)
+        is_well = not list(store.problems())
+        store.close()
+    except (Corrupt, sqlite3.Error):
+        is_well = False
+    if not is_well:
+        yield from rebuild(database)
+    yield from _pfs(database.parent).repair.run()
 
 
 def _gc(options: argparse.Namespace) -> int:

@@ -5,7 +5,8 @@ LocalpachError
 ├── AlreadyExists   a thing of that name exists
 ├── Refused         the request makes no sense here (Pachyderm answers most of these with UNKNOWN)
 ├── Precondition    right request, wrong moment
-├── Unavailable     something must be finished first
+├── Unavailable     something must be finished first, or the disk fails
+├── Exhausted       the disk is full
 ├── Unimplemented   a part of Pachyderm that one machine does without
 ├── Corrupt         what is on disk is not what was written
 └── Malformed       what was sent is no message
@@ -37,6 +38,9 @@ class Precondition(LocalpachError): ...
 
 
 class Unavailable(LocalpachError): ...
+
+
+class Exhausted(LocalpachError): ...
 
 
 class Unimplemented(LocalpachError): ...

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
 from typing import Protocol, TypeVar
+
+from localpach.errors import LocalpachError
+from localpach.faults import fault_of_disk
 
 T = TypeVar("T")
 
@@ -112,13 +116,18 @@ class Bulletin:
 
 class Loop:
     """A thread that takes a step whenever its topic is told of. The step gives the seconds after which to take the next
-    one in any case, or None. What a step raises is logged, and the step is taken again."""
+    one in any case, or None. What a step raises is logged, and the step is taken again.
+
+    A step takes its objects one by one, each `alone`: what is wrong with one of them is no reason to leave the others.
+    """
 
     def __init__(self, bulletin: Bulletin, topic: Topic, step: Callable[[], float | None], name: str) -> None:
         self._bulletin = bulletin
         self._topic = topic
         self._step = step
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._faults: set[str] = set()
+        self._known_faults: set[str] = set()
         self.is_closing = False
 
     def start(self) -> None:
@@ -129,15 +138,33 @@ class Loop:
             # Taken before the step, so that what is told of during it makes for another one.
             edition = self._bulletin.edition(self._topic)
             seconds = self._take_step()
+            if self._faults:
+                seconds = RETRY_SECONDS if seconds is None else min(seconds, RETRY_SECONDS)
+            self._known_faults, self._faults = self._faults, set()
             self._bulletin.wait_past(self._topic, edition, Deadline(seconds))
 
     def _take_step(self) -> float | None:
         try:
             return self._step()
-        except Exception:
+        except Exception as error:
             if not self.is_closing:
-                log.exception("unexpected error in the %s; it goes on", self._thread.name)
+                told = fault_of_disk(error)
+                text = f": {told.message}" if told else ""
+                log.error("unexpected error in the %s; it goes on%s", self._thread.name, text, exc_info=told is None)
             return RETRY_SECONDS
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """What is done for one object of a step. What it raises is logged, once as long as it lasts, and the step goes on;
+        the next one comes soon."""
+        try:
+            yield
+        except Exception as error:
+            told = error if isinstance(error, LocalpachError) else fault_of_disk(error)
+            fault = f"{name}: {error if told is None else told.message}"
+            self._faults.add(fault)
+            if not self.is_closing and fault not in self._known_faults:
+                log.error("%s, %s", self._thread.name, fault, exc_info=told is None)
 
     def close(self) -> None:
         """Ends the thread once the step that it takes is over."""

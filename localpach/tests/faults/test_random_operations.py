@@ -65,12 +65,12 @@ class Machine(RuleBasedStateMachine):
         tree[path] = tree.get(path, b"") + content if append else content
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), path=st.sampled_from(["/a", "/d", "/d/e", "/g/h", "/nothing"]))
+    @rule(data=st.data(), path=st.sampled_from(["/a", "/d", "/d/", "/d/e/", "/g/h", "/nothing"]))
     def delete(self, data: st.DataObject, path: str) -> None:
         key = data.draw(st.sampled_from(sorted(self.open)))
         commit, tree = self.open[key]
         self.client.delete_file(commit, path)
-        for each in [each for each in tree if each == path or each.startswith(path + "/")]:
+        for each in [each for each in tree if each == path or (path.endswith("/") and each.startswith(path))]:
             del tree[each]
 
     @precondition(lambda self: self.open and self.past)
@@ -80,8 +80,6 @@ class Machine(RuleBasedStateMachine):
         source = data.draw(st.sampled_from(sorted(self.past)))
         commit, tree = self.open[key]
         self.client.copy_file(source, "/", commit, "/copied")
-        for each in [each for each in tree if each.startswith("/copied/")]:
-            del tree[each]
         for path, content in self.past[source].items():
             tree["/copied" + path] = content
 

@@ -35,7 +35,7 @@ def finish(pfs: Pfs, commit: Commit) -> None:
 
 def add(pfs: Pfs, commit: Commit, folder: Path) -> int:
     """Adds what a command left in a folder that it has seen as /pfs/out and as what it is; gives its bytes."""
-    collected = pfs.writes.collect({"/pfs/out": (folder,), str(folder): (folder,)}, "datum")
+    collected = pfs.writes.collect({"/pfs/out": (folder,), str(folder): (folder,)}, "datum", {})
     pfs.writes.apply(commit, collected.changes, collected.batch)
     return collected.size
 

@@ -78,6 +78,19 @@ def test_empty_files_have_names_only_and_lazy_ones_all(three: Client) -> None:
     assert content(three, "named", "/names") == b"all.txt\n"
 
 
+def test_links_to_empty_files_bring_what_is_in_them(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {"/d/a": b"1", "/d/b": b"22", "/e": b"333", "/none": b""})
+    script = """
+      cd /pfs/out && ln -s ../in/d all && ln -s /pfs/in/e e && ln -s /pfs/in/none none && cp /pfs/in/e copy
+      echo mine > /pfs/in/mine && ln -s /pfs/in/mine mine
+    """
+    pipeline(client, "shuffle", script, pfs("in", "/", empty_files=True), datum_tries=1)
+    assert last_job(client, "shuffle").state == pps_pb2.JOB_SUCCESS
+    files = {"/all/a": b"1", "/all/b": b"22", "/e": b"333", "/none": b"", "/copy": b"", "/mine": b"mine\n"}
+    assert {path: content(client, "shuffle", path) for path in files} == files
+
+
 def test_each_tick_of_a_cron_is_a_datum(client: Client) -> None:
     cron = pps_pb2.Input(cron=pps_pb2.CronInput(name="tick", spec="@never"))
     pipeline(client, "clock", "cp /pfs/tick/* /pfs/out/", cron)

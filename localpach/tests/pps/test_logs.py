@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +50,17 @@ def test_half_a_message_at_the_end_is_not_read(logs: Logs, tmp_path: Path) -> No
     for cut in range(1, 8):
         file.write_bytes(data[:-cut])
         assert said(logs) == ["whole"]
+
+
+def test_half_a_message_is_cut_off_by_the_first_one_after_a_restart(logs: Logs, tmp_path: Path) -> None:
+    say(logs, "whole")
+    say(logs, "half")
+    file = tmp_path / "logs" / "1" / "j"
+    file.write_bytes(file.read_bytes()[:-3])
+    again = Logs(tmp_path, Bulletin(lambda call: call()))
+    for text in ("next", "and on"):
+        say(again, text)
+    assert said(again) == ["whole", "next", "and on"]
 
 
 class Follower:
@@ -170,3 +183,29 @@ def test_what_is_forgotten_elsewhere_does_not_touch_who_follows(logs: Logs) -> N
     seen.append(next(messages).message)
     call.end()
     assert (seen, list(messages)) == (["1", "2"], [])
+
+
+class HalfFull(FileIO):
+    """A file that takes three bytes of all that is written at once."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data[:3])
+
+
+def test_a_message_that_the_disk_does_not_take_is_told_of_by_the_next_one(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(logs, "before")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", lambda path, *mode, **more: HalfFull(path, "ab"))
+        for text in ("lost", "lost, too"):
+            say(logs, text)
+    assert said(logs) == ["before"]
+    for text in ("after", "and on"):
+        say(logs, text)
+    assert said(logs) == [
+        "before",
+        "2 messages before this one are lost: the disk was full or failed",
+        "after",
+        "and on",
+    ]

@@ -108,11 +108,13 @@ def test_a_killed_job_says_nothing_once_it_is_deleted(source: Client, server: Se
 
 
 def test_err_cmd_recovers_a_datum(source: Client) -> None:
-    transform = pps_pb2.Transform(cmd=["false"], err_cmd=["sh"], err_stdin=["echo sorry"], image="host")
-    source.create_pipeline("p", transform=transform, input=pfs("in"), datum_tries=1)
+    command = ["sh", "-c", "echo mine >/pfs/in/a; touch /pfs/out/b; exit 1"]
+    rescue = ["cat /pfs/in/a; ls /pfs/out"]
+    transform = pps_pb2.Transform(cmd=command, err_cmd=["sh"], err_stdin=rescue, image="host")
+    source.create_pipeline("p", transform=transform, input=pfs("in"), datum_tries=2)
     job = last_job(source, "p")
     assert (job.state, job.data_recovered, job.data_failed) == (pps_pb2.JOB_SUCCESS, 1, 0)
-    assert "sorry" in lines(source, "p", job)
+    assert [m.message for m in source.get_job_logs("p", job.job.id) if m.user] == ["mine", "b"] * 2
 
 
 def test_return_codes_may_be_accepted(source: Client) -> None:

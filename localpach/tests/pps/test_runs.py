@@ -73,7 +73,6 @@ class Pretender:
         self.prepared.append((image, credentials))
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Run:
-        assert list((spec.layout.out).iterdir()) == []
         self.specs.append(spec)
         files = [path for path in spec.layout.view.rglob("*") if path.is_file()]
         self.seen.append({str(path.relative_to(spec.layout.view)): path.read_text() for path in files})
@@ -162,7 +161,9 @@ def test_a_command_is_given_all_that_its_spec_says(bench: Bench) -> None:
     )
     (spec,) = bench.runtime.specs
     assert (spec.cmd, spec.stdin, spec.image) == (["run", "it"], "a\nb\n", "img")
-    assert (spec.working_dir, spec.user, spec.timeout, spec.files) == ("/w", "u", 5.5, {"/s/k": "v"})
+    assert (spec.working_dir, spec.user, spec.files) == ("/w", "u", {"/s/k": "v"})
+    assert spec.timeout is not None
+    assert 4 < spec.timeout <= 5.5
     assert spec.resources == Resources(2 << 30, 1.5, 100, 0.5, 3)
     assert (spec.pod.spec, spec.pod.patch, dict(spec.pod.annotations)) == ("{}", "[]", {"k": "v"})
     (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
@@ -317,6 +318,21 @@ def test_a_second_try_begins_with_nothing_written(bench: Bench) -> None:
     assert bench.output() == {"/try2": b""}
 
 
+def test_a_second_try_sees_its_inputs_as_they_were(bench: Bench) -> None:
+    bench.put("/a")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        # Without an overlay commands write on their inputs.
+        (spec.layout.view / "in" / "a").write_text("changed")
+        (spec.layout.view / "in" / "b").touch()
+        return Ended(code=len(bench.runtime.specs) < 3)
+
+    bench.runtime.act = act
+    job = bench.create(datum_tries=3)
+    assert bench.runtime.seen == [{"in/a": "/a"}] * 3
+    assert (job.state, job.info.stats.download_bytes) == (pps_pb2.JOB_SUCCESS, 2)
+
+
 def test_codes_that_are_accepted_are_success(bench: Bench) -> None:
     bench.put("/a")
     bench.runtime.act = lambda spec, on_line: Ended(code=3)
@@ -343,10 +359,77 @@ def test_what_fails_may_be_recovered(bench: Bench) -> None:
 
 
 def test_recovered_datums_write_nothing_and_are_tried_again(bench: Bench) -> None:
-    bench.put("/a")
-    bench.runtime.act = lambda spec, on_line: Ended(code=spec.cmd != ["mend"])
+    bench.put("/a", "/b")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        copy_all(spec, on_line)
+        return Ended(code=int(spec.cmd != ["mend"] and (spec.layout.view / "in" / "a").exists()))
+
+    def counts(job: JobRecord) -> tuple[int, int, int]:
+        return job.info.data_processed, job.info.data_recovered, job.info.data_skipped
+
+    bench.runtime.act = act
     job = bench.create(transform=pps_pb2.Transform(err_cmd=["mend"]))
-    assert (job.state, job.info.data_recovered, bench.output()) == (pps_pb2.JOB_SUCCESS, 1, {})
+    assert (job.state, counts(job), bench.output()) == (pps_pb2.JOB_SUCCESS, (1, 1, 0), {"/b": b"/b"})
+    bench.put("/c")
+    assert counts(bench.last()) == (1, 1, 1)
+    bench.runtime.act = copy_all
+    bench.put("/d")
+    assert (counts(bench.last()), sorted(bench.output())) == ((2, 0, 2), ["/a", "/b", "/c", "/d"])
+
+
+@pytest.mark.parametrize(
+    ("codes", "state"),
+    [
+        # Of the command and of `err_cmd` in turn.
+        ([1, 0, 1, 1], pps_pb2.RECOVERED),
+        ([1, 1, 1, 0], pps_pb2.RECOVERED),
+        ([1, 1, 1, 1], pps_pb2.FAILED),
+        ([1, 1, 0], pps_pb2.SUCCESS),
+        ([1, 0, 0], pps_pb2.SUCCESS),
+        ([0], pps_pb2.SUCCESS),
+    ],
+)
+def test_each_failed_try_has_its_err_cmd(bench: Bench, codes: list[int], state: pps_pb2.DatumState) -> None:
+    bench.put("/a")
+    bench.runtime.act = lambda spec, on_line: Ended(code=codes[len(bench.runtime.specs) - 1])
+    job = bench.create(transform=pps_pb2.Transform(err_cmd=["mend"]), datum_tries=2)
+    (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
+    assert datum.state == state
+    assert [spec.cmd for spec in bench.runtime.specs] == [["run", "it"], ["mend"], ["run", "it"], ["mend"]][
+        : len(codes)
+    ]
+    begun = [line.removeprefix("beginning to run ") for line in bench.said(job) if line.startswith("beginning")]
+    assert begun == ["user code", "user error handling code", "user code", "user error handling code"][: len(codes)]
+
+
+def test_an_err_cmd_sees_what_its_try_has_left(bench: Bench) -> None:
+    bench.put("/a")
+    seen: list[list[str]] = []
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        seen.append([path.name for path in spec.layout.out.iterdir()])
+        (spec.layout.out / "left").touch()
+        return Ended(code=1)
+
+    bench.runtime.act = act
+    bench.create(transform=pps_pb2.Transform(err_cmd=["mend"]), datum_tries=2)
+    assert seen == [[], ["left"], [], ["left"]]
+
+
+def test_a_try_and_its_err_cmd_share_the_datums_time(bench: Bench) -> None:
+    bench.put("/a")
+    limit = 0.05
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        time.sleep(limit)
+        return Ended(problem=TIMED_OUT)
+
+    bench.runtime.act = act
+    timeout = Duration(nanos=int(limit * 1e9))
+    job = bench.create(transform=pps_pb2.Transform(err_cmd=["mend"]), datum_tries=2, datum_timeout=timeout)
+    assert (job.info.data_failed, [spec.cmd for spec in bench.runtime.specs]) == (1, [["run", "it"]] * 2)
+    assert sum("handling code after" in line and line.endswith(TIMED_OUT) for line in bench.said(job)) == 2
 
 
 def test_an_output_that_can_not_be_stored_fails_its_datum(bench: Bench) -> None:

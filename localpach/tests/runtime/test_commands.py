@@ -72,6 +72,21 @@ def test_pfs_is_there_in_commands_stdin_and_environment(bench: Bench) -> None:
     assert bench.said == ["in", "out"]
 
 
+def test_the_environment_is_told_in_a_file_that_is_no_part_of_the_inputs(bench: Bench) -> None:
+    env = {"X": "1", "Y": "a b"}
+    target = bench.layout.view.parent / "target"
+    target.touch()
+    # As earlier commands may have left it.
+    for folder in (bench.layout.view, bench.layout.home):
+        folder.mkdir(exist_ok=True)
+        (folder / ".env").symlink_to(target)
+    assert bench.run("grep", "^[XY]=", "/pfs/.env", env=env) == Ended(code=0)
+    assert (bench.said, target.read_text()) == (["X=1", "Y=a b"], "")
+    bench.said.clear()
+    assert bench.run("sh", "-c", "cd /pfs && find . -type f", env=env) == Ended(code=0)
+    assert bench.said == ["./in/a"]
+
+
 def test_ends_are_told_as_they_were(bench: Bench) -> None:
     assert bench.run("sh", "-c", "exit 7") == Ended(code=7)
     assert bench.run("sh", "-c", "kill -SEGV $$") == Ended(code=128 + signal.SIGSEGV)

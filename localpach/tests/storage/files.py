@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from localpach.storage.objects import Ref
+from localpach.storage.refs import Ref
 from localpach.storage.trees import DEFAULT_DATUM, File
 
 

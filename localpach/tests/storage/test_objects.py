@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from localpach.errors import Corrupt
-from localpach.storage.objects import BATCH_BYTES, INLINE_BYTES, READ_BYTES, Batch, Objects, Ref, digest
+from localpach.storage.big import READ_BYTES
+from localpach.storage.objects import BATCH_BYTES, INLINE_BYTES, Batch, Objects
+from localpach.storage.refs import Ref, digest
 from localpach.storage.store import Store
 
 SMALL, BIG = b"s" * INLINE_BYTES, b"b" * (INLINE_BYTES + 1)
@@ -78,7 +80,7 @@ def test_contents_come_back_whatever_their_size(
     assert b"".join(objects.read(ref)) == data
     is_big = size > INLINE_BYTES
     place = store.root / "objects" / ref.hash[:2] / ref.hash[2:]
-    assert objects.path(ref) == place
+    assert objects.big.path(ref) == place
     assert files(store) == ([place] if is_big else [])
     assert rows(store) == ([ref.hash] if 0 < size <= INLINE_BYTES else [])
     assert aside(store) == []
@@ -128,7 +130,7 @@ def test_a_big_content_is_synced_before_it_has_its_name_and_the_folders_after(
 
     monkeypatch.setattr(os, "fsync", record_fsync)
     monkeypatch.setattr(os, "replace", record_replace)
-    place = objects.path(written(objects, batch, BIG))
+    place = objects.big.path(written(objects, batch, BIG))
     temporary = steps[0][1]
     assert Path(temporary).parent == store.root / "tmp"
     assert steps == [
@@ -212,18 +214,24 @@ def test_what_is_stored_is_listed(objects: Objects, batch: Batch) -> None:
 def test_missing_contents_are_named(store: Store, objects: Objects) -> None:
     with pytest.raises(Corrupt) as caught:
         list(objects.read(ref_of(SMALL)))
-    assert caught.value.message == f"content {blake(SMALL)} is missing from the database; restore it from a backup"
+    assert (
+        caught.value.message
+        == f"content {blake(SMALL)} is missing from the database; put the file again, or restore it from a backup"
+    )
     with pytest.raises(Corrupt) as caught:
         list(objects.read(ref_of(BIG)))
     folder = store.root / "objects"
-    assert caught.value.message == f"content {blake(BIG)} is missing from {folder}; restore it from a backup"
+    assert (
+        caught.value.message
+        == f"content {blake(BIG)} is missing from {folder}; put the file again, or restore it from a backup"
+    )
 
 
 def damage(store: Store, objects: Objects, ref: Ref, data: bytes) -> None:
     """Puts other bytes where a content is."""
     if ref.size > INLINE_BYTES:
-        objects.path(ref).chmod(0o600)
-        objects.path(ref).write_bytes(data)
+        objects.big.path(ref).chmod(0o600)
+        objects.big.path(ref).write_bytes(data)
     else:
         with store.write() as connection:
             connection.execute("UPDATE contents SET data = ? WHERE hash = ?", (data, bytes.fromhex(ref.hash)))
@@ -236,19 +244,19 @@ def test_damage_is_found(store: Store, objects: Objects, batch: Batch) -> None:
         assert objects.problem(ref, False) is None
     damage(store, objects, small, b"x" * small.size)
     damage(store, objects, big, b"x" * big.size)
-    for ref in (small, big):
-        assert objects.problem(ref, True) == f"content {ref.hash} is damaged"
-    assert objects.problem(small, False) == f"content {small.hash} is damaged"
+    assert objects.problem(big, True) == f"content {big.hash} is damaged"
+    in_database = f"content {small.hash} is damaged in the database; put the file again, or restore it from a backup"
+    assert objects.problem(small, False) == objects.problem(small, True) == in_database
     assert objects.problem(big, False) is None
-    wrong = f"content {big.hash}: {objects.path(big)} is missing or has another length than {big.size}"
+    wrong = f"content {big.hash}: {objects.big.path(big)} is missing or has another length than {big.size}"
     damage(store, objects, big, b"x" * (big.size - 1))
     assert objects.problem(big, False) == objects.problem(big, True) == wrong
-    objects.path(big).unlink()
+    objects.big.path(big).unlink()
     assert objects.problem(big, False) == objects.problem(big, True) == wrong
     with store.write() as connection:
         connection.execute("DELETE FROM contents")
     assert objects.problem(small, False) == (
-        f"content {small.hash} is missing from the database; restore it from a backup"
+        f"content {small.hash} is missing from the database; put the file again, or restore it from a backup"
     )
 
 
@@ -264,7 +272,7 @@ def test_only_what_is_asked_for_is_kept_once_that_is_durable(store: Store, objec
         assert objects.keep_only(hashes) == 4 + len(BIG) + 4
         assert len(files(store)) == 2
     assert sorted(objects.stored()) == sorted(kept)
-    objects.path(kept[1]).unlink()
+    objects.big.path(kept[1]).unlink()
     assert objects.keep_only(hashes) == 0
 
 
@@ -308,7 +316,7 @@ def test_a_write_that_takes_a_part_only_goes_on(
 ) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: write(handle, bytes(data[: len(data) // 2 + 1])))
-    assert objects.path(written(objects, batch, BIG)).read_bytes() == BIG
+    assert objects.big.path(written(objects, batch, BIG)).read_bytes() == BIG
 
 
 def test_a_file_with_another_name_is_copied(objects: Objects, batch: Batch, tmp_path: Path) -> None:

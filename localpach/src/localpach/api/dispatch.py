@@ -7,9 +7,7 @@ a service may have several. RPCs that they lack answer UNIMPLEMENTED with a sent
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from errno import ENOSPC
 from typing import Any, NoReturn
 
 import grpc
@@ -21,6 +19,7 @@ from localpach.api.versions import SINCE
 from localpach.errors import (
     AlreadyExists,
     Corrupt,
+    Exhausted,
     LocalpachError,
     Malformed,
     NotFound,
@@ -29,6 +28,7 @@ from localpach.errors import (
     Unavailable,
     Unimplemented,
 )
+from localpach.faults import fault_of_disk
 from localpach.waiting import Cancelled
 
 TRANSACTION_KEY = "pach-transaction"
@@ -40,6 +40,7 @@ CODES = {
     Refused: grpc.StatusCode.UNKNOWN,
     Precondition: grpc.StatusCode.FAILED_PRECONDITION,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     Corrupt: grpc.StatusCode.DATA_LOSS,
     Malformed: grpc.StatusCode.INVALID_ARGUMENT,
@@ -129,14 +130,12 @@ def _transaction(context: grpc.ServicerContext) -> str:
 
 def _abort(error: Exception, context: grpc.ServicerContext) -> NoReturn:
     """Ends the call with the status that an error stands for."""
-    if isinstance(error, LocalpachError):
-        context.abort(CODES[type(error)], error.message)
+    told = error if isinstance(error, LocalpachError) else fault_of_disk(error)
+    if told is not None:
+        context.abort(CODES[type(told)], told.message)
     if isinstance(error, Cancelled):
         context.abort(grpc.StatusCode.CANCELLED, "context canceled")
     if not context.is_active():
         raise error
-    full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
-    if full or (isinstance(error, OSError) and error.errno == ENOSPC):
-        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the disk is full, nothing was changed: {error}")
     log.exception("unexpected error in a call")
     context.abort(grpc.StatusCode.INTERNAL, f"unexpected {type(error).__name__}: {error}; the server's log has more")

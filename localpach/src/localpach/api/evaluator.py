@@ -15,9 +15,6 @@ import resource
 import sys
 from typing import NoReturn
 
-import _jsonnet
-import jq
-
 
 def _no_imports(folder: str, name: str) -> NoReturn:
     """A template must not read this machine's files."""
@@ -31,15 +28,20 @@ def answer(value: object) -> None:
 
 def render() -> None:
     """Calls a template, a jsonnet function, with its arguments, all of them strings."""
+    # What one language is evaluated by must not take of the other's memory.
+    import _gojsonnet  # noqa: PLC0415
+
     request = json.loads(sys.stdin.readline())
-    value = _jsonnet.evaluate_snippet(
-        "template.jsonnet", request["template"], tla_vars=request["args"], import_callback=_no_imports
+    value = _gojsonnet.evaluate_snippet(
+        "main", request["template"], tla_vars=request["args"], import_callback=_no_imports
     )
     answer(value)
 
 
 def select() -> None:
     """Keeps the documents for which a filter's first result is neither `false` nor `null`."""
+    import jq  # noqa: PLC0415
+
     program = jq.compile(json.loads(sys.stdin.readline()))
     answer(True)
     for line in sys.stdin:
@@ -55,4 +57,4 @@ if __name__ == "__main__":
     try:
         {"jsonnet": render, "jq": select}[language]()
     except (RuntimeError, ValueError) as error:
-        answer({"error": str(error).strip()})
+        answer({"error": str(error)})

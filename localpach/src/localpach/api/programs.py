@@ -20,7 +20,8 @@ BYTES = 1 << 30
 
 
 class Evaluator:
-    """A process that evaluates what is in one language, with an empty environment: programs may ask for it."""
+    """A process that evaluates what is in one language, with nothing of ours in its environment: programs may ask for
+    it."""
 
     def __init__(self, language: str, refusal: str) -> None:
         """`refusal` begins the sentence when it can't."""
@@ -31,7 +32,8 @@ class Evaluator:
             stdout=subprocess.PIPE,
             # Programs may write there as much as they like.
             stderr=subprocess.DEVNULL,
-            env={},
+            # Each further thread of Go's takes of the memory that there is.
+            env={"GOMAXPROCS": "1"},
             cwd="/",
             # A signal to the server's group, such as Ctrl-C in a terminal, is the server's to answer.
             start_new_session=True,
@@ -66,7 +68,7 @@ def render(template: str, arguments: dict[str, str]) -> str:
     Raises:
         Refused: It is wrong, or has no end.
     """
-    with closing(Evaluator("jsonnet", "could not render the template")) as evaluator:
+    with closing(Evaluator("jsonnet", "template err")) as evaluator:
         return str(evaluator.ask({"template": template, "args": arguments}))
 
 

@@ -60,11 +60,15 @@ class Server:
         network: bool = False,
     ) -> None:
         """Raises Precondition where another server has the directory or the port, or a sandbox that is required can't be
-        had."""
+        had; Corrupt where the database is damaged."""
         self._directory = Directory(root)
         self._directory.create()
         self._lock = self._directory.lock()
-        self._store = Store(root)
+        try:
+            self._store = Store(root)
+        except BaseException:
+            os.close(self._lock)
+            raise
         bulletin = Bulletin(self._store.after_commit)
         self._pfs = Pfs(self._store, bulletin)
         runtimes = Runtimes(root, missing_image, sandbox, network)
@@ -111,6 +115,7 @@ class Server:
 
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
+        self._pfs.objects.remove_leftovers()
         self._pfs.finisher.start()
         self._pps.start()
         self._bodies.start()

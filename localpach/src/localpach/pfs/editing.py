@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from localpach.errors import Refused
 from localpach.pfs.paths import LEVELS
-from localpach.storage.objects import INLINE_BYTES, Batch, Objects, Ref
+from localpach.storage.objects import INLINE_BYTES, Batch, Objects
+from localpach.storage.refs import Ref
 from localpach.storage.trees import DEFAULT_DATUM, EMPTY, Dir, Entry, File, Trees
 
 

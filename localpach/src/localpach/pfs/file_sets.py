@@ -13,7 +13,8 @@ from localpach.pfs.editing import walk_files
 from localpach.pfs.records import CommitRecord, now
 from localpach.pfs.writes import Add, Change, Copy, Delete, Writes
 from localpach.proto import pfs_pb2
-from localpach.storage.objects import Batch, Ref
+from localpach.storage.objects import Batch
+from localpach.storage.refs import Ref
 from localpach.storage.store import Store
 from localpach.storage.trees import EMPTY, Trees
 

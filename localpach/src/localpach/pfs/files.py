@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
-from localpach.errors import NotFound, Refused
+from localpach.errors import Corrupt, NotFound, Refused
 from localpach.names import Commit
 from localpach.pfs import paths
 from localpach.pfs.commits import Commits
 from localpach.pfs.editing import join, walk_dir
 from localpach.pfs.globs import compile_glob
 from localpach.pfs.records import CommitRecord, Entry
-from localpach.storage.objects import Objects, Ref
+from localpach.storage.objects import INLINE_BYTES, Objects
+from localpach.storage.refs import Ref
 from localpach.storage.trees import EMPTY, Dir, File, Trees
 from localpach.storage.trees import Entry as TreeEntry
 
@@ -129,7 +130,14 @@ class Files:
         found = self._find(record, entry.path)
         if entry.is_dir or isinstance(found, Dir):
             raise Refused("cannot get directory or non-regular file. Use GetFileTAR instead")
-        return self._read_refs(dict(found.parts)[entry.datum], offset)
+        return self._read_file(record.commit, entry.path, dict(found.parts)[entry.datum], offset)
+
+    def _read_file(self, commit: Commit, path: str, refs: Sequence[Ref], offset: int) -> Iterator[bytes]:
+        with _of_file(commit, path):
+            # All before the first byte is given: python_pachyderm takes an error after that for the end of the file.
+            for ref in refs if len(refs) > 1 else ():
+                self._objects.check(ref)
+            yield from self._read_refs(refs, offset)
 
     def _read_refs(self, refs: Iterable[Ref], offset: int) -> Iterator[bytes]:
         for ref in refs:
@@ -140,23 +148,24 @@ class Files:
     def export(self, commit: Commit, path: str, target: Path, given: Given) -> int:
         """Lays a file or directory out at `target`; gives the bytes of it that are there."""
         found = self._find(self._commits.get(commit), path)
-        left = [(found, target)]
+        left = [(found, target, paths.clean(path))]
         while left:
-            entry, place = left.pop()
+            entry, place, here = left.pop()
             if isinstance(entry, Dir):
                 place.mkdir(parents=True, exist_ok=True)
-                left += [(child, place / name) for name, child in self._trees.entries(entry)]
+                left += [(child, place / name, join(here, name)) for name, child in self._trees.entries(entry)]
             else:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                self._export_file(entry, place, given)
+                with _of_file(commit, here):
+                    self._export_file(entry, place, given)
         return 0 if given is Given.NAMES else found.size
 
     def _export_file(self, file: File, place: Path, given: Given) -> None:
         refs = [ref for ref in file.refs if ref.size]
         if given is Given.NAMES:
             refs = []
-        elif given is Given.LINKS and len(refs) == 1 and self._objects.path(refs[0]).exists():
-            os.link(self._objects.path(refs[0]), place)
+        elif given is Given.LINKS and len(refs) == 1 and refs[0].size > INLINE_BYTES:
+            self._objects.big.link(refs[0], place)
             return
         with place.open("wb") as stream:
             for chunk in self._read_refs(refs, 0):
@@ -212,6 +221,15 @@ class Files:
             yield record, found != earlier
             record, found = before, earlier
         yield record, found is not None
+
+
+@contextmanager
+def _of_file(commit: Commit, path: str) -> Iterator[None]:
+    """Names the file in what is said of a content that can't be read."""
+    try:
+        yield
+    except Corrupt as error:
+        raise Corrupt(f"file {path} of {commit} can't be read: {error.message}") from error
 
 
 def _differ(pair: Pair) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+from localpach.errors import Corrupt, LocalpachError
 from localpach.pfs.commits import Commits
 from localpach.pfs.editing import problem
 from localpach.pfs.firing import Firing
@@ -9,6 +12,8 @@ from localpach.pfs.records import CommitRecord
 from localpach.storage.store import Store
 from localpach.storage.trees import Trees
 from localpach.waiting import Bulletin, Loop, Topic
+
+log = logging.getLogger("localpach")
 
 
 class Finisher:
@@ -30,15 +35,45 @@ class Finisher:
         self._loop.close()
 
     def _step(self) -> float | None:
-        while not self._loop.is_closing:
+        while not self._loop.is_closing and self._finish_some():
+            pass
+        seconds: list[float] = []
+        for branch in self._firing.waiting():
+            with self._loop.alone(f"the trigger of branch {branch.branch}"):
+                left = self._firing.fire_if_due(branch)
+                seconds += [] if left is None else [left]
+        return min(seconds, default=None)
+
+    def _finish_some(self) -> int:
+        """Finishes the commits whose parents are finished, all in one write if nothing is wrong; gives how many."""
+        try:
             with self._store.write():
                 records = self._commits.finishing()
                 for record in records:
                     self._firing.fire(self._commits.set_finished(record, self._problem(record)))
-            if not records:
-                break
-        return self._firing.fire_due()
+                return len(records)
+        except Exception:
+            log.debug("commits are finished one by one", exc_info=True)
+        done = 0
+        for record in self._commits.finishing():
+            with self._loop.alone(f"commit {record.commit}"):
+                self._finish(record)
+                done += 1
+        return done
+
+    def _finish(self, record: CommitRecord) -> None:
+        problem = self._problem(record)
+        try:
+            with self._store.write():
+                self._firing.fire(self._commits.set_finished(record, problem))
+        except LocalpachError as error:
+            log.error("commit %s is finished, but no trigger fires on it: %s", record.commit, error.message)
+            with self._store.write():
+                self._commits.set_finished(record, problem)
 
     def _problem(self, record: CommitRecord) -> str:
-        conflicts = self._commits.conflicts(record)
-        return problem(self._trees, record.root, conflicts[0]) if conflicts else ""
+        try:
+            conflicts = self._commits.conflicts(record)
+            return problem(self._trees, record.root, conflicts[0]) if conflicts else ""
+        except Corrupt as error:
+            return error.message

@@ -35,24 +35,26 @@ class Firing:
                     self._branches.move_head(each.num, record.num)
                     moved.append(each.branch.name)
 
-    def fire_due(self) -> float | None:
-        """Fires the triggers on which something waits for its time; gives the seconds until the next one is due."""
-        seconds: list[float] = []
-        for branch in self._branches.with_trigger(None):
-            trigger = _trigger(branch)
-            source = self._commits.head(Branch(branch.branch.repo, trigger.branch)) if trigger.cron_spec else None
-            if source is None or source.finished is None or source.num == branch.head:
-                continue
-            head = self._commits.by_num(branch.head) if branch.head else None
-            due = triggers.next_time(trigger.cron_spec, head.started if head else 0)
-            moment = now()
-            if due is not None and due > moment:
-                seconds.append((due - moment) / 1_000_000)
-            elif due is not None and self._is_due(trigger, branch, source, moment):
-                with self._store.write():
-                    self._branches.move_head(branch.num, source.num)
-                    self._follow(source, branch.branch.name)
-        return min(seconds, default=None)
+    def waiting(self) -> list[BranchRecord]:
+        """The branches whose trigger may wait for its time."""
+        return self._branches.with_trigger(None)
+
+    def fire_if_due(self, branch: BranchRecord) -> float | None:
+        """Fires a trigger for which something waits, if it is time to; gives the seconds until then if it is not."""
+        trigger = _trigger(branch)
+        source = self._commits.head(Branch(branch.branch.repo, trigger.branch)) if trigger.cron_spec else None
+        if source is None or source.finished is None or source.num == branch.head:
+            return None
+        head = self._commits.by_num(branch.head) if branch.head else None
+        due = triggers.next_time(trigger.cron_spec, head.started if head else 0)
+        moment = now()
+        if due is not None and due > moment:
+            return (due - moment) / 1_000_000
+        if due is not None and self._is_due(trigger, branch, source, moment):
+            with self._store.write():
+                self._branches.move_head(branch.num, source.num)
+                self._follow(source, branch.branch.name)
+        return None
 
     def _is_due(self, trigger: pfs_pb2.Trigger, branch: BranchRecord, record: CommitRecord, moment: int) -> bool:
         head = self._commits.by_num(branch.head) if branch.head else None

@@ -25,7 +25,11 @@ class Fsck:
     def check(self, read_data: bool = False) -> Iterator[str]:
         """A sentence for each thing that is wrong. With `read_data` every content is read and hashed again."""
         with self._store.read():
-            yield from self._store.problems()
+            problems = list(self._store.problems())
+            yield from problems
+            if any(problem.startswith("database: ") for problem in problems):
+                # The rest can't be looked at.
+                return
             yield from self._trees.damaged()
             nodes: set[str] = set()
             checked: set[str] = set()

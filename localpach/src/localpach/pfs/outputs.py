@@ -28,10 +28,12 @@ Places = Mapping[str, tuple[Path, ...]]
 
 
 class Output(NamedTuple):
-    """A file to be stored at a path; `is_linked` where a link led to it, so that it must stay where it is."""
+    """A file to be stored at a path, which the command saw at `seen`; `is_linked` where a link led to it, so that it must
+    stay where it is."""
 
     path: str
     file: Path
+    seen: str
     is_linked: bool
 
 
@@ -87,7 +89,7 @@ class Outputs:
                         raise Refused(f"{here} in {OUT} has more than {LINKS_ON_THE_WAY} links on its way")
                     left.append((here, target, passed, above | {target.path}))
                 elif stat.S_ISREG(target.mode):
-                    yield Output(here, _readable(target), passed > 0)
+                    yield Output(here, _readable(target), target.path, passed > 0)
                 else:
                     raise Refused(f"{here} in {OUT} is neither a file nor a directory: write regular files there")
 

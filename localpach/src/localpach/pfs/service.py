@@ -14,6 +14,7 @@ from localpach.pfs.firing import Firing
 from localpach.pfs.fsck import Fsck
 from localpach.pfs.provenance import Provenance
 from localpach.pfs.queries import CommitQueries
+from localpach.pfs.repair import Repair
 from localpach.pfs.repos import Repos
 from localpach.pfs.writes import Writes
 from localpach.storage.objects import Objects
@@ -40,4 +41,5 @@ class Pfs:
         self.file_sets = FileSets(store, trees, self.commits, self.writes)
         self.cache = Cache(store)
         self.fsck = Fsck(store, self.objects, trees, self.commits, self.file_sets)
+        self.repair = Repair(store, self.objects, trees, self.commits)
         self.finisher = Finisher(store, bulletin, trees, self.commits, Firing(store, self.branches, self.commits))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from localpach.errors import Refused
@@ -11,7 +11,8 @@ from localpach.pfs import paths
 from localpach.pfs.commits import Commits
 from localpach.pfs.editing import TreeEdit, walk_files
 from localpach.pfs.outputs import Outputs, Places
-from localpach.storage.objects import Batch, Objects, Ref
+from localpach.storage.objects import Batch, Objects
+from localpach.storage.refs import Ref
 from localpach.storage.store import Store
 from localpach.storage.trees import Dir, File, Trees
 
@@ -107,8 +108,9 @@ class Writes:
         writer.write(data)
         self.apply(commit, [Add(paths.check(path), datum, (writer.close(),))], batch)
 
-    def collect(self, places: Places, datum: str) -> Collected:
-        """Stores what a command left in `/pfs/out`, as written by `datum`. `places` is where what the command saw lies.
+    def collect(self, places: Places, datum: str, named: Mapping[str, Dir]) -> Collected:
+        """Stores what a command left in `/pfs/out`, as written by `datum`. `places` is where what the command saw lies;
+        `named` has, by where it saw them, the trees of which it was given only names: links to those bring what is there.
 
         Raises:
             Refused: something there can't be uploaded.
@@ -116,12 +118,22 @@ class Writes:
         batch = self.batch()
         changes = []
         for output in Outputs(places):
-            store = self._objects.share if output.is_linked else self._objects.take
-            try:
-                changes.append(Add(output.path, datum, (store(output.file, batch),)))
-            except OSError as error:
-                raise Refused(f"{output.path} in /pfs/out can't be stored: {error.strerror}") from error
+            refs = self._named(named, output.seen)
+            if refs is None:
+                store = self._objects.share if output.is_linked else self._objects.take
+                try:
+                    refs = (store(output.file, batch),)
+                except OSError as error:
+                    raise Refused(f"{output.path} in /pfs/out can't be stored: {error.strerror}") from error
+            changes.append(Add(output.path, datum, refs))
         return Collected(changes, batch)
+
+    def _named(self, named: Mapping[str, Dir], path: str) -> tuple[Ref, ...] | None:
+        for place, root in named.items():
+            if path.startswith(f"{place}/"):
+                found = self._trees.find(root, path.removeprefix(place))
+                return tuple(found.refs) if isinstance(found, File) else None
+        return None
 
     def carry(self, source: Commit, target: Commit, without: set[str]) -> None:
         """Gives an open, empty commit what another one holds, but for what some datums wrote there.

@@ -6,13 +6,14 @@ import logging
 import threading
 
 from localpach.errors import LocalpachError
+from localpach.faults import fault_of_disk, may_pass
 from localpach.pps.crons import Crons
 from localpach.pps.records import JobRecord, PipelineRecord
 from localpach.pps.running import Running
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
-from localpach.waiting import Bulletin, Loop, Topic
+from localpach.waiting import RETRY_SECONDS, Bulletin, Loop, Topic
 
 # An image that a pipeline lacks is built by another process, which tells nobody.
 LOOK_AGAIN_SECONDS = 1.0
@@ -35,12 +36,7 @@ class Controller:
         self._loop = Loop(bulletin, Topic.WORK, self._step, "controller")
 
     def start(self) -> None:
-        """Takes up what was going on when the server ended, and starts to work."""
-        for job in self._tools.jobs.unfinished():
-            if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
-                with self._tools.store.write():
-                    self._tools.datums.forget(job)
-                    self._tools.jobs.begin_again(job)
+        """Starts to work; what was going on when the server ended is begun again."""
         self._loop.start()
 
     def close(self) -> None:
@@ -51,14 +47,29 @@ class Controller:
             thread.join()
 
     def _step(self) -> float | None:
-        states = {each: self._state(each) for each in self._tools.pipelines.all()}
+        states: dict[PipelineRecord, tuple[pps_pb2.PipelineState, str]] = {}
+        for pipeline in self._tools.pipelines.all():
+            with self._loop.alone(f"pipeline {pipeline.name}"):
+                states[pipeline] = self._state(pipeline)
         self._tools.pipelines.set_states(
             (each, *state) for each, state in states.items() if state != (each.state, each.reason)
         )
-        seconds = self._crons.tick_due()
-        self._start_jobs({each.num for each, (state, _) in states.items() if state in WORKING})
+        seconds = self._tick()
+        working = {each.num for each, (state, _) in states.items() if state in WORKING}
+        for num in self._tools.jobs.oldest():
+            with self._loop.alone(f"job number {num}"):
+                self._take_up(num, working)
         if any(state == pps_pb2.PIPELINE_CRASHING for state, _ in states.values()):
-            return min(seconds or LOOK_AGAIN_SECONDS, LOOK_AGAIN_SECONDS)
+            seconds.append(LOOK_AGAIN_SECONDS)
+        return min(seconds, default=None)
+
+    def _tick(self) -> list[float]:
+        """Makes the ticks that are due; gives the seconds to the next one of each cron input."""
+        seconds: list[float] = []
+        for waiting in self._crons.waiting():
+            with self._loop.alone(str(waiting)):
+                left = self._crons.tick_if_due(waiting)
+                seconds += [] if left is None else [left]
         return seconds
 
     def _state(self, pipeline: PipelineRecord) -> tuple[pps_pb2.PipelineState, str]:
@@ -74,14 +85,18 @@ class Controller:
             return pps_pb2.PIPELINE_STANDBY, ""
         return pps_pb2.PIPELINE_RUNNING, ""
 
-    def _start_jobs(self, pipelines: set[int]) -> None:
-        """Starts the oldest job of each of these pipelines if its inputs are finished, unless it is being done."""
-        oldest: dict[int, JobRecord] = {}
-        for job in self._tools.jobs.unfinished():
-            oldest.setdefault(job.pipeline, job)
-        for job in oldest.values():
-            if job.pipeline in pipelines and job.state == pps_pb2.JOB_CREATED and not self._running.has(job.num):
-                self._start_if_ready(job)
+    def _take_up(self, num: int, working: set[int]) -> None:
+        """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.
+        One that goes on, and that nobody does, is begun again: the server was killed, or its disk failed."""
+        if self._running.has(num):
+            return
+        job = self._tools.jobs.by_num(num)
+        if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
+            with self._tools.store.write():
+                self._tools.datums.forget(job)
+                self._tools.jobs.begin_again(job)
+        if job.pipeline in working and job.state != pps_pb2.JOB_FINISHING:
+            self._start_if_ready(job)
 
     def _start_if_ready(self, job: JobRecord) -> None:
         try:
@@ -104,7 +119,11 @@ class Controller:
     def _work(self, worker: Worker) -> None:
         try:
             worker.run()
-        except Exception:
+        except Exception as error:
+            if may_pass(error):
+                log.error("job number %s is begun again: %s", worker.num, fault_of_disk(error))
+                worker.stop.wait(RETRY_SECONDS)
+                return
             log.exception("unexpected error in a job")
             worker.fail("an unexpected error of the server; its log has more")
         finally:

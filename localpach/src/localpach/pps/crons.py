@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from localpach.errors import LocalpachError, Refused
 from localpach.messages import microseconds
@@ -14,11 +15,22 @@ from localpach.pfs.triggers import next_time
 from localpach.pfs.writes import Add, Change, Delete
 from localpach.pps import inputs
 from localpach.pps.pipelines import Pipelines
-from localpach.pps.records import PipelineName
+from localpach.pps.records import PipelineName, PipelineRecord
 from localpach.proto import pps_pb2
 from localpach.storage.store import Store
 
 log = logging.getLogger("localpach")
+
+
+class WaitingCron(NamedTuple):
+    """A cron input, and when it ticked last."""
+
+    pipeline: PipelineRecord
+    name: str
+    last: int
+
+    def __str__(self) -> str:
+        return f"cron input {self.name} of pipeline {self.pipeline.name}"
 
 
 class Crons:
@@ -46,37 +58,27 @@ class Crons:
             for cron in crons:
                 self._tick(pipeline.num, cron, now())
 
-    def tick_due(self) -> float | None:
-        """Makes the ticks that are due; gives the seconds to the next one."""
-        left = [
-            seconds
-            for pipeline, cron, last in self._waiting()
-            if (seconds := self._tick_if_due(pipeline, cron, last)) is not None
-        ]
-        return min(left, default=None)
-
-    def _waiting(self) -> list[tuple[int, pps_pb2.CronInput, int]]:
-        """Pipeline, input and last tick of each cron input of the pipelines that are not stopped."""
+    def waiting(self) -> list[WaitingCron]:
+        """The cron inputs of the pipelines that are not stopped."""
         with self._store.read() as connection:
-            rows = connection.execute(
-                "SELECT t.pipeline, t.name, t.last, p.version FROM ticks t JOIN pipelines p ON p.num = t.pipeline"
-                " WHERE p.stopped = 0"
-            ).fetchall()
-            crons = {
-                (row["pipeline"], cron.name): cron
-                for row in rows
-                for cron in _crons(self._pipelines.info(row["pipeline"], row["version"]))
-            }
-        return [(row["pipeline"], crons[row["pipeline"], row["name"]], row["last"]) for row in rows]
+            rows = connection.execute("SELECT pipeline, name, last FROM ticks").fetchall()
+            pipelines = {each.num: each for each in self._pipelines.all() if not each.stopped} if rows else {}
+        return [
+            WaitingCron(pipelines[row["pipeline"]], row["name"], row["last"])
+            for row in rows
+            if row["pipeline"] in pipelines
+        ]
 
-    def _tick_if_due(self, pipeline: int, cron: pps_pb2.CronInput, last: int) -> float | None:
+    def tick_if_due(self, waiting: WaitingCron) -> float | None:
         """Ticks if it is time to; gives the seconds to the next tick."""
-        due = next_time(cron.spec, last)
+        pipeline = waiting.pipeline
+        cron = next(each for each in _crons(self._pipelines.newest_info(pipeline)) if each.name == waiting.name)
+        due = next_time(cron.spec, waiting.last)
         if due is not None and due <= now():
             try:
-                self._tick(pipeline, cron, due)
+                self._tick(pipeline.num, cron, due)
             except LocalpachError as error:
-                # Its repo may have been deleted by force: that must not hold up the others.
+                # Its repo may have been deleted by force; it has its next turn at the next tick.
                 log.warning("no tick in repo %s for cron input %s: %s", cron.repo, cron.name, error.message)
             due = next_time(cron.spec, max(due, now()))
         return None if due is None else max((due - now()) / 1_000_000, 0.0)

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from localpach.pfs.files import Given
 from localpach.pfs.writes import Collected
 from localpach.pps import quantities
 from localpach.pps.combinations import Datum
+from localpach.pps.environment import environment
 from localpach.pps.records import RunningDatum, moment
-from localpach.pps.specs import worker_id
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
 from localpach.runtime.interface import TIMED_OUT, Ended, Pod, Resources, Run, RunSpec, Runtime
 from localpach.runtime.layout import Layout
+from localpach.waiting import Deadline
 
 Log = Callable[[pps_pb2.LogMessage], None]
 # Added to the number of a signal that ends a command.
@@ -36,6 +37,7 @@ _NO_NETWORK = re.compile(
     r"|No address associated with hostname|unable to resolve host|getaddrinfo|ENETUNREACH|EAI_AGAIN|ENOTFOUND",
     re.IGNORECASE,
 )
+NO_COMMAND = "invalid pipeline transform, no command specified"
 NO_NETWORK = (
     'if it was for lack of a network: commands here have one where the spec says "metadata": {"annotations":'
     ' {"localpach/network": "bridge"}}, or where the server runs with --network'
@@ -79,7 +81,7 @@ class Outcome:
 
 
 class DatumRun:
-    """One datum: its tries, then its `err_cmd`."""
+    """One datum: its tries, each with its `err_cmd`."""
 
     def __init__(
         self,
@@ -127,24 +129,12 @@ class DatumRun:
         """Runs the datum to success, recovery or failure."""
         layout = Layout(Path(tempfile.mkdtemp(dir=self._tools.runtimes.work)))
         outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, layout=layout)
-        transform = self._spec.details.transform
         start = time.monotonic()
         try:
             outcome.stats.download_bytes = self._lay_out(layout.view)
             outcome.stats.download_time.CopyFrom(since(start))
-            tries = max(self._spec.details.datum_tries, 1)
             start = time.monotonic()
-            while tries:
-                restarts = self._restarts
-                if self._try(layout, list(transform.cmd), list(transform.stdin)):
-                    outcome.state = pps_pb2.DatumState.SUCCESS
-                    break
-                if self._killed:
-                    break
-                tries -= restarts == self._restarts
-            else:
-                if transform.err_cmd and self._try(layout, list(transform.err_cmd), list(transform.err_stdin)):
-                    outcome.state = pps_pb2.DatumState.RECOVERED
+            outcome.state = self._run_tries(layout)
             outcome.stats.process_time.CopyFrom(since(start))
             outcome.problem = self._problem
             if outcome.state == pps_pb2.DatumState.SUCCESS:
@@ -154,11 +144,46 @@ class DatumRun:
             outcome.discard()
             raise
 
+    def _run_tries(self, layout: Layout) -> pps_pb2.DatumState:
+        """Tries until the command succeeds; after each try that fails, `err_cmd` sees what it left, in the time that it
+        left."""
+        details = self._spec.details
+        transform = details.transform
+        limit = details.datum_timeout.ToNanoseconds() / 1e9
+        tries, state = max(details.datum_tries, 1), pps_pb2.DatumState.FAILED
+        while tries and not self._killed:
+            restarts, deadline = self._restarts, Deadline(limit if limit > 0 else None)
+            if layout.out.exists() and not self._runtime.may_link:
+                # An earlier try may have changed the inputs themselves.
+                remove_tree(layout.view)
+                self._lay_out(layout.view)
+            layout.begin_try()
+            ended = self._run_command("user code", transform.cmd, transform.stdin, layout, deadline)
+            self._problem = "" if ended.problem in (TIMED_OUT, NO_COMMAND) else ended.problem
+            if self._is_good(ended):
+                return pps_pb2.DatumState.SUCCESS
+            if self._killed or restarts != self._restarts:
+                continue
+            tries -= 1
+            if transform.err_cmd:
+                kind = "user error handling code"
+                ended = self._run_command(kind, transform.err_cmd, transform.err_stdin, layout, deadline)
+                if self._is_good(ended):
+                    state = pps_pb2.DatumState.RECOVERED
+        return state
+
+    def _is_good(self, ended: Ended) -> bool:
+        return ended.code is not None and (
+            ended.code == 0 or ended.code in self._spec.details.transform.accept_return_code
+        )
+
     def _collect(self, outcome: Outcome, layout: Layout) -> None:
         """Stores what the command wrote; a datum of which that can't be has failed."""
         start = time.monotonic()
+        empty = [each for each in self._datum.inputs if each.spec.empty_files]
+        named = {path: each.record.root for each in empty for path in layout.paths_of(each.name)}
         try:
-            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id)
+            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id, named)
         except Refused as error:
             outcome.state = pps_pb2.DatumState.FAILED
             outcome.problem = error.message
@@ -179,29 +204,11 @@ class DatumRun:
             size += self._tools.pfs.files.export(each.record.commit, each.entry.path, target, given)
         return size
 
-    def _try(self, layout: Layout, cmd: list[str], stdin: list[str]) -> bool:
-        """Runs a command once, on an empty `/pfs/out`."""
-        layout.begin_try()
-        self._say("beginning to run user code")
-        if not cmd:
-            self._say("errored running user code after 0s: invalid pipeline transform, no command specified")
-            return False
-        details = self._spec.details
-        transform = details.transform
-        limit = details.datum_timeout.ToNanoseconds() / 1e9
-        spec = RunSpec(
-            cmd=cmd,
-            stdin="".join(f"{line}\n" for line in stdin),
-            env=self._environment(),
-            layout=layout,
-            image=transform.image,
-            working_dir=transform.working_dir,
-            user=transform.user,
-            files=self._tools.secrets.files(transform),
-            timeout=limit if limit > 0 else None,
-            resources=_resources(details),
-            pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
-        )
+    def _run_command(
+        self, kind: str, cmd: Sequence[str], stdin: Sequence[str], layout: Layout, deadline: Deadline
+    ) -> Ended:
+        """Runs a command once, and logs how that goes."""
+        self._say(f"beginning to run {kind}")
         start = time.monotonic()
         lacks_network = threading.Event()
 
@@ -210,44 +217,40 @@ class DatumRun:
             if _NO_NETWORK.search(line):
                 lacks_network.set()
 
-        self._process = self._runtime.start(spec, on_line)
-        if self._killed:
-            self._process.kill()
-        ended = self._process.wait()
-        self._problem = "" if ended.problem == TIMED_OUT else ended.problem
+        if not cmd:
+            ended = Ended(problem=NO_COMMAND)
+        elif deadline.is_over:
+            ended = Ended(problem=TIMED_OUT)
+        else:
+            self._process = self._runtime.start(self._run_spec(list(cmd), stdin, layout, deadline), on_line)
+            if self._killed:
+                self._process.kill()
+            ended = self._process.wait()
         took = f"{(time.monotonic() - start) * 1000:.6f}ms"
-        if ended.code is not None and (ended.code == 0 or ended.code in transform.accept_return_code):
-            self._say(f"finished running user code after {took}")
-            return True
-        self._say(f"errored running user code after {took}: {_why(ended)}")
+        if self._is_good(ended):
+            self._say(f"finished running {kind} after {took}")
+            return ended
+        self._say(f"errored running {kind} after {took}: {_why(ended)}")
         if lacks_network.is_set():
             self._say(NO_NETWORK)
-        return False
+        return ended
 
-    def _environment(self) -> dict[str, str]:
-        job, transform = self._job, self._spec.details.transform
-        env = {
-            "PACH_DATUM_ID": self._datum.id,
-            "PACH_IN_WORKER": "true",
-            "PACH_JOB_ID": job.job.id,
-            "PACH_NAMESPACE": "default",
-            "PACH_OUTPUT_COMMIT_ID": job.job.id,
-            "PPS_PIPELINE_NAME": job.job.pipeline.name,
-            "PPS_PROJECT_NAME": job.job.pipeline.project.name,
-            "PPS_POD_NAME": worker_id(self._spec),
-            "PPS_SPEC_COMMIT": self._spec.spec_commit.id,
-        }
-        for each in self._datum.inputs:
-            path = each.entry.path.strip("/")
-            env[each.name] = f"/pfs/{each.name}" + (f"/{path}" if path else "")
-            env[f"{each.name}_COMMIT"] = each.record.commit.id
-            if each.spec.join_on:
-                env[f"PACH_DATUM_{each.name}_JOIN_ON"] = each.expand(each.spec.join_on)
-            if each.spec.group_by:
-                env[f"PACH_DATUM_{each.name}_GROUP_BY"] = each.expand(each.spec.group_by)
-        env.update(self._tools.secrets.environment(transform))
-        env.update(transform.env)
-        return env
+    def _run_spec(self, cmd: list[str], stdin: Sequence[str], layout: Layout, deadline: Deadline) -> RunSpec:
+        details = self._spec.details
+        transform = details.transform
+        return RunSpec(
+            cmd=cmd,
+            stdin="".join(f"{line}\n" for line in stdin),
+            env=environment(self._job, self._spec, self._datum, self._tools.secrets),
+            layout=layout,
+            image=transform.image,
+            working_dir=transform.working_dir,
+            user=transform.user,
+            files=self._tools.secrets.files(transform),
+            timeout=deadline.left,
+            resources=_resources(details),
+            pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
+        )
 
     def _say(self, text: str, user: bool = False) -> None:
         message = pps_pb2.LogMessage(message=text, datum_id=self._datum.id, user=user)

@@ -66,10 +66,11 @@ class Datums:
             yield pps_pb2.DatumInfo(datum=pps_pb2.Datum(id=datum.id), stats=pps_pb2.ProcessStats(), data=_data(datum))
 
     def hashes(self, job: JobRecord) -> dict[str, str]:
-        """The hash of each datum of a job, by id."""
+        """The hash of each datum of a job, by id; none of what was only recovered: that is not done yet."""
         with self._store.read() as connection:
-            rows = connection.execute("SELECT id, hash FROM datums WHERE job = ?", (job.num,))
-            return {row["id"]: row["hash"] for row in rows}
+            rows = connection.execute("SELECT id, hash, state FROM datums WHERE job = ?", (job.num,))
+            recovered = pps_pb2.DatumState.RECOVERED
+            return {row["id"]: "" if row["state"] == recovered else row["hash"] for row in rows}
 
     def carry(self, source: JobRecord, target: JobRecord, without: Collection[str]) -> None:
         """Takes over the datums of an earlier job, and what they wrote; but not those of `without`."""

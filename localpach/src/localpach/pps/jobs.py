@@ -128,11 +128,17 @@ class Jobs:
             raise NotFound(f"job number {num} not found: it was deleted")
         return job_record(row)
 
-    def unfinished(self, pipeline: int | None = None) -> list[JobRecord]:
-        """The jobs that are not over, of a pipeline or of all, oldest first."""
+    def unfinished(self, pipeline: int) -> list[JobRecord]:
+        """The jobs of a pipeline that are not over, oldest first."""
         with self._store.read() as connection:
-            query = "SELECT * FROM jobs WHERE over = 0 AND (pipeline = ?1 OR ?1 IS NULL) ORDER BY num"
+            query = "SELECT * FROM jobs WHERE over = 0 AND pipeline = ? ORDER BY num"
             return [job_record(row) for row in connection.execute(query, (pipeline,))]
+
+    def oldest(self) -> list[int]:
+        """The number of each pipeline's oldest job that is not over."""
+        with self._store.read() as connection:
+            query = "SELECT min(num) FROM jobs WHERE over = 0 GROUP BY pipeline ORDER BY 1"
+            return [row[0] for row in connection.execute(query)]
 
     def newest_state(self, pipeline: int) -> pps_pb2.JobState:
         """The state of a pipeline's newest job; unknown where it has none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import shutil
 import struct
 import threading
@@ -11,6 +13,8 @@ from pathlib import Path
 
 from localpach.proto import pps_pb2
 from localpach.waiting import Bulletin, Call, Deadline, Topic
+
+log = logging.getLogger("localpach")
 
 _LENGTH = struct.Struct(">I")
 
@@ -23,6 +27,7 @@ class Logs:
         self._bulletin = bulletin
         self._lock = threading.Lock()
         self._writes = 0
+        self._lost: dict[Path, int] = {}
         self._last_write: dict[tuple[int, str], int] = {}
         self._gone: set[tuple[int, str | None]] = set()
 
@@ -37,12 +42,41 @@ class Logs:
         with self._lock:
             if not self._gone.isdisjoint(((pipeline, None), (pipeline, message.job_id))):
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as stream:
-                stream.write(_LENGTH.pack(len(data)) + data)
+            try:
+                is_first = (pipeline, message.job_id) not in self._last_write
+                self._append(path, _LENGTH.pack(len(data)) + data, is_first)
+            except OSError as error:
+                # No reason to end a job; what comes next says that something is missing.
+                log.error("a message of job %s is lost: %s", message.job_id, error)
+                self._lost[path] = self._lost.get(path, 0) + 1
+                return
             self._writes += 1
             self._last_write[pipeline, message.job_id] = self._writes
         self._bulletin.tell(Topic.LOGS)
+
+    def _append(self, path: Path, data: bytes, is_first: bool) -> None:
+        """All of it or nothing. Before the first message of this process, what a crash has left half written is cut off."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as stream:
+            end = stream.tell()
+            if end and is_first:
+                end = max((offset for _, offset in self._from(path, 0)), default=0)
+                stream.truncate(end)
+            lost = self._lost.get(path)
+            if lost:
+                message = pps_pb2.LogMessage(
+                    message=f"{lost} messages before this one are lost: the disk was full or failed"
+                )
+                message.ts.FromNanoseconds(time.time_ns())
+                note = message.SerializeToString()
+                data = _LENGTH.pack(len(note)) + note + data
+            try:
+                if stream.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, "it was written in part")
+            except OSError:
+                stream.truncate(end)
+                raise
+            self._lost.pop(path, None)
 
     def read(self, pipeline: int, job_id: str) -> Iterator[pps_pb2.LogMessage]:
         """What a job has said so far."""
@@ -101,5 +135,5 @@ class Logs:
     def keep_only(self, pipelines: set[int]) -> None:
         """Forgets all pipelines but these."""
         for folder in self._folder.iterdir() if self._folder.exists() else ():
-            if int(folder.name) not in pipelines:
+            if folder.name.isdigit() and int(folder.name) not in pipelines:
                 self.delete(int(folder.name))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from localpach.errors import LocalpachError
+from localpach.faults import may_pass
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
 from localpach.pps.combinations import Datum, datums
@@ -94,8 +95,10 @@ class Worker:
 
     def _time_out(self) -> None:
         # The text, with its blank and its missing one, is Pachyderm's.
-        self._end_if_alive(pps_pb2.JOB_KILLED, " jobtimed out")
-        self.kill()
+        try:
+            self._end_if_alive(pps_pb2.JOB_KILLED, " jobtimed out")
+        finally:
+            self.kill()
 
     def _end_if_alive(self, state: pps_pb2.JobState, reason: str) -> None:
         try:
@@ -194,6 +197,7 @@ class Worker:
             self._log(pps_pb2.LogMessage(message="finished process datum set task"))
             return
         done: queue.Queue[Outcome] = queue.Queue()
+        fault: Exception | None = None
         workers = max(1, min(self._spec.parallelism, os.cpu_count() or 1, len(todo)))
         with ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
             for datum in todo:
@@ -208,7 +212,13 @@ class Worker:
                     self._write_down(outcomes)
                 except _Stopped:
                     self.kill()
+                except Exception as error:
+                    if may_pass(error):
+                        self.kill()
+                    fault = fault or error
                 failed += [_failure(each) for each in outcomes if each.state == pps_pb2.DatumState.FAILED]
+        if fault is not None:
+            raise fault
         if self.stop.is_set():
             raise _Stopped
 

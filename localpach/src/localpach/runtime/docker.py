@@ -121,7 +121,8 @@ class DockerRuntime:
         layout = spec.layout
         limits, around = spec.resources, surroundings(spec.pod, self._network)
         requests = [DeviceRequest(driver="nvidia", count=limits.gpus, capabilities=[["gpu"]])] if limits.gpus else None
-        user = spec.user
+        user, env = spec.user, {"HOME": HOME, **spec.env}
+        layout.write_env(env, HOME)
         if os.getuid() == 0:
             # Whoever the image runs as; nobody else gets as far as these folders.
             _open_to_all(layout)
@@ -164,7 +165,7 @@ class DockerRuntime:
             "image": spec.image,
             "entrypoint": spec.cmd[:1],
             "command": spec.cmd[1:],
-            "environment": {"HOME": HOME, **spec.env},
+            "environment": env,
             "user": user or None,
             "working_dir": spec.working_dir or None,
             "stdin_open": bool(spec.stdin),
@@ -184,6 +185,8 @@ def _inputs(layout: Layout) -> Any:
 
 def _open_to_all(layout: Layout) -> None:
     for path, status in walk(layout.view):
+        if stat.S_ISLNK(status.st_mode):
+            continue
         Path(path).chmod(0o777 if stat.S_ISDIR(status.st_mode) else status.st_mode | 0o666)
     for folder in (layout.home, layout.changes):
         folder.chmod(0o777)

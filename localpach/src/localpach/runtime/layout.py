@@ -61,6 +61,20 @@ class Layout:
             str(self.out): (self.out,),
         }
 
+    def paths_of(self, name: str) -> tuple[str, str]:
+        """Where the command saw an input; one without a sandbox saw the folder itself."""
+        return f"/pfs/{name}", str(self.view / name)
+
+    def write_env(self, env: Mapping[str, str], home: str) -> None:
+        """Tells in `/pfs/.env`, a link to a file in what the command has as its `home`, what is in its environment."""
+        link, place = self.view / ".env", self.home / ".env"
+        for path in (link, place):
+            # An earlier command may have put something there.
+            remove_tree(path)
+        place.write_text("".join(f"{name}={value}\n" for name, value in env.items()))
+        place.chmod(0o644)
+        link.symlink_to(Path(home) / place.name)
+
     def lay_files(self, files: Mapping[str, str]) -> dict[str, Path]:
         """Writes a spec's small files; gives them by where they shall be."""
         laid = {path: self.files / path.strip("/") for path in files}

@@ -157,10 +157,12 @@ class ProcessRuntime:
             overlay=self.isolation.overlay,
             network=network_of(spec.pod, self._network) != "none",
         )
+        if not self.isolation.namespaces:
+            spec, box = _in_place(spec, box)
+        spec.layout.write_env(box.env, HOME if self.isolation.namespaces else str(spec.layout.home))
         if self._user and self.isolation.namespaces:
             spec.layout.hand_over(*self._user)
         if not self.isolation.namespaces:
-            spec, box = _in_place(spec, box)
             request = self._plain(spec.cmd, box)
         elif self.isolation.users:
             request = self._boxed(spec.cmd, box)

@@ -1,7 +1,7 @@
 """File contents, addressed by the BLAKE2b-256 of their bytes and written once.
 
-Small ones stand in the database and become durable with the commit that names them. Big ones are files: written aside,
-synced, renamed into place, and the folder synced.
+Small ones stand in the database, become durable with the commit that names them, and are verified each time they are
+read. Big ones are files: written aside, synced, renamed into place, and the folder synced.
 """
 
 from __future__ import annotations
@@ -12,27 +12,14 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from localpach.disk import sync
 from localpach.errors import Corrupt
+from localpach.storage.big import READ_BYTES, TO_DO, BigContents
+from localpach.storage.refs import Ref, digest
 from localpach.storage.store import Store
 
 INLINE_BYTES = 64 << 10
-READ_BYTES = 1 << 20
 BATCH_BYTES = 4 << 20
-
-
-class Ref(NamedTuple):
-    """One stretch of content."""
-
-    hash: str
-    size: int
-
-
-def digest(data: bytes) -> bytes:
-    """BLAKE2b-256."""
-    return hashlib.blake2b(data, digest_size=32).digest()
 
 
 class Batch:
@@ -59,7 +46,12 @@ class Batch:
         """Writes them down; within an open write they become durable with it."""
         rows = sorted(self._pending.items())
         with self._store.write() as connection:
-            connection.executemany("INSERT OR IGNORE INTO contents (hash, data) VALUES (?, ?)", rows)
+            # One that is damaged is written over.
+            connection.executemany(
+                "INSERT INTO contents (hash, data) VALUES (?, ?)"
+                " ON CONFLICT (hash) DO UPDATE SET data = excluded.data WHERE data != excluded.data",
+                rows,
+            )
         self._pending.clear()
         self._bytes = 0
 
@@ -69,14 +61,14 @@ class Objects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._folder = store.root / "objects"
         self._aside = store.root / "tmp"
-        self._folder.mkdir(exist_ok=True)
+        self.big = BigContents(store.root / "objects", store.root / "quarantine")
         self._aside.mkdir(exist_ok=True)
 
-    def path(self, ref: Ref) -> Path:
-        """Where a big content lies."""
-        return self._folder / ref.hash[:2] / ref.hash[2:]
+    def remove_leftovers(self) -> None:
+        """Deletes what a killed server was writing."""
+        for file in self._aside.iterdir():
+            file.unlink()
 
     def writer(self, batch: Batch) -> ContentWriter:
         """Takes one content piece by piece, in constant memory; a small one goes to `batch`."""
@@ -114,7 +106,7 @@ class Objects:
             while chunk := stream.read(READ_BYTES):
                 hasher.update(chunk)
                 size += len(chunk)
-        return self.settle(file, Ref(hasher.hexdigest(), size))
+        return self.big.settle(file, Ref(hasher.hexdigest(), size))
 
     def _copy(self, file: Path, batch: Batch) -> Ref:
         writer = self.writer(batch)
@@ -126,20 +118,6 @@ class Objects:
         finally:
             writer.abandon()
 
-    def settle(self, file: Path, ref: Ref) -> Ref:
-        """Moves a complete file to its place so that neither a crash nor power loss can leave half of it there."""
-        place = self.path(ref)
-        if place.exists():
-            file.unlink()
-            return ref
-        place.parent.mkdir(exist_ok=True)
-        file.chmod(0o444)
-        sync(file)
-        file.replace(place)
-        sync(place.parent)
-        sync(self._folder)
-        return ref
-
     def read(self, ref: Ref, offset: int = 0) -> Iterator[bytes]:
         """The content from `offset` on, in pieces of at most 1 MiB."""
         if ref.size <= INLINE_BYTES:
@@ -147,14 +125,14 @@ class Objects:
             if data:
                 yield data
             return
-        try:
-            stream = self.path(ref).open("rb", buffering=0)
-        except FileNotFoundError as error:
-            raise Corrupt(f"content {ref.hash} is missing from {self._folder}; restore it from a backup") from error
-        with stream:
-            stream.seek(offset)
-            while chunk := stream.read(READ_BYTES):
-                yield chunk
+        yield from self.big.read(ref, offset)
+
+    def check(self, ref: Ref) -> None:
+        """Raises Corrupt where a content is missing or damaged."""
+        if ref.size <= INLINE_BYTES:
+            self.read_inline(ref)
+        else:
+            self.big.check(ref)
 
     def read_inline(self, ref: Ref) -> bytes:
         """A small content."""
@@ -163,32 +141,27 @@ class Objects:
         with self._store.read() as connection:
             row = connection.execute("SELECT data FROM contents WHERE hash = ?", (bytes.fromhex(ref.hash),)).fetchone()
         if row is None:
-            raise Corrupt(f"content {ref.hash} is missing from the database; restore it from a backup")
+            raise Corrupt(f"content {ref.hash} is missing from the database; {TO_DO}")
         data: bytes = row["data"]
+        if digest(data).hex() != ref.hash:
+            raise Corrupt(f"content {ref.hash} is damaged in the database; {TO_DO}")
         return data
 
     def stored(self) -> list[Ref]:
         """All contents that there are."""
         with self._store.read() as connection:
             small = connection.execute("SELECT hash, length(data) FROM contents").fetchall()
-        big = [Ref(file.parent.name + file.name, file.stat().st_size) for file in self._folder.glob("*/*")]
-        return [*(Ref(row[0].hex(), row[1]) for row in small), *big]
+        return [*(Ref(row[0].hex(), row[1]) for row in small), *self.big.stored()]
 
     def problem(self, ref: Ref, read_data: bool) -> str | None:
         """What is wrong with a content; a big one is read and hashed again only with `read_data`."""
-        path = self.path(ref)
-        is_big = ref.size > INLINE_BYTES
-        if is_big and (not path.exists() or path.stat().st_size != ref.size):
-            return f"content {ref.hash}: {path} is missing or has another length than {ref.size}"
-        if is_big and not read_data:
-            return None
-        hasher = hashlib.blake2b(digest_size=32)
+        if ref.size > INLINE_BYTES:
+            return self.big.problem(ref, read_data)
         try:
-            for chunk in self.read(ref):
-                hasher.update(chunk)
+            self.read_inline(ref)
         except Corrupt as error:
             return error.message
-        return None if hasher.hexdigest() == ref.hash or not ref.size else f"content {ref.hash} is damaged"
+        return None
 
     def keep_only(self, hashes: set[str]) -> int:
         """Deletes all other contents; gives the bytes freed."""
@@ -196,7 +169,7 @@ class Objects:
         with self._store.write() as connection:
             connection.executemany("DELETE FROM contents WHERE hash = ?", [(bytes.fromhex(ref.hash),) for ref in dead])
             for ref in dead:
-                self._store.after_commit(partial(self.path(ref).unlink, missing_ok=True))
+                self._store.after_commit(partial(self.big.path(ref).unlink, missing_ok=True))
         return sum(ref.size for ref in dead)
 
     def hash_of(self, refs: list[Ref], batch: Batch | None = None) -> str:
@@ -220,7 +193,7 @@ class ContentWriter:
         self._head = bytearray()
         self._size = 0
         self._handle = -1
-        self._file = Path()
+        self._file: Path | None = None
         self._hasher = hashlib.blake2b(digest_size=32)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -239,18 +212,19 @@ class ContentWriter:
 
     def close(self) -> Ref:
         """The whole of what was written, stored."""
-        if self._handle < 0:
+        if self._file is None:
             return self._batch.add(bytes(self._head))
         os.close(self._handle)
         self._handle = -1
-        return self._objects.settle(self._file, Ref(self._hasher.hexdigest(), self._size))
+        return self._objects.big.settle(self._file, Ref(self._hasher.hexdigest(), self._size))
 
     def abandon(self) -> None:
         """Forgets what was written; after `close` it does nothing."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-            self._file.unlink()
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
 
 
 def _write_all(handle: int, data: bytes | bytearray | memoryview) -> None:

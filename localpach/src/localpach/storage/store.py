@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,6 +16,8 @@ from localpach.storage.schema import open_schema
 T = TypeVar("T")
 
 IDLE_READERS = 16
+
+log = logging.getLogger("localpach")
 
 
 class Transaction:
@@ -101,7 +104,11 @@ class Store:
             finally:
                 self._thread.transaction = None
         for after in transaction.after:
-            after()
+            try:
+                after()
+            except Exception:
+                # What was written is durable, whatever comes of this.
+                log.exception("unexpected error after a write")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -148,11 +155,14 @@ class Store:
     def problems(self) -> Iterator[str]:
         """A sentence for each thing that is wrong with the file itself."""
         with self.read() as connection:
-            for row in connection.execute("PRAGMA integrity_check"):
-                if row[0] != "ok":
-                    yield f"database: {row[0]}"
-            for row in connection.execute("PRAGMA foreign_key_check"):
-                yield f"table {row['table']} row {row['rowid']} names a missing row of {row['parent']}"
+            try:
+                for row in connection.execute("PRAGMA integrity_check"):
+                    if row[0] != "ok":
+                        yield f"database: {row[0]}"
+                for row in connection.execute("PRAGMA foreign_key_check"):
+                    yield f"table {row['table']} row {row['rowid']} names a missing row of {row['parent']}"
+            except sqlite3.DatabaseError as error:
+                yield f"database: {error}"
 
     def close(self) -> None:
         """Closes the file; a write that comes later fails."""

@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from localpach.errors import Corrupt
-from localpach.storage.objects import Ref, digest
+from localpach.storage.refs import Ref, digest
 from localpach.storage.store import Store
 
 LEAF_ENTRIES = 128
@@ -76,6 +76,8 @@ class Trees:
             row = connection.execute("SELECT data FROM nodes WHERE key = ?", (bytes.fromhex(key),)).fetchone()
         if row is None:
             raise Corrupt(f"directory node {key} is missing from the database; restore it from a backup")
+        if digest(row["data"]).hex() != key:
+            raise Corrupt(f"directory node {key} is damaged; restore it from a backup")
         node = json.loads(row["data"])
         self._remember(key, node)
         return node
@@ -223,12 +225,34 @@ class Trees:
             else:
                 yield from entry.refs
 
+    def salvage(self, directory: Dir) -> tuple[dict[str, Entry], str]:
+        """What can be read of a directory, and what is wrong with the rest of it."""
+        try:
+            leaves = [leaf[1] for leaf in self._index(directory)]
+        except Corrupt as error:
+            return {}, error.message
+        found: dict[str, Entry] = {}
+        problem = ""
+        for leaf in leaves:
+            try:
+                found |= {row[0]: _entry(row) for row in self._node(leaf)}
+            except Corrupt as error:
+                problem = error.message
+        return found, problem
+
     def damaged(self) -> Iterator[str]:
         """A sentence for each node that is not what was written."""
         with self._store.read() as connection:
             for row in connection.execute("SELECT key, data FROM nodes"):
                 if digest(row["data"]) != row["key"]:
                     yield f"directory node {row['key'].hex()} is damaged"
+
+    def drop_damaged(self) -> None:
+        """Deletes the nodes that are not what was written."""
+        with self._store.write() as connection:
+            rows = connection.execute("SELECT key, data FROM nodes")
+            damaged = [(row["key"],) for row in rows if digest(row["data"]) != row["key"]]
+            connection.executemany("DELETE FROM nodes WHERE key = ?", damaged)
 
     def keep_only(self, keys: set[str]) -> int:
         """Deletes all other nodes; gives the bytes freed."""
