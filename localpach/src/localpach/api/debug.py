@@ -64,6 +64,8 @@ class DebugServicer:
 
     def Dump(self, request: debug_pb2.DumpRequest, context: Call) -> Iterator[BytesValue]:
         """All, or what the filter names; of each pipeline at most the newest `limit` jobs."""
+        if request.limit < 0:
+            raise Refused(f"limit: {request.limit} is less than nothing")
         chosen = request.filter.WhichOneof("filter")
         pipelines: list[PipelineRecord] = []
         if chosen == "pipeline":

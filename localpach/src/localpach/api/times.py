@@ -55,7 +55,7 @@ def _messages(field: FieldDescriptor, value: Any) -> Iterable[Message]:
 
 def _check(field: FieldDescriptor, time: Timestamp | Duration) -> None:
     try:
-        time.ToNanoseconds()
+        time.ToJsonString()
     except ValueError as error:
         raise Malformed(f"{field.full_name}: {error}") from error
     if isinstance(time, Duration) and abs(time.seconds) > MAX_SECONDS:
