@@ -76,8 +76,8 @@ TEXTS = [
 # What there is, for fields of these names; `ids` stands for what the server has told of.
 FITTING: dict[str, list[Any]] = {
     "Repo.name": ["in", "copy", "in", "other"],
-    "Repo.type": ["user", "user", "", "spec", "meta"],
-    "Project.name": ["", "default", "default", "other"],
+    "Repo.type": ["user"] * 6 + ["", "spec", "meta"],
+    "Project.name": ["", "default", "default", "default", "default", "other"],
     "Branch.name": ["master", "master", "staging", ""],
     "Commit.id": ["", "ids"],
     "CommitSet.id": ["ids"],
@@ -108,6 +108,14 @@ FITTING: dict[str, list[Any]] = {
     "Transform.cmd": ["true", "sh"],
     "Transform.image": ["host"],
     "Secret.name": ["secret"],
+    "GetFileRequest.URL": [""],
+    "CreatePipelineRequest.update": [False, True],
+    "CreatePipelineRequest.pod_spec": [""],
+    "CreatePipelineRequest.pod_patch": [""],
+    "Duration.seconds": [0, 1, 1000],
+    "Duration.nanos": [0, 1],
+    "Timestamp.seconds": [0, 1_700_000_000],
+    "Timestamp.nanos": [0, 1],
 }
 # Fields without which most requests say nothing.
 NEEDED = {
@@ -123,7 +131,7 @@ NEEDED = {
     "job_set",
     "datum",
 } | {
-    *("transaction", "transform", "input", "pfs", "src", "secret", "set_commit", "add_file", "raw", "commits"),
+    *("transaction", "transform", "input", "pfs", "src", "set_commit", "add_file", "raw", "commits"),
 }
 NUMBERS = [
     0,
@@ -156,15 +164,15 @@ class Messages:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.ids: list[str] = []
-        # How often a field is there that needs not be.
-        self._usual = 0.5
+        # How often a field is there that needs not be, and one is right that has to be.
+        self._usual, self._care = 0.5, 0.9
 
     def body(self, kind: Descriptor) -> bytes:
         """A message as bytes; now and then changed a little, or garbage."""
         way = self._chance.random()
         if way < 0.05:
             return self._chance.randbytes(self._chance.choice((1, 10, 1000)))
-        self._usual = self._chance.choice((0.1, 0.5, 0.9))
+        self._usual, self._care = self._chance.choice(((0.02, 1.0), (0.02, 1.0), (0.2, 0.9), (0.7, 0.7)))
         data = self._message(kind, 0).SerializeToString()
         return self._changed(bytearray(data)) if way < 0.25 and data else data
 
@@ -186,7 +194,7 @@ class Messages:
         message = GetMessageClass(kind)()
         for field in kind.fields:
             # What is deep down is seldom there, so that messages end.
-            often = 0.9 if _name(field) in FITTING or field.name in NEEDED else self._usual if depth < 2 else 0.3
+            often = self._care if _name(field) in FITTING or field.name in NEEDED else self._usual
             if depth < DEPTH and self._chance.random() < often:
                 self._fill(message, field, depth)
         return message
@@ -213,7 +221,7 @@ class Messages:
 
     def _value(self, field: FieldDescriptor) -> Any:
         kind = field.cpp_type
-        if _name(field) in FITTING and self._chance.random() < 0.9:
+        if _name(field) in FITTING and self._chance.random() < self._care:
             fit = self._chance.choice(FITTING[_name(field)])
             return self._chance.choice(self.ids or [""]) if fit == "ids" else fit
         if kind == FieldDescriptor.CPPTYPE_STRING:

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
+from localpach.errors import AUTH_IS_OFF
 from tests.client import Client
 from tests.faults.messages import Messages
 from tests.helpers import pfs, pipeline, put
@@ -25,14 +26,14 @@ from tests.test_stubs import SERVICES
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 REQUESTS = int(os.environ.get("REQUESTS", "20000"))
 # After so many, there is something again to ask for.
-ROUND = 400
+ROUND = 200
 # Calls of these may wait for what never comes, or for as long as they are told to.
 WAITING = re.compile(r"/(Subscribe\w+|Inspect(Commit|CommitSet|Job|JobSet)|GetLogs|Profile|Watch|ListTask)$")
-WAITS_SECONDS, ANSWERS_SECONDS = 0.1, 60.0
+WAITS_SECONDS, ANSWERS_SECONDS = 0.05, 60.0
 LONGEST_TEXT = 2000
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
-# They leave nothing to ask for; of the others, those that keep something are asked more often.
-WEIGHTS = [0.1 if path.endswith("/DeleteAll") else 4 if path.startswith("/p") else 1 for path in METHODS]
+# What deletes leaves nothing to ask for; of the others, those that keep something are asked more often.
+WEIGHTS = [0.3 if "/Delete" in path else 4 if path.startswith("/p") else 1 for path in METHODS]
 
 
 def prepare(client: Client) -> None:
@@ -78,7 +79,7 @@ class Fuzzer:
                 found = [text.decode() for text in re.findall(rb"\b[0-9a-f]{32}\b", answer)]
                 self._messages.ids = [*self._messages.ids, *found][-50:]
         except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+            if (error.details() or "").startswith((f"{method.name} ", AUTH_IS_OFF)):
                 self._weights[path] = max(self._weights[path] / 2, 0.1)
             return _problem(error.code(), error.details() or "", waits=seconds == WAITS_SECONDS)
         return ""
