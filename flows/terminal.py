@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import inspect
-import logging
 import os
 import secrets
 import signal
@@ -30,8 +29,6 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     """
     _take_ctrl_c_alone()
     _lock_temporary_server()
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_traceback)
     names = inspect.signature(flow.fn).parameters
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
@@ -103,10 +100,3 @@ def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:
     problem = next(line.removeprefix(" - ") for line in str(error).splitlines() if line.startswith(" - "))
     help_text = flow.parameters.properties[problem.partition(":")[0].partition(".")[0]].get("description", "")
     return f"a parameter is not usable: {problem}. {help_text}".rstrip()
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A user's error is told by its sentence; the way it took through our code is noise."""
-    if record.exc_info and isinstance(record.exc_info[1], USER_ERRORS):
-        record.exc_info = None
-    return True

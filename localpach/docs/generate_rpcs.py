@@ -22,9 +22,14 @@ from localpach.api.admin import (  # noqa: E402
 )
 from localpach.api.debug import DebugServicer  # noqa: E402
 from localpach.api.files import FilesServicer  # noqa: E402
+from localpach.api.filesets import FilesetServicer  # noqa: E402
+from localpach.api.graph import GraphServicer  # noqa: E402
 from localpach.api.jobs import JobsServicer  # noqa: E402
+from localpach.api.metadata import MetadataServicer  # noqa: E402
+from localpach.api.overview import OverviewServicer  # noqa: E402
 from localpach.api.pfs import PfsServicer  # noqa: E402
 from localpach.api.pps import PpsServicer  # noqa: E402
+from localpach.api.specs import SpecsServicer  # noqa: E402
 from localpach.api.transaction import TransactionServicer  # noqa: E402
 from localpach.api.versions import SINCE  # noqa: E402
 from localpach.proto import (  # noqa: E402
@@ -46,8 +51,8 @@ from localpach.proto import (  # noqa: E402
 )
 
 SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
-    (pfs_pb2, (PfsServicer, FilesServicer)),
-    (pps_pb2, (PpsServicer, JobsServicer)),
+    (pfs_pb2, (PfsServicer, FilesServicer, GraphServicer, OverviewServicer)),
+    (pps_pb2, (PpsServicer, SpecsServicer, JobsServicer, OverviewServicer)),
     (transaction_pb2, (TransactionServicer,)),
     (admin_pb2, (AdminServicer,)),
     (version_pb2, (VersionServicer,)),
@@ -57,9 +62,9 @@ SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
     (license_pb2, (LicenseServicer,)),
     (auth_pb2, ()),
     (identity_pb2, ()),
-    (metadata_pb2, ()),
+    (metadata_pb2, (MetadataServicer,)),
     (logs_pb2, ()),
-    (storage_pb2, ()),
+    (storage_pb2, (FilesetServicer,)),
     (snapshot_pb2, ()),
 ]
 # Answered as Pachyderm 2.7.6 itself does.

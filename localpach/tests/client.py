@@ -17,12 +17,15 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.empty_pb2 import Empty
 
 from localpach.proto import (
+    admin_pb2,
     debug_pb2,
     enterprise_pb2,
     identity_pb2,
     license_pb2,
+    metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    storage_pb2,
     transaction_pb2,
 )
 from tests.rpcs import Rpcs
@@ -64,12 +67,15 @@ class Client:
         self.channel = grpc.insecure_channel(address)
         self._token = token
         self._transaction = ""
+        self.admin = self._rpcs(admin_pb2.DESCRIPTOR)
         self.debug = self._rpcs(debug_pb2.DESCRIPTOR)
         self.enterprise = self._rpcs(enterprise_pb2.DESCRIPTOR)
         self.identity = self._rpcs(identity_pb2.DESCRIPTOR)
         self.license = self._rpcs(license_pb2.DESCRIPTOR)
+        self.metadata = self._rpcs(metadata_pb2.DESCRIPTOR)
         self.pfs = self._rpcs(pfs_pb2.DESCRIPTOR)
         self.pps = self._rpcs(pps_pb2.DESCRIPTOR)
+        self.storage = self._rpcs(storage_pb2.DESCRIPTOR)
         self.transactions = self._rpcs(transaction_pb2.DESCRIPTOR)
 
     def _rpcs(self, file: FileDescriptor) -> Rpcs:

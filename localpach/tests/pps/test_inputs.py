@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from threading import Event
 
 import grpc
 import pytest
 
 from localpach.proto import pps_pb2
 from tests.client import Client
-from tests.helpers import content, last_job, pfs, pipeline, put
+from tests.helpers import content, last_job, pfs, pipeline, put, refused
 
 
 def seen(client: Client, input: pps_pb2.Input) -> list[list[str]]:
@@ -149,3 +151,22 @@ def test_an_input_that_can_not_be_is_refused(
         pipeline(client, "wrong", "true", input)
     assert caught.value.code() == code
     assert not client.list_pipeline()
+
+
+def test_datums_of_an_input_are_made_as_many_as_are_asked_for(client: Client) -> None:
+    client.create_repo("in")
+    put(client, "in", {f"/{number}": b"1" for number in range(7)})
+    start = pps_pb2.CreateDatumRequest(start=pps_pb2.StartCreateDatumRequest(input=pfs("in"), number=3))
+    more, rest = pps_pb2.CreateDatumRequest(), pps_pb2.CreateDatumRequest()
+    getattr(more, "continue").number = 2
+    getattr(rest, "continue").SetInParent()
+    assert len(list(client.pps.CreateDatum(iter([start])))) == 3
+    assert len(list(client.pps.CreateDatum(iter([start, more])))) == 5
+    # All that there is ends the stream, though the client has not ended its own.
+    sent = iter([start, more, rest])
+    found = list(client.pps.CreateDatum(itertools.chain(sent, iter(Event().wait, True))))
+    assert sorted(path for info in found for path in (each.file.path for each in info.data)) == [
+        f"/{number}" for number in range(7)
+    ]
+    assert refused(lambda: client.pps.CreateDatum(iter([more])))[0] == "UNKNOWN"
+    assert refused(lambda: client.pps.CreateDatum(iter([start, start])))[0] == "UNKNOWN"

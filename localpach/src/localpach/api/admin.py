@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -20,15 +20,24 @@ NO_ENTERPRISE = "there are no enterprise features here to activate or to pause; 
 
 
 class AdminServicer:
-    """admin_v2.API. The cluster id is the data directory's."""
+    """admin_v2.API. The cluster id is the data directory's; `metadata` gives what clients have noted of it."""
 
-    def __init__(self, cluster_id: str) -> None:
+    refusals: ClassVar = {
+        "RestartPachyderm": "there are no pods here to start again; `localpach stop` and `localpach serve` start the server anew"
+    }
+
+    def __init__(self, cluster_id: str, metadata: Callable[[], dict[str, str]]) -> None:
         self._cluster_id = cluster_id
+        self._metadata = metadata
 
     def InspectCluster(self, request: admin_pb2.InspectClusterRequest, context: Call) -> admin_pb2.ClusterInfo:
         warnings = [] if request.HasField("client_version") else [OLD_CLIENT]
         return admin_pb2.ClusterInfo(
-            id=self._cluster_id, deployment_id="localpach", version_warnings_ok=True, version_warnings=warnings
+            id=self._cluster_id,
+            deployment_id="localpach",
+            version_warnings_ok=True,
+            version_warnings=warnings,
+            metadata=self._metadata(),
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from google.protobuf.duration_pb2 import Duration
 
 from localpach.messages import commit_message, timestamp
@@ -20,6 +22,7 @@ def project_info(record: ProjectRecord) -> pfs_pb2.ProjectInfo:
         project=pfs_pb2.Project(name=record.name),
         description=record.description,
         created_at=timestamp(record.created),
+        metadata=json.loads(record.metadata),
     )
 
 
@@ -31,6 +34,7 @@ def repo_info(record: RepoRecord) -> pfs_pb2.RepoInfo:
         description=record.description,
         size_bytes_upper_bound=record.size,
         branches=[Branch(record.repo, name).to_proto() for name in record.branches],
+        metadata=json.loads(record.metadata),
     )
 
 
@@ -49,6 +53,7 @@ def branch_info(pfs: Pfs, record: BranchRecord) -> pfs_pb2.BranchInfo:
         provenance=[each.to_proto() for each in branches.names(branches.provenance([record.num]))],
         subvenance=[each.to_proto() for each in branches.names(branches.subvenance([record.num]))],
         direct_provenance=[each.to_proto() for each in branches.names(branches.direct_provenance(record.num))],
+        metadata=json.loads(record.metadata),
     )
     if record.head:
         info.head.CopyFrom(commit_message(pfs.commits.by_num(record.head)))
@@ -69,7 +74,11 @@ def commit_info(pfs: Pfs, record: CommitRecord) -> pfs_pb2.CommitInfo:
         finishing=timestamp(record.finishing),
         finished=timestamp(record.finished),
         direct_provenance=[commit_message(each) for each in pfs.commits.provenance(record)],
+        direct_subvenance=[commit_message(each) for each in pfs.commits.subvenance(record)],
         error=record.error if record.finished is not None else "",
+        metadata=json.loads(record.metadata),
+        created_at=timestamp(record.started),
+        updated_at=timestamp(record.finished or record.finishing or record.started),
     )
     if record.finished is None:
         if not record.is_output:
@@ -90,6 +99,7 @@ def pipeline_info(pps: Pps, record: PipelineRecord, version: int, details: bool,
     info.stopped = record.stopped
     info.state = record.state
     info.reason = record.reason
+    info.metadata.update(json.loads(record.metadata))
     info.last_job_state = pps.jobs.newest_state(record.num)
     if not details:
         info.ClearField("details")

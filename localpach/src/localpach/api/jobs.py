@@ -21,6 +21,9 @@ from localpach.pps.service import Pps
 from localpach.proto import pfs_pb2, pps_pb2
 from localpach.waiting import Call
 
+# How many datums are made of an input at a time where the client does not say.
+CREATED_DATUMS = 100
+
 
 class JobsServicer:
     """Translates requests into calls of PPS."""
@@ -131,6 +134,25 @@ class JobsServicer:
                 return
             given += 1
             yield info
+
+    def CreateDatum(self, stream: Iterator[pps_pb2.CreateDatumRequest], context: Call) -> Iterator[pps_pb2.DatumInfo]:
+        """The datums of an input, as many at a time as the client asks for, until there are no more."""
+        first = next(stream, None)
+        if first is None or first.WhichOneof("body") != "start":
+            raise Refused("first message must be a StartCreateDatumRequest message")
+        left = list(self._pps.datums.of_input(first.start.input))
+        number = first.start.number
+        while True:
+            number = number or CREATED_DATUMS
+            yield from left[:number]
+            del left[:number]
+            # Clients that got fewer than they asked for wait for the end.
+            message = next(stream, None) if left else None
+            if message is None:
+                return
+            if message.WhichOneof("body") != "continue":
+                raise Refused("all messages but the first must be ContinueCreateDatumRequest messages")
+            number = getattr(message, "continue").number
 
     def InspectDatum(self, request: pps_pb2.InspectDatumRequest, context: Call) -> pps_pb2.DatumInfo:
         """One datum of a job, with where its meta files are."""

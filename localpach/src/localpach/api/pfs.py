@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from google.protobuf.any_pb2 import Any as AnyProto
 from google.protobuf.empty_pb2 import Empty
@@ -17,8 +17,10 @@ from localpach.pfs.file_sets import FILE_SETS_REPO
 from localpach.pfs.queries import Page
 from localpach.pfs.records import CommitRecord
 from localpach.pfs.service import Pfs
-from localpach.proto import pfs_pb2
+from localpach.proto import pfs_pb2, pps_pb2
 from localpach.waiting import Call
+
+T = TypeVar("T")
 
 
 class PfsServicer:
@@ -53,13 +55,15 @@ class PfsServicer:
         return repo_details(self._pfs.repos.get(Repo.of(request.repo)))
 
     def ListRepo(self, request: pfs_pb2.ListRepoRequest, context: Call) -> Iterator[pfs_pb2.RepoInfo]:
-        yield from map(repo_info, self._pfs.repos.all(request.type, [project.name for project in request.projects]))
+        records = self._pfs.repos.all(request.type, [project.name for project in request.projects])
+        if request.HasField("page"):
+            records = paged(sorted(records, key=lambda record: record.repo), request.page)
+        yield from map(repo_info, records)
 
-    def DeleteRepo(self, request: pfs_pb2.DeleteRepoRequest, context: Call) -> Empty:
+    def DeleteRepo(self, request: pfs_pb2.DeleteRepoRequest, context: Call) -> pfs_pb2.DeleteRepoResponse:
         if not request.HasField("repo"):
             raise Refused("must specify repo")
-        self._pfs.deletion.delete_repo(Repo.of(request.repo), request.force)
-        return Empty()
+        return pfs_pb2.DeleteRepoResponse(deleted=self._pfs.deletion.delete_repo(Repo.of(request.repo), request.force))
 
     def DeleteRepos(self, request: pfs_pb2.DeleteReposRequest, context: Call) -> pfs_pb2.DeleteReposResponse:
         gone = self._pfs.deletion.delete_repos(
@@ -228,6 +232,12 @@ class PfsServicer:
     def ClearCache(self, request: pfs_pb2.ClearCacheRequest, context: Call) -> Empty:
         self._pfs.cache.clear(request.tag_prefix)
         return Empty()
+
+
+def paged(records: list[T], page: pfs_pb2.RepoPage | pps_pb2.PipelinePage) -> list[T]:
+    """The records of a page; without a size all are on the first."""
+    size = page.page_size or len(records)
+    return records[page.page_index * size :][:size]
 
 
 def repo_of(commit: pfs_pb2.Commit) -> Repo:

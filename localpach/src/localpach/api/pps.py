@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from localpach.api.infos import pipeline_info, secret_info
+from localpach.api.pfs import paged
 from localpach.api.programs import jq_filter, render
 from localpach.errors import AUTH_IS_OFF, NotFound, Refused, Unimplemented
 from localpach.pps.records import PipelineName
@@ -32,7 +33,8 @@ class PpsServicer:
         self._pps = pps
 
     def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
-        self._pps.lifecycle.create(request)
+        spec = self._pps.defaults.of_request(request)
+        self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
         return Empty()
 
     def InspectPipeline(self, request: pps_pb2.InspectPipelineRequest, context: Call) -> pps_pb2.PipelineInfo:
@@ -59,9 +61,12 @@ class PpsServicer:
         if wanted is not None and self._pps.pipelines.find(wanted) is None:
             raise NotFound(f'pipeline "{wanted}" not found')
         projects = {project.name for project in request.projects}
-        for record in self._pps.pipelines.all():
-            if wanted not in (None, record.name) or (projects and record.name.project not in projects):
-                continue
+        records = [
+            each
+            for each in self._pps.pipelines.all()
+            if wanted in (None, each.name) and (not projects or each.name.project in projects)
+        ]
+        for record in paged(records, request.page) if request.HasField("page") else records:
             newest = (
                 self._pps.lifecycle.version_in(record, request.commit_set.id)
                 if request.commit_set.id
@@ -77,6 +82,8 @@ class PpsServicer:
                 yield info
 
     def DeletePipeline(self, request: pps_pb2.DeletePipelineRequest, context: Call) -> Empty:
+        if request.must_exist:
+            self._pps.pipelines.get(PipelineName.of(request.pipeline))
         if request.all:
             self._pps.lifecycle.delete_many([], True, request.force, request.keep_repo)
         else:
@@ -92,6 +99,7 @@ class PpsServicer:
 
     def DeleteAll(self, request: Empty, context: Call) -> Empty:
         self._pps.lifecycle.delete_many([], all=True, force=True)
+        self._pps.defaults.clear()
         return Empty()
 
     def StartPipeline(self, request: pps_pb2.StartPipelineRequest, context: Call) -> Empty:
@@ -99,6 +107,8 @@ class PpsServicer:
         return Empty()
 
     def StopPipeline(self, request: pps_pb2.StopPipelineRequest, context: Call) -> Empty:
+        if request.must_exist:
+            self._pps.pipelines.get(PipelineName.of(request.pipeline))
         self._pps.lifecycle.stop(PipelineName.of(request.pipeline))
         return Empty()
 

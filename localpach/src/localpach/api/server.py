@@ -15,10 +15,15 @@ from localpach.api.bodies import Bodies
 from localpach.api.debug import DebugServicer
 from localpach.api.dispatch import Unknown, register
 from localpach.api.files import FilesServicer
+from localpach.api.filesets import FilesetServicer
 from localpach.api.gate import Gate
+from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
+from localpach.api.metadata import MetadataServicer
+from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
+from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
 from localpach.directory import Address, Directory
 from localpach.errors import AUTH_IS_OFF, Precondition
@@ -32,8 +37,10 @@ from localpach.proto import (
     health_pb2,
     identity_pb2,
     license_pb2,
+    metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    storage_pb2,
     transaction_pb2,
     version_pb2,
 )
@@ -94,14 +101,19 @@ class Server:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
 
     def _register(self) -> None:
-        pfs = [PfsServicer(self._pfs), FilesServicer(self._pfs)]
-        pps = [PpsServicer(self._pps), JobsServicer(self._pfs, self._pps)]
+        overview = OverviewServicer(self._pfs, self._pps)
+        files = FilesServicer(self._pfs)
+        pfs = [PfsServicer(self._pfs), files, GraphServicer(self._pfs), overview]
+        pps = [PpsServicer(self._pps), SpecsServicer(self._pps), JobsServicer(self._pfs, self._pps), overview]
         transactions = TransactionServicer(self._store, [*pfs, *pps])
         for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
             register(self._grpc, _service(module), servicers, self._bodies, transactions.stage)
+        metadata = MetadataServicer(self._store, self._pfs, self._pps)
         for module, servicer in (
             (transaction_pb2, transactions),
-            (admin_pb2, AdminServicer(self._directory.cluster_id())),
+            (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
+            (metadata_pb2, metadata),
+            (storage_pb2, FilesetServicer(self._pfs, files)),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),
             (enterprise_pb2, EnterpriseServicer()),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 
 from localpach.errors import LocalpachError, NotFound, Refused
 from localpach.messages import timestamp
 from localpach.names import new_id
 from localpach.pfs.records import Gathered, now
-from localpach.proto import pfs_pb2, transaction_pb2
+from localpach.proto import pfs_pb2, pps_pb2, transaction_pb2
 from localpach.storage.store import Store
 from localpach.waiting import Call
 
@@ -26,6 +27,7 @@ FIELDS = {
     "DeleteBranch": "delete_branch",
     "UpdateJobState": "update_job_state",
     "CreatePipeline": "create_pipeline",
+    "CreatePipelineV2": "create_pipeline_v2",
     "StopJob": "stop_job",
 }
 
@@ -52,7 +54,7 @@ class TransactionServicer:
             return None
         with self._store.write():
             info = self._load(transaction)
-            getattr(info.requests.add(), field).CopyFrom(request)
+            getattr(info.requests.add(), field).CopyFrom(_kept(request))
         responses = self._rehearse(info)
         del info.responses[:]
         info.responses.extend(responses)
@@ -62,6 +64,9 @@ class TransactionServicer:
             self._save(info)
         if method == "StartCommit":
             return responses[-1].commit
+        if method == "CreatePipelineV2":
+            effective = info.requests[-1].create_pipeline_v2.effective_json
+            return pps_pb2.CreatePipelineV2Response(effective_create_pipeline_request_json=effective)
         return pfs_pb2.DeleteRepoResponse(deleted=True) if method == "DeleteRepo" else Empty()
 
     def _rehearse(self, info: transaction_pb2.TransactionInfo) -> list[transaction_pb2.TransactionResponse]:
@@ -83,12 +88,14 @@ class TransactionServicer:
             if field is None:
                 raise Refused(f"{place}: it is of no kind that transactions take")
             try:
-                answer = self._calls[field](getattr(request, field), None)
+                answer = self._calls[field](_asked(getattr(request, field)), None)
             except LocalpachError as error:
                 raise type(error)(f"{place}: {error.message}") from error
             response = transaction_pb2.TransactionResponse()
             if field == "start_commit":
                 response.commit.CopyFrom(answer)
+            if field == "create_pipeline_v2":
+                request.create_pipeline_v2.effective_json = answer.effective_create_pipeline_request_json
             responses.append(response)
         return responses
 
@@ -164,3 +171,29 @@ class TransactionServicer:
     def _delete(self, id: str) -> None:
         with self._store.write() as connection:
             connection.execute("DELETE FROM transactions WHERE id = ?", (id,))
+
+
+def _kept(request: Any) -> Any:
+    """The form in which a transaction keeps a request."""
+    if not isinstance(request, pps_pb2.CreatePipelineV2Request):
+        return request
+    text = request.create_pipeline_request_json
+    try:
+        shown = json_format.Parse(text, pps_pb2.CreatePipelineRequest())
+    except json_format.ParseError as error:
+        raise Refused(f"malformed spec: {error}") from error
+    shown.update |= request.update
+    shown.reprocess |= request.reprocess
+    return pps_pb2.CreatePipelineTransaction(create_pipeline_request=shown, user_json=text)
+
+
+def _asked(kept: Any) -> Any:
+    """The request that a transaction keeps."""
+    if not isinstance(kept, pps_pb2.CreatePipelineTransaction):
+        return kept
+    request = kept.create_pipeline_request
+    return pps_pb2.CreatePipelineV2Request(
+        create_pipeline_request_json=kept.user_json or json_format.MessageToJson(request),
+        update=request.update,
+        reprocess=request.reprocess,
+    )

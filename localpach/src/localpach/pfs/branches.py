@@ -12,7 +12,7 @@ from localpach.pfs.repos import Repos
 from localpach.storage.store import Store
 
 _SELECT = (
-    "SELECT b.num, b.name, b.head, b.trigger, r.project, r.name AS repo, r.type"
+    "SELECT b.num, b.name, b.head, b.trigger, b.metadata, r.project, r.name AS repo, r.type"
     " FROM branches b JOIN repos r ON r.num = b.repo"
 )
 
@@ -98,6 +98,12 @@ class Branches:
             query = "SELECT upstream FROM branch_provenance WHERE branch = ? ORDER BY rowid"
             return [row["upstream"] for row in connection.execute(query, (num,))]
 
+    def direct_subvenance(self, num: int) -> list[int]:
+        """What directly depends on a branch."""
+        with self._store.read() as connection:
+            query = "SELECT branch FROM branch_provenance WHERE upstream = ? ORDER BY branch"
+            return [row["branch"] for row in connection.execute(query, (num,))]
+
     def provenance(self, nums: Iterable[int]) -> set[int]:
         """All branches that some depend on, without these themselves."""
         return self._closure(nums, "branch", "upstream")
@@ -168,4 +174,4 @@ class Branches:
 
 def _record(row: sqlite3.Row) -> BranchRecord:
     branch = Branch(Repo(row["project"], row["repo"], row["type"]), row["name"])
-    return BranchRecord(row["num"], branch, row["head"], row["trigger"])
+    return BranchRecord(row["num"], branch, row["head"], row["trigger"], row["metadata"])

@@ -76,21 +76,60 @@ class CommitSets:
     def squash(self, id: str) -> None:
         """Removes the commits of a set whose content lives on in children."""
         with self._store.write():
-            for record in self._removable(id):
-                if not self._commits.children(record):
-                    raise Refused(
-                        "cannot squash a commit that has no children as that would cause data loss,"
-                        f" use the drop operation instead: {record.commit}"
-                    )
-            self._remove(id)
+            self._squash(list(self._removable(id)))
 
     def drop(self, id: str) -> None:
         """Removes the commits of a set with what is in them, none of which has a child."""
         with self._store.write():
-            for record in self._removable(id):
-                if self._commits.children(record):
-                    raise Refused(f"cannot drop a commit that has children: {record.commit}")
-            self._remove(id)
+            self._drop(list(self._removable(id)))
+
+    def squash_commit(self, record: CommitRecord, recursive: bool) -> None:
+        """Removes a commit whose content lives on in children; `recursive` removes all that was made from it, too."""
+        with self._store.write():
+            self._squash(self._with_subvenance(record, recursive))
+
+    def drop_commit(self, record: CommitRecord, recursive: bool) -> None:
+        """Removes a commit with what is in it, which has no child; `recursive` removes all that was made from it, too."""
+        with self._store.write():
+            self._drop(self._with_subvenance(record, recursive))
+
+    def _with_subvenance(self, record: CommitRecord, recursive: bool) -> list[CommitRecord]:
+        """A commit and what was made from it, upstream ones first."""
+        found = {record.num: record}
+        frontier = [record]
+        while frontier:
+            below = [each for each in self._commits.subvenance(frontier.pop()) if each.num not in found]
+            if below and not recursive:
+                raise Refused(
+                    f"cannot remove commit {record.commit} alone, for {below[0].commit} was made from it;"
+                    " ask for it recursively"
+                )
+            found |= {each.num: each for each in below}
+            frontier += below
+        for each in found.values():
+            _check_no_update(each)
+        return [found[num] for num in sorted(found)]
+
+    def _squash(self, records: list[CommitRecord]) -> None:
+        for record in records:
+            if not self._children_left(record, records):
+                raise Refused(
+                    "cannot squash a commit that has no children as that would cause data loss,"
+                    f" use the drop operation instead: {record.commit}"
+                )
+        self._remove(records)
+
+    def _drop(self, records: list[CommitRecord]) -> None:
+        for record in records:
+            if self._children_left(record, records):
+                raise Refused(f"cannot drop a commit that has children: {record.commit}")
+        self._remove(records)
+
+    def _children_left(self, record: CommitRecord, doomed: list[CommitRecord]) -> bool:
+        """Whether a commit has descendants once some are gone."""
+        nums = {each.num for each in doomed}
+        children = self._commits.children(record)
+        return any(child.num not in nums or self._children_left(child, doomed) for child in children)
 
     def _removable(self, id: str) -> Iterator[CommitRecord]:
         """The commits of a set, upstream ones first, as far as each may go for all that is known of itself."""
@@ -102,17 +141,17 @@ class CommitSets:
             )
         for record in self._in_order(self._records(id)):
             if record.commit.id == id:
-                if record.commit.repo.type == SPEC and record.origin == pfs_pb2.USER:
-                    raise Refused(f"cannot squash commit {record.commit} because it updated a pipeline")
+                _check_no_update(record)
                 yield record
 
-    def _remove(self, id: str) -> None:
-        records = self._records(id)
+    def _remove(self, records: list[CommitRecord]) -> None:
+        doomed = {record.num: record for record in records}
         # A new head follows from those of its provenance, so these come first.
-        for record in records:
-            self._provenance.reset_heads(self._branches.headed_by(record.num), record.parent)
-        for record in reversed(records):
-            self._commits.remove(record)
+        for num in sorted(doomed):
+            kept = (each.num for each in self._commits.ancestors(doomed[num]) if each.num not in doomed)
+            self._provenance.reset_heads(self._branches.headed_by(num), next(kept, None))
+        for num in sorted(doomed, reverse=True):
+            self._commits.remove(doomed[num])
 
     def _sets_below(self, id: str) -> list[str]:
         """The other sets with a commit that was made from one of a set, or of such a set, newest first."""
@@ -132,6 +171,11 @@ class CommitSets:
                 (id,),
             )
             return list(dict.fromkeys(row["id"] for row in rows))
+
+
+def _check_no_update(record: CommitRecord) -> None:
+    if record.commit.repo.type == SPEC and record.origin == pfs_pb2.USER:
+        raise Refused(f"cannot squash commit {record.commit} because it updated a pipeline")
 
 
 def _downstream(records: list[CommitRecord], upstream: dict[int, list[CommitRecord]]) -> list[CommitRecord]:

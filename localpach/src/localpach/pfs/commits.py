@@ -75,6 +75,14 @@ class Commits:
             query = f"{SELECT_COMMIT} JOIN commit_provenance p ON p.upstream = c.num WHERE p.commit_num = ? ORDER BY p.rowid"
             return [commit_record(row) for row in connection.execute(query, (record.num,))]
 
+    def subvenance(self, record: CommitRecord) -> list[CommitRecord]:
+        """The commits that were made from a commit."""
+        with self._store.read() as connection:
+            query = (
+                f"{SELECT_COMMIT} JOIN commit_provenance p ON p.commit_num = c.num WHERE p.upstream = ? ORDER BY c.num"
+            )
+            return [commit_record(row) for row in connection.execute(query, (record.num,))]
+
     def is_of_pipeline(self, record: CommitRecord) -> bool:
         """Whether a commit is the output or meta commit of a pipeline's job."""
         return record.commit.repo.type != SPEC and record.is_output and self._repos.has_pipeline(record.commit.repo)

@@ -21,14 +21,14 @@ class Deletion:
         self._branches = branches
         self._commits = commits
 
-    def delete_repo(self, repo: Repo, force: bool = False, owned: bool = False) -> None:
-        """Deletes a repo with its meta and spec repos; a missing one is fine.
+    def delete_repo(self, repo: Repo, force: bool = False, owned: bool = False) -> bool:
+        """Deletes a repo with its meta and spec repos; a missing one is fine. Tells whether it was there.
 
         `owned` lets the owner of a pipeline delete its output. `force` cuts the repo out of others' provenance.
         """
         with self._store.write():
             if not self._repos.exists(repo):
-                return
+                return False
             if not owned and self._is_owned(repo):
                 raise Refused(
                     f'error checking whether repo "{repo}" can be deleted: '
@@ -40,6 +40,7 @@ class Deletion:
                 self._delete_branches(each, force)
             for each in doomed:
                 self._delete_rows(self._repos.num_of(each))
+            return True
 
     def _is_owned(self, repo: Repo) -> bool:
         return repo.type == USER and self._repos.has_pipeline(repo)

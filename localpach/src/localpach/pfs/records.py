@@ -1,4 +1,5 @@
-"""What is known of repos, branches, commits and files: frozen records. Times are microseconds since 1970."""
+"""What is known of repos, branches, commits and files: frozen records. Times are microseconds since 1970;
+`metadata` is JSON of what clients have noted."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ class ProjectRecord(NamedTuple):
     name: str
     description: str
     created: int
+    metadata: str
 
 
 class RepoRecord(NamedTuple):
@@ -30,6 +32,7 @@ class RepoRecord(NamedTuple):
     created: int
     branches: tuple[str, ...]
     size: int
+    metadata: str
 
 
 class BranchRecord(NamedTuple):
@@ -39,6 +42,7 @@ class BranchRecord(NamedTuple):
     branch: Branch
     head: int | None
     trigger: bytes | None
+    metadata: str = "{}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class CommitRecord:
     refused: bool
     root: Dir
     is_written: bool = True
+    metadata: str = "{}"
 
     @property
     def is_output(self) -> bool:

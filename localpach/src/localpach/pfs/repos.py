@@ -20,7 +20,10 @@ class Repos:
 
     def add_default_project(self) -> None:
         with self._store.write() as connection:
-            connection.execute("INSERT OR IGNORE INTO projects VALUES (?, '', ?)", (DEFAULT_PROJECT, now()))
+            connection.execute(
+                "INSERT OR IGNORE INTO projects (name, description, created) VALUES (?, '', ?)",
+                (DEFAULT_PROJECT, now()),
+            )
 
     def create_project(self, name: str, description: str, update: bool = False) -> None:
         check_project_name(name)
@@ -30,7 +33,8 @@ class Repos:
                     raise AlreadyExists(f'could not create project: project "{name}" already exists')
                 connection.execute("UPDATE projects SET description = ? WHERE name = ?", (description, name))
                 return
-            connection.execute("INSERT INTO projects VALUES (?, ?, ?)", (name, description, now()))
+            values = (name, description, now())
+            connection.execute("INSERT INTO projects (name, description, created) VALUES (?, ?, ?)", values)
 
     def project(self, name: str) -> ProjectRecord:
         with self._store.read() as connection:
@@ -127,6 +131,7 @@ def _record(connection: sqlite3.Connection, row: sqlite3.Row) -> RepoRecord:
         created=row["created"],
         branches=tuple(each["name"] for each in names),
         size=_size(connection, row["num"]),
+        metadata=row["metadata"],
     )
 
 

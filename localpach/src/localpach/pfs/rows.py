@@ -27,4 +27,5 @@ def commit_record(row: sqlite3.Row) -> CommitRecord:
         refused=bool(row["refused"]),
         root=Dir(row["tree"], row["size"]) if row["tree"] else EMPTY,
         is_written=row["tree"] is not None,
+        metadata=row["metadata"],
     )

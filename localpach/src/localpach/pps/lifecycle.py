@@ -45,8 +45,9 @@ class Lifecycle:
         self._secrets = secrets
         self._logs = logs
 
-    def create(self, request: pps_pb2.CreatePipelineRequest) -> None:
-        """Makes a pipeline, or with `update` a new version of it; either makes a job, if there is an input."""
+    def create(self, request: pps_pb2.CreatePipelineRequest, user: str = "", effective: str = "") -> None:
+        """Makes a pipeline, or with `update` a new version of it; either makes a job, if there is an input. `user` and
+        `effective` are kept with it: JSON of the spec without and with defaults."""
         self._secrets.check(request.transform)
         specs.check(request)
         name = PipelineName.of(request.pipeline)
@@ -63,6 +64,7 @@ class Lifecycle:
             version = old.version + 1 if old is not None else 1
             before = self._pipelines.newest_info(old) if old is not None else None
             info = specs.pipeline_info(request, version, before, moment())
+            info.details_json, info.effective_spec_json = user, effective
             self._make_repos(info, name)
             info.spec_commit.CopyFrom(self._spec_commit(name.output).to_proto("master"))
             if old is not None:

@@ -90,4 +90,5 @@ class Pipelines:
 
 def _record(row: sqlite3.Row) -> PipelineRecord:
     name = PipelineName(row["project"], row["name"])
-    return PipelineRecord(row["num"], name, row["version"], bool(row["stopped"]), row["state"], row["reason"])
+    stopped = bool(row["stopped"])
+    return PipelineRecord(row["num"], name, row["version"], stopped, row["state"], row["reason"], row["metadata"])

@@ -41,7 +41,7 @@ class PipelineName(NamedTuple):
 
 
 class PipelineRecord(NamedTuple):
-    """A pipeline and its newest version."""
+    """A pipeline and its newest version; `metadata` is JSON of what clients have noted of it."""
 
     num: int
     name: PipelineName
@@ -49,6 +49,7 @@ class PipelineRecord(NamedTuple):
     stopped: bool
     state: pps_pb2.PipelineState
     reason: str
+    metadata: str
 
 
 class JobRecord(NamedTuple):

@@ -10,11 +10,13 @@ from localpach.pfs.service import Pfs
 from localpach.pps.controller import Controller
 from localpach.pps.crons import Crons
 from localpach.pps.datums import Datums
+from localpach.pps.defaults import Defaults
 from localpach.pps.jobs import Jobs
 from localpach.pps.lifecycle import Lifecycle
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
 from localpach.pps.queries import JobQueries
+from localpach.pps.regeneration import Regeneration
 from localpach.pps.running import Running
 from localpach.pps.secrets import Secrets
 from localpach.pps.tools import Tools
@@ -37,6 +39,8 @@ class Pps:
         self.secrets = Secrets(store)
         self.crons = Crons(store, pfs, self.pipelines)
         self.lifecycle = Lifecycle(store, bulletin, pfs, self.pipelines, self.jobs, self.crons, self.secrets, self.logs)
+        self.defaults = Defaults(store, pfs)
+        self.regeneration = Regeneration(store, self.pipelines, self.lifecycle, self.defaults)
         tools = Tools(
             store=store,
             pfs=pfs,

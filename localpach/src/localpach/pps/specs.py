@@ -161,6 +161,14 @@ def pipeline_info(
     )
 
 
+def request_of(info: pps_pb2.PipelineInfo) -> pps_pb2.CreatePipelineRequest:
+    """A request that asks for a version of a pipeline."""
+    request = pps_pb2.CreatePipelineRequest(pipeline=info.pipeline, transform=info.details.transform)
+    for field in (*_SAME, "input"):
+        _copy_field(info.details, request, field)
+    return request
+
+
 def _copy_field(source: Message, target: Message, field: str) -> None:
     """Sets a field as it is in another message that has one of that name."""
     value, target_value = getattr(source, field), getattr(target, field)

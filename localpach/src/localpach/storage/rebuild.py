@@ -115,7 +115,7 @@ def _until_fault(old: sqlite3.Connection, query: str, faults: list[str]) -> Iter
 
 def _drop_orphans(new: sqlite3.Connection) -> Iterator[str]:
     """Takes out what names a row that is gone; a head or a parent alone is forgotten."""
-    new.execute("INSERT OR IGNORE INTO projects SELECT DISTINCT project, '', 0 FROM repos")
+    new.execute("INSERT OR IGNORE INTO projects (name, description, created) SELECT DISTINCT project, '', 0 FROM repos")
     new.execute("UPDATE branches SET head = NULL WHERE head NOT IN (SELECT num FROM commits)")
     new.execute("UPDATE commits SET parent = NULL WHERE parent NOT IN (SELECT num FROM commits)")
     while orphans := {(row[0], row[1], row[2]) for row in new.execute("PRAGMA foreign_key_check")}:

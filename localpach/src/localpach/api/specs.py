@@ -1,0 +1,65 @@
+"""pps_v2.API, the part about specs that are JSON, and their defaults: since Pachyderm 2.8."""
+
+from __future__ import annotations
+
+from google.protobuf.empty_pb2 import Empty
+
+from localpach.messages import timestamp
+from localpach.names import DEFAULT_PROJECT
+from localpach.pps import specs
+from localpach.pps.records import PipelineName
+from localpach.pps.service import Pps
+from localpach.proto import pps_pb2
+from localpach.waiting import Call
+
+
+class SpecsServicer:
+    """Translates requests into calls of `Pps`."""
+
+    def __init__(self, pps: Pps) -> None:
+        self._pps = pps
+
+    def CreatePipelineV2(
+        self, request: pps_pb2.CreatePipelineV2Request, context: Call
+    ) -> pps_pb2.CreatePipelineV2Response:
+        spec = self._pps.defaults.spec(request.create_pipeline_request_json)
+        spec.request.update |= request.update
+        spec.request.reprocess |= request.reprocess
+        if request.dry_run:
+            specs.check(spec.request)
+        else:
+            self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
+        return pps_pb2.CreatePipelineV2Response(effective_create_pipeline_request_json=spec.effective)
+
+    def RerunPipeline(self, request: pps_pb2.RerunPipelineRequest, context: Call) -> Empty:
+        self._pps.regeneration.rerun(PipelineName.of(request.pipeline), request.reprocess)
+        return Empty()
+
+    def GetClusterDefaults(
+        self, request: pps_pb2.GetClusterDefaultsRequest, context: Call
+    ) -> pps_pb2.GetClusterDefaultsResponse:
+        return pps_pb2.GetClusterDefaultsResponse(cluster_defaults_json=self._pps.defaults.get(None).json)
+
+    def SetClusterDefaults(
+        self, request: pps_pb2.SetClusterDefaultsRequest, context: Call
+    ) -> pps_pb2.SetClusterDefaultsResponse:
+        affected = self._pps.regeneration.set_defaults(
+            None, request.cluster_defaults_json, request.regenerate, request.reprocess, request.dry_run
+        )
+        return pps_pb2.SetClusterDefaultsResponse(affected_pipelines=[name.to_proto() for name in affected])
+
+    def GetProjectDefaults(
+        self, request: pps_pb2.GetProjectDefaultsRequest, context: Call
+    ) -> pps_pb2.GetProjectDefaultsResponse:
+        kept = self._pps.defaults.get(request.project.name or DEFAULT_PROJECT)
+        created = timestamp(kept.created) if kept.created else None
+        return pps_pb2.GetProjectDefaultsResponse(project_defaults_json=kept.json, created_at=created)
+
+    def SetProjectDefaults(
+        self, request: pps_pb2.SetProjectDefaultsRequest, context: Call
+    ) -> pps_pb2.SetProjectDefaultsResponse:
+        project = request.project.name or DEFAULT_PROJECT
+        affected = self._pps.regeneration.set_defaults(
+            project, request.project_defaults_json, request.regenerate, request.reprocess, request.dry_run
+        )
+        return pps_pb2.SetProjectDefaultsResponse(affected_pipelines=[name.to_proto() for name in affected])

@@ -1,0 +1,11 @@
+CREATE TABLE defaults (
+    project TEXT UNIQUE REFERENCES projects (name) ON DELETE CASCADE,
+    json TEXT NOT NULL,
+    created INTEGER NOT NULL
+);
+CREATE TABLE cluster (metadata TEXT NOT NULL);
+ALTER TABLE projects ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE repos ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE branches ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE commits ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE pipelines ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
