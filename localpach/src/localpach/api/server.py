@@ -17,6 +17,7 @@ from localpach.api.files import FilesServicer
 from localpach.api.filesets import FilesetServicer
 from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
+from localpach.api.logs import LogsServicer
 from localpach.api.metadata import MetadataServicer
 from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
@@ -35,6 +36,7 @@ from localpach.proto import (
     health_pb2,
     identity_pb2,
     license_pb2,
+    logs_pb2,
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
@@ -108,6 +110,7 @@ class Server:
             (transaction_pb2, transactions),
             (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
             (metadata_pb2, metadata),
+            (logs_pb2, LogsServicer(self._pps)),
             (storage_pb2, FilesetServicer(self._pfs, files)),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),
