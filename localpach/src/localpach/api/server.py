@@ -15,6 +15,7 @@ from localpach.api.debug import DebugServicer
 from localpach.api.dispatch import Gate, Unknown, register
 from localpach.api.files import FilesServicer
 from localpach.api.filesets import FilesetServicer
+from localpach.api.gateway import Gateway
 from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
 from localpach.api.logs import LogsServicer
@@ -52,6 +53,10 @@ from localpach.waiting import Bulletin
 CALL_THREADS = 640
 MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 2.0
+SERVED = (
+    *(pfs_pb2, pps_pb2, transaction_pb2, admin_pb2, metadata_pb2, logs_pb2, storage_pb2, version_pb2, health_pb2),
+    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2),
+)
 
 
 class Server:
@@ -65,8 +70,11 @@ class Server:
         missing_image: str = "docker",
         sandbox: str = "best",
         network: bool = False,
+        json_port: int | None = None,
     ) -> None:
-        """Raises Precondition where another server has the directory or the port, or a sandbox that is required can't be
+        """Serves JSON on the port after `port`, where `json_port` names none.
+
+        Raises Precondition where another server has the directory or a port, or a sandbox that is required can't be
         had; Corrupt where the database is damaged."""
         self._directory = Directory(root)
         self._directory.create()
@@ -96,6 +104,9 @@ class Server:
             self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
         except RuntimeError as error:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
+        if json_port is None:
+            json_port = port and port + 1
+        self._gateway = Gateway(self.address, list(map(_service, SERVED)), json_port, MESSAGE_BYTES)
 
     def _register(self, gate: Gate) -> None:
         overview = OverviewServicer(self._pfs, self._pps)
@@ -129,11 +140,13 @@ class Server:
         self._pfs.finisher.start()
         self._pps.start()
         self._grpc.start()
-        self._directory.publish(Address(self.address, os.getpid(), self.weakness))
+        self._gateway.start()
+        self._directory.publish(Address(self.address, os.getpid(), self.weakness, self._gateway.address))
 
     def close(self) -> None:
         """Ends all calls and jobs; jobs are taken up again at the next start."""
         self._directory.withdraw()
+        self._gateway.close()
         self._grpc.stop(STOP_SECONDS).wait()
         self._pps.close()
         self._pfs.finisher.close()
