@@ -82,10 +82,18 @@ up: export REPORTS_PORT ?= 4201
 up: export PREFECT_API_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/api
 # Of Prefect's two UIs this is the one that draws the artifacts' diagrams.
 up: export PREFECT_UI_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/v2
+# Who has not logged in gets nothing, and pages of other origins not even that.
+up: export PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED = true
+up: export PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS = http://127.0.0.1:$(PREFECT_SERVER_API_PORT),http://localhost:$(PREFECT_SERVER_API_PORT)
 up: export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT ?= false
+# A run holds its turn by a lease; in the server's memory a restart would end it, and the run minutes later.
+up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
 up: export SCRIPTWRIGHT_REPORTS_URL = http://127.0.0.1:$(REPORTS_PORT)
-up: $(FLOWS_ENV) $(LOCALPACH_ENV) ## Prefect server, worker and localpach in the foreground
-	@honcho start
+up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground
+	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec honcho start
+
+.prefect-login: $(FLOWS_ENV)
+	@umask 077 && python -c 'import secrets; print("scriptwright:" + secrets.token_urlsafe(32))' > $@.new && mv $@.new $@
 
 down: $(FLOWS_ENV) $(LOCALPACH_ENV) ## stop the embedded Pachyderm
 	@localpach stop --root $${LOCALPACH_ROOT:-.localpach}

@@ -9,15 +9,16 @@ from flows.teardown import teardown
 from flows.terminal import run_from_terminal
 from flows.train import train
 from prefect_pachyderm.waits import stop_jobs
+from tasks.report.results import Results
 
 
 @flow(name="rerun", flow_run_name="rerun {model}", persist_result=True, on_cancellation=[stop_jobs])
 @takes(RerunParameters)
-def rerun(run: RerunParameters) -> str:
-    """Deletes this project's pipelines and repos, then trains anew; returns the summary of `train`."""
+def rerun(run: RerunParameters) -> Results:
+    """Deletes this project's pipelines and repos, then trains anew; returns what `train` does."""
     teardown()
-    summary: str = train(**run.model_dump())
-    return summary
+    results: Results = train(**run.model_dump())
+    return results
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ from flows.parameters import RetrainParameters, takes
 from flows.terminal import run_from_terminal
 from flows.train import templates_of, train
 from prefect_pachyderm.credentials import find_pachyderm
-from prefect_pachyderm.pipelines import create_pipelines
 from prefect_pachyderm.waits import stop_jobs, wait_for_job
 from tasks.corpus.corpus import download, extract
-from tasks.gate import decide, has_released, nothing_to_do
+from tasks.gate import compare, decide, nothing_to_do
 from tasks.image.image import build_image, choose_builder
 from tasks.names import name_run
-from tasks.project import EVALUATE
+from tasks.project import EVALUATE, TRAIN
+from tasks.report.results import Results
 
 
 @flow(name="retrain", flow_run_name="retrain {model}", on_cancellation=[stop_jobs])
@@ -44,11 +44,15 @@ def retrain(run: RetrainParameters) -> State[Any]:
         name_run(f"retrain {run.model}: nothing new")
         return Completed(name="Skipped", message=reason)
     # The very archive that was looked at: it is not asked for again.
-    train(**{**run.model_dump(exclude={"tolerance"}), "sha256": tarball.sha256})
-    if has_released():
-        jobs = create_pipelines([EVALUATE.template({"image": image})])
-        wait_for_job(EVALUATE.name, jobs[EVALUATE.name], 60 * run.timeout_minutes)
-    verdict = decide(run.tolerance)
+    results: Results = train(**{**run.model_dump(exclude={"tolerance"}), "sha256": tarball.sha256})
+    candidate = results.jobs[TRAIN.name]
+    verdict = None
+    # Again, where another run has released its model meanwhile.
+    while verdict is None:
+        job_id = compare(candidate, EVALUATE.template({"image": image}))
+        if job_id:
+            wait_for_job(EVALUATE.name, job_id, 60 * run.timeout_minutes)
+        verdict = decide(candidate, job_id, run.tolerance)
     outcome = "Released" if verdict.released else "Rejected"
     name_run(f"retrain {run.model}: {outcome.lower()} GoT_train@{verdict.candidate[:7]}")
     return Completed(name=outcome, message=verdict.reason)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import inspect
-import logging
 import os
+import secrets
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from prefect import Flow
+from prefect.context import refresh_global_settings_context
 from prefect.exceptions import ParameterTypeError
+from prefect.settings import get_current_settings
 
 from tasks.errors import USER_ERRORS
 
-PR_SET_PDEATHSIG = 1  # of prctl(2)
+# Of prctl(2).
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def run_from_terminal(flow: Flow[Any, Any]) -> None:
@@ -24,8 +28,7 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     Exits with 1 on an error, and with 130 on Ctrl-C, when the job has been stopped.
     """
     _take_ctrl_c_alone()
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_traceback)
+    _lock_temporary_server()
     names = inspect.signature(flow.fn).parameters
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
@@ -40,23 +43,56 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
 
 
 def _take_ctrl_c_alone() -> None:
-    """Goes on in a process that gets Ctrl-C from this one, which waits for its end.
+    """Goes on in a process that gets Ctrl-C from this one, which waits for its end and ends what it has left.
 
     A terminal sends it to all processes that it knows of: to Prefect's temporary server, too, which the flow needs to
     end in an orderly way. Where this process is killed, the other one is terminated.
     """
+    prctl = ctypes.CDLL(None).prctl
     waiting = os.getpid()
     child = os.fork()
     if child == 0:
         os.setsid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != waiting:
             sys.exit(1)
         return
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: os.kill(child, number))
+        signal.signal(number, lambda number, _: _tell(child, number))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    _end_rest(child)
     sys.exit(status if status >= 0 else 128 - status)
+
+
+def _tell(child: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(child, number)
+
+
+def _end_rest(group: int) -> None:
+    """Ends what a flow had no time to end, as Prefect's temporary server that was just starting. localpach is meant to
+    stay, and has a group of its own."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.killpg(group, signal.SIGKILL)
+        while True:
+            os.waitpid(-group, 0)
+
+
+def _lock_temporary_server() -> None:
+    """Gives the server that Prefect starts for this run a login that nobody else knows: every program of this machine
+    reaches it, and every page in a browser."""
+    if get_current_settings().api.url:
+        return
+    login = f"scriptwright:{secrets.token_urlsafe(32)}"
+    os.environ |= {
+        "PREFECT_API_AUTH_STRING": login,
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
+    }
+    refresh_global_settings_context()
 
 
 def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:
@@ -64,10 +100,3 @@ def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:
     problem = next(line.removeprefix(" - ") for line in str(error).splitlines() if line.startswith(" - "))
     help_text = flow.parameters.properties[problem.partition(":")[0].partition(".")[0]].get("description", "")
     return f"a parameter is not usable: {problem}. {help_text}".rstrip()
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A user's error is told by its sentence; the way it took through our code is noise."""
-    if record.exc_info and isinstance(record.exc_info[1], USER_ERRORS):
-        record.exc_info = None
-    return True

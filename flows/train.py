@@ -15,15 +15,15 @@ from tasks.names import name_run
 from tasks.progress import Progress
 from tasks.project import CHAIN, GENERATE, TRAIN
 from tasks.report.reports import report
-from tasks.report.results import fetch_results
+from tasks.report.results import Results, fetch_results
 from tasks.scripts import commit_scripts
 from tasks.turns import turn
 
 
 @flow(name="train", flow_run_name="train {model}", log_prints=True, persist_result=True, on_cancellation=[stop_jobs])
 @takes(TrainParameters)
-def train(run: TrainParameters) -> str:
-    """Commits the scripts, trains the model on them, has it write a script, and returns a summary of both."""
+def train(run: TrainParameters) -> Results:
+    """Commits the scripts, trains the model on them, has it write a script, prints a summary of both, and returns them."""
     find_pachyderm()
     builder = choose_builder()
     tarball = download(run.source, run.sha256)
@@ -38,9 +38,9 @@ def train(run: TrainParameters) -> str:
     with Progress(TRAIN.name, jobs[TRAIN.name]) as progress:
         wait_for_job(TRAIN.name, jobs[TRAIN.name], seconds, on_line=progress.read)
     wait_for_job(GENERATE.name, jobs[GENERATE.name], seconds)
-    summary = report(run.model, fetch_results(jobs))
-    print(summary)
-    return summary
+    results = fetch_results(jobs)
+    print(report(run.model, results))
+    return results
 
 
 def templates_of(run: TrainParameters, image: str) -> list[Template]:

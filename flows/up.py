@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from httpx import HTTPError
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -25,9 +26,12 @@ POOL = "scriptwright"
 WAIT_SECONDS = 300.0
 READY = """
 Everything answers.
-  Prefect's UI   {ui}
+  Prefect's UI   {ui}   (it asks once for what is in .prefect-login)
   reports        {reports}
-In a second terminal, after  export PREFECT_API_URL={api}  try:
+In a second terminal, after
+  export PREFECT_API_URL={api}
+  export PREFECT_API_AUTH_STRING="$(cat .prefect-login)"
+try:
   .venv/bin/prefect deployment run train/default --param model=test --watch
   .venv/bin/prefect deployment run rerun/default --param model=small
   make status
@@ -94,8 +98,16 @@ def deploy() -> None:
         if done.returncode:
             raise ScriptwrightError(f"`prefect deploy --all` failed:\n{(done.stdout + done.stderr)[-2000:]}")
         for deployment in client.read_deployments():
+            if deployment.entrypoint and deployment.entrypoint.startswith("flows/"):
+                _close(client, deployment)
             if deployment.id in before:
                 _restore(client, before[deployment.id], deployment)
+
+
+def _close(client: SyncPrefectClient, deployment: DeploymentResponse) -> None:
+    """Has the server refuse parameters that the form does not have; a run that got one would crash."""
+    schema = {**(deployment.parameter_openapi_schema or {}), "additionalProperties": False}
+    client.update_deployment(deployment.id, DeploymentUpdate(parameter_openapi_schema=schema))
 
 
 def _restore(client: SyncPrefectClient, before: DeploymentResponse, now: DeploymentResponse) -> None:

@@ -1,16 +1,16 @@
-// Compares the newest model with the released one. Also: pachctl create pipeline --jsonnet GoT_evaluate.jsonnet --arg image=…
+// Compares a new model with the released one. Also: pachctl create pipeline --jsonnet GoT_evaluate.jsonnet --arg image=…
 local pfs(repo, name) = { pfs: { repo: repo, branch: 'master', glob: '/', name: name } };
 function(image)
   {
     pipeline: { name: 'GoT_evaluate', project: { name: 'default' } },
-    description: 'Compares the newest model with the released one on text that neither was trained on.',
-    // Pachyderm takes one branch of a repo in a DAG, so what is released is in a repo of its own.
-    input: { cross: [pfs('GoT_train', 'candidate'), pfs('GoT_scripts', 'candidate_data'), pfs('GoT_released', 'released')] },
+    description: 'Compares a new model with the released one on text that neither was trained on.',
+    // Copies of both models, each with its scripts: what is compared is chosen by who trained it, not by who came last.
+    input: { cross: [pfs('GoT_candidate', 'candidate'), pfs('GoT_released', 'released')] },
     transform: {
       image: image,
       cmd: [
         'python3', '-m', 'model.evaluate',
-        '--candidate', '/pfs/candidate', '--candidate-data', '/pfs/candidate_data',
+        '--candidate', '/pfs/candidate/model', '--candidate-data', '/pfs/candidate/scripts',
         '--released', '/pfs/released/model', '--released-data', '/pfs/released/scripts',
         '--out', '/pfs/out/evaluation.json',
       ],

@@ -1,16 +1,17 @@
 """The gate: a new model is released only if it is not worse than the released one on text that neither has seen.
 
-The released model is the head of the branch `released` of `GoT_train`. Pachyderm takes no two branches of a repo into one DAG,
-so the repo `GoT_released` has a copy of it, with the scripts that it was trained on (copies cost nothing in PFS). The
-pipeline `GoT_evaluate` compares that with every new model; how, `model/evaluate.py` says. A decision is the event
-`model.released` or `model.rejected` about `model.GoT_train@ID`.
+The released model is the head of the branch `released` of `GoT_train`. Runs may train at the same time: each decides on the
+commit that its own job wrote, whatever the head of `master` is by then. So the two that are compared are not taken from
+branches: the repos `GoT_candidate` and `GoT_released` have copies of them, with the scripts that they were trained on (copies
+cost nothing in PFS), and the pipeline `GoT_evaluate` compares what is there; how, `model/evaluate.py` says. A decision is the
+event `model.released` or `model.rejected` about `model.GoT_train@ID`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from prefect_pachyderm import events
 from prefect_pachyderm.calls import LIVE, readable
 from prefect_pachyderm.commits import ensure_repo, has_exactly, head_of, input_commits
 from prefect_pachyderm.credentials import connect
-from prefect_pachyderm.pipelines import Template, are_up_to_date
-from tasks.errors import ScriptwrightError
-from tasks.project import BRANCH, EVALUATE, RELEASED_REPO, SCRIPTS_REPO, TRAIN
+from prefect_pachyderm.pipelines import Template, are_up_to_date, create_pipelines
+from tasks.project import BRANCH, CANDIDATE_REPO, EVALUATE, RELEASED_REPO, SCRIPTS_REPO, TRAIN
+from tasks.turns import lock, turn
 
 MODEL_REPO = TRAIN.name
 RELEASED = "released"
@@ -53,52 +54,55 @@ def nothing_to_do(scripts: Mapping[str, Path], templates: Iterable[Template], to
         unchanged = f"Scripts, image and parameters are as they were at {SCRIPTS_REPO}@{head.commit.id[:7]}"
         if candidate == before:
             return f"{unchanged}, and the model {MODEL_REPO}@{candidate[:7]} made of them is released."
-        verdict = _verdict(client, candidate, before, tolerance)
+        evaluation = head_of(client, EVALUATE.name, BRANCH)
+        verdict = _verdict(client, evaluation.commit.id, candidate, before, tolerance) if evaluation else None
         if verdict is None or verdict.released:
             return None
         return f"{unchanged}. {verdict.reason}"
 
 
-@task(name="released model", **LIVE)
-def has_released() -> bool:
-    """Whether there is a released model; sees to it that `GoT_released` has it."""
-    client = connect()
-    with readable("Looking for the released model"):
-        before = _heads(client)[1]
-        if before is not None:
-            _copy(client, before)
-    return before is not None
+@task(name="compare the new model", **LIVE)
+def compare(candidate: str, evaluation: Template) -> str | None:
+    """Has the model of commit `candidate` compared with the released one; returns the job that does, or None if there is none."""
+    with turn([evaluation]):
+        client = connect()
+        with readable("Putting the models side by side"):
+            before = _heads(client)[1]
+            if before in (None, candidate):
+                return None
+            _copy(client, CANDIDATE_REPO, candidate)
+            _copy(client, RELEASED_REPO, before)
+        # Nobody else changes the two repos meanwhile, so its newest job is about these models.
+        return create_pipelines([evaluation])[EVALUATE.name]
 
 
 @task(name="decide on the new model", **LIVE)
-def decide(tolerance: float) -> Verdict:
-    """Releases the newest model if there is none yet, or if it is not worse than the released one; emits an event.
+def decide(candidate: str, job_id: str | None, tolerance: float) -> Verdict | None:
+    """Releases the model of commit `candidate` if there is none yet, or if it is not worse than the released one.
+
+    Emits an event. There is no verdict if another model has been released since the job compared them.
 
     Args:
+        candidate: The commit that this run's training wrote.
+        job_id: The job that compared it with the released model.
         tolerance: By which share the new model's perplexity may be above that of the released one.
-
-    Raises:
-        ScriptwrightError: the models have changed since they were compared.
     """
     client = connect()
-    with readable("Deciding on the new model"):
-        candidate, before = _heads(client)
-        if candidate is None:
-            raise ScriptwrightError("There is no model to decide on; run train first.")
+    with lock(client), readable("Deciding on the new model"):
+        newest, before = _heads(client)
         if before in (None, candidate):
-            reason = f"{MODEL_REPO}@{candidate[:7]} is the first model."
-            verdict: Verdict | None = Verdict(True, reason, candidate, None)
+            state = "the first model" if before is None else "released already"
+            verdict: Verdict | None = Verdict(True, f"{MODEL_REPO}@{candidate[:7]} is {state}.", candidate, None)
         else:
-            verdict = _verdict(client, candidate, before, tolerance)
+            verdict = _verdict(client, job_id, candidate, before, tolerance) if job_id else None
         if verdict is None:
-            raise ScriptwrightError(
-                f"{MODEL_REPO}@{candidate} was not compared with the released model: another run has made it since; "
-                "run again."
-            )
+            return None
+        if newest not in (None, candidate):
+            moved = f"Another run has trained {MODEL_REPO}@{newest[:7]} meanwhile; nothing is said of that one."
+            verdict = replace(verdict, reason=f"{verdict.reason} {moved}")
         scripts = _scripts_of(client, candidate)
         if verdict.released:
             client.create_branch(MODEL_REPO, RELEASED, head_commit=(MODEL_REPO, candidate))
-            _copy(client, candidate)
     get_run_logger().info("%s", verdict.reason)
     _emit_decision(verdict, scripts)
     return verdict
@@ -123,19 +127,19 @@ def _heads(client: python_pachyderm.Client) -> tuple[str | None, str | None]:
     return newest.commit.id if newest else None, released.commit.id if released else None
 
 
-def _verdict(client: python_pachyderm.Client, candidate: str, before: str | None, tolerance: float) -> Verdict | None:
-    """What the newest comparison says, if it is one of these two models."""
-    job = head_of(client, EVALUATE.name, BRANCH)
-    if job is None or job.error or not job.finished.seconds:
+def _verdict(
+    client: python_pachyderm.Client, job_id: str, candidate: str, before: str, tolerance: float
+) -> Verdict | None:
+    """What a comparison says, if it is one of these two models."""
+    job = next(iter(client.inspect_commit((EVALUATE.name, job_id))))
+    if job.error or not job.finished.seconds:
         return None
-    inputs = input_commits(client, EVALUATE.name, job.commit.id)
-    copy = head_of(client, RELEASED_REPO, BRANCH)
-    if copy is None or copy.description != _description(before):
-        return None
-    if (MODEL_REPO, candidate) not in inputs or (RELEASED_REPO, copy.commit.id) not in inputs:
+    inputs = dict(input_commits(client, EVALUATE.name, job_id))
+    wanted = {CANDIDATE_REPO: candidate, RELEASED_REPO: before}
+    if any(_copied(client, repo, inputs.get(repo)) != _description(model) for repo, model in wanted.items()):
         return None
     (evaluation,) = EVALUATE.outputs
-    compared: dict[str, Any] = json.loads(client.get_file((EVALUATE.name, job.commit.id), f"/{evaluation}").read())
+    compared: dict[str, Any] = json.loads(client.get_file((EVALUATE.name, job_id), f"/{evaluation}").read())
     new, old, tokens = compared["candidate"], compared["released"], compared["tokens"]
     if not tokens:
         reason = "No text is held out from both models: the released one is kept."
@@ -143,7 +147,7 @@ def _verdict(client: python_pachyderm.Client, candidate: str, before: str | None
     better = new <= old * (1 + tolerance)
     reason = (
         f"The perplexity of {MODEL_REPO}@{candidate[:7]} on {tokens:,} held-out tokens is {new:.3f}, that of the released "
-        f"{MODEL_REPO}@{(before or '')[:7]} is {old:.3f}: {'released' if better else 'kept, but not released'} "
+        f"{MODEL_REPO}@{before[:7]} is {old:.3f}: {'released' if better else 'kept, but not released'} "
         f"(tolerance {tolerance:.1%})."
     )
     return Verdict(better, reason, candidate, before)
@@ -154,22 +158,27 @@ def _scripts_of(client: python_pachyderm.Client, model: str) -> str:
     return next(commit for repo, commit in input_commits(client, MODEL_REPO, model) if repo == SCRIPTS_REPO)
 
 
-def _description(model: str | None) -> str:
+def _description(model: str) -> str:
     return f"{MODEL_REPO}@{model}"
 
 
-def _copy(client: python_pachyderm.Client, model: str) -> None:
-    """Makes a model and its scripts the content of `GoT_released`, if it is another."""
-    ensure_repo(client, RELEASED_REPO, "The released model and the scripts that it was trained on.")
-    there = head_of(client, RELEASED_REPO, BRANCH)
+def _copied(client: python_pachyderm.Client, repo: str, commit: str | None) -> str | None:
+    """What a commit of copies says that it is a copy of."""
+    return str(next(iter(client.inspect_commit((repo, commit)))).description) if commit else None
+
+
+def _copy(client: python_pachyderm.Client, repo: str, model: str) -> None:
+    """Makes a model and its scripts the content of `repo`, if it is another."""
+    ensure_repo(client, repo, f"The {repo.partition('_')[2]} model and the scripts that it was trained on.")
+    there = head_of(client, repo, BRANCH)
     if there is not None and there.finished.seconds and there.description == _description(model):
         return
     if there is not None and not there.finishing.seconds:
         # A run that died has left it open.
         client.drop_commit(there.commit.id)
-    commit = client.start_commit(RELEASED_REPO, BRANCH, description=_description(model))
+    commit = client.start_commit(repo, BRANCH, description=_description(model))
     client.delete_file(commit, "/")
     client.copy_file((MODEL_REPO, model), "/", commit, "/model")
     client.copy_file((SCRIPTS_REPO, _scripts_of(client, model)), "/", commit, "/scripts")
     client.finish_commit(commit)
-    client.wait_commit((RELEASED_REPO, commit.id))
+    client.wait_commit((repo, commit.id))

@@ -37,6 +37,7 @@ ALL = (EVALUATE, GENERATE, TRAIN)
 
 SCRIPTS_REPO = "GoT_scripts"
 SCRIPTS_DESCRIPTION = "Scripts that the language model is trained on."
+CANDIDATE_REPO = "GoT_candidate"
 RELEASED_REPO = "GoT_released"
 LOCK_REPO = "GoT_lock"
 BRANCH = "master"

@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 
 from prefect_pachyderm.calls import readable
 from prefect_pachyderm.credentials import connect
-from tasks.project import ALL, LOCK_REPO, RELEASED_REPO, SCRIPTS_REPO
+from tasks.project import ALL, CANDIDATE_REPO, LOCK_REPO, RELEASED_REPO, SCRIPTS_REPO
 from tasks.turns import lock
 
 
@@ -20,7 +20,7 @@ def delete_project() -> None:
         for name in pipelines:
             client.delete_pipeline(name, force=True)
         there = {info.repo.name for info in client.list_repo()}
-        repos = [name for name in (SCRIPTS_REPO, RELEASED_REPO, LOCK_REPO) if name in there]
+        repos = [name for name in (SCRIPTS_REPO, CANDIDATE_REPO, RELEASED_REPO, LOCK_REPO) if name in there]
         for name in repos:
             client.delete_repo(name, force=True)
     get_run_logger().info(

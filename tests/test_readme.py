@@ -22,7 +22,7 @@ from tls import HOST, Proxy
 
 ROOT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv", ".localpach", "output", ".cache", "*.egg-info", "__pycache__", ".*_cache"
+    ".git", ".venv", ".localpach", ".prefect-login", "output", ".cache", "*.egg-info", "__pycache__", ".*_cache"
 )
 # A full training of `small` takes the better part of an hour; the test model goes the same way in a minute.
 REPLACED = {"MODEL=small make all": "MODEL=test make all", "make rerun": "MODEL=test make rerun"}
@@ -76,14 +76,15 @@ class Terminal:
             if TLS_CLUSTER in command:
                 command = command.replace(TLS_CLUSTER, self._with_tls(address))
         command = REPLACED.get(command, command).replace(":4200", f":{self.port}")
-        exported = re.fullmatch(r"export (\w+)=(\S+)", command)
+        exported = re.fullmatch(r"export (\w+)=(.+)", command)
         if exported:
-            self.env[exported[1]] = exported[2]
-            return ""
+            command = f"printf %s {exported[2]}"
         done = subprocess.run(
             command, shell=True, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False, timeout=900
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        if exported:
+            self.env[exported[1]] = done.stdout
         return done.stdout + done.stderr
 
     def _with_tls(self, address: str) -> str:

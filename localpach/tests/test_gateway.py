@@ -131,17 +131,27 @@ def test_its_own_pages_may_ask(ask: Ask, address: str) -> None:
     assert ask("pfs_v2.API/ListRepo", Origin=f"http://{address}").status_code == 200
 
 
-@pytest.mark.parametrize("length", [None, "-1", "x", str(1 << 40)])
-def test_a_body_has_a_length_that_can_be(address: str, length: str | None) -> None:
+def raw(address: str, headers: list[str]) -> str:
+    """The answer to a request without a body, to the end of the connection: what would come next is no request."""
     host, _, port = address.partition(":")
-    lines = ["POST /api/pfs_v2.API/ListRepo HTTP/1.1", f"Host: {address}"]
-    lines += [f"Content-Length: {length}"] if length else []
+    lines = ["POST /api/pfs_v2.API/ListRepo HTTP/1.1", f"Host: {address}", *headers, "", ""]
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        # It closes the connection, for what would come next is no request.
-        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        connection.sendall("\r\n".join(lines).encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+@pytest.mark.parametrize("length", [None, "-1", "x", str(1 << 40)])
+def test_a_body_has_a_length_that_can_be(server: Server, address: str, length: str | None) -> None:
+    headers = [f"authn-token: {token(server.root)}", *([f"Content-Length: {length}"] if length else [])]
+    answer = raw(address, headers)
     assert answer.splitlines()[0].split()[1] == "413"
     assert "the request needs a Content-Length" in answer
+
+
+def test_what_strangers_send_is_not_read(address: str) -> None:
+    # Which never comes.
+    answer = raw(address, ["Content-Length: 1000000"])
+    assert answer.splitlines()[0].split()[1] == "401"
 
 
 def test_a_port_that_is_taken_is_named(server: Server, address: str, tmp_path: Any) -> None:

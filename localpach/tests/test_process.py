@@ -95,3 +95,16 @@ def test_a_signal_that_another_thread_is_given_ends_the_server(tmp_path: Path) -
         assert thread != pid
         assert ctypes.CDLL(None).tgkill(pid, thread, signal.SIGTERM) == 0
         assert server.process.wait(20) == 0
+
+
+def test_a_server_that_can_not_close_is_ended_all_the_same(tmp_path: Path) -> None:
+    stuck = (
+        "import sys, time; import localpach.__main__ as program; from localpach.api.server import Server;"
+        "program.CLOSE_SECONDS = 1; Server.close = lambda self: time.sleep(1000); sys.argv[0] = 'localpach'; program.main()"
+    )
+    command = [sys.executable, "-c", stuck, "serve", "--root", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        until((tmp_path / "address").exists)
+        stop = [sys.executable, "-m", "localpach", "stop", "--root", str(tmp_path)]
+        assert subprocess.run(stop, check=False).returncode == 0
+        assert server.wait(30) == -signal.SIGALRM

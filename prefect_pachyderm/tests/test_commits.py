@@ -11,7 +11,7 @@ from prefect import flow
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import JobFailed, PachydermError, events
+from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, events
 from prefect_pachyderm.calls import readable
 from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits
 from prefect_pachyderm.follow import new_commits, report_commit
@@ -101,6 +101,27 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emitted]:
 
     monkeypatch.setattr(events, "emit_event", record)
     yield found
+
+
+def test_what_changes_something_is_an_event(
+    prefect: None, named: None, client: Client, emitted: Emitted, files: dict[str, Path]
+) -> None:
+    spec = {
+        "pipeline": {"name": "p"},
+        "input": {"pfs": {"repo": "in", "glob": "/"}},
+        "transform": {"image": "host", "cmd": ["sleep", "300"]},
+    }
+    job = PachydermPipeline(spec=spec).trigger()
+    assert emitted["pachyderm.pipeline.p"][0] == "pachyderm.pipeline.changed"
+    job.stop("it is not needed")
+    assert emitted[f"pachyderm.job.p@{job.job_id}"][0] == "pachyderm.job.killed"
+    again = PachydermPipeline(spec={**spec, "transform": {"image": "host", "cmd": ["true"]}}).trigger()
+    again.wait_for_completion()
+    assert emitted[f"pachyderm.job.p@{again.job_id}"][0] == "pachyderm.job.succeeded"
+    assert emitted["pachyderm.pipeline.p"][2] == {"version": "2"}
+    commit = commit_files(client, "in", "master", files, "mine")
+    event, _, payload, _ = emitted[f"pachyderm.commit.in@{commit}"]
+    assert (event, payload["description"]) == ("pachyderm.commit.finished", "mine")
 
 
 def create_pipeline(client: Client, script: str) -> None:

@@ -6,9 +6,12 @@ import asyncio
 import logging
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import grpc
 import pytest
 from pydantic import SecretStr
 from python_pachyderm import Client
@@ -17,11 +20,13 @@ from python_pachyderm.service import pps_proto
 from prefect_pachyderm import (
     JobFailed,
     JobGone,
+    JobResult,
     JobTimedOut,
     PachydermCredentials,
     PachydermError,
     PachydermJob,
     PachydermPipeline,
+    logs,
 )
 from proxy import Fails, proxy
 from server import Server
@@ -71,7 +76,13 @@ def test_the_asynchronous_twins(server: Server, client: Client) -> None:
         await job.await_for_completion()
         return (await job.afetch_result()).files
 
-    assert asyncio.run(run()) == ["/a"]
+    async def run_as_other_integrations() -> list[str]:
+        job = await cast(Any, block(server, "cp /pfs/in/a /pfs/out/").trigger())
+        await job.wait_for_completion()
+        await job.stop("it is over already")
+        return cast(JobResult, await job.fetch_result()).files
+
+    assert asyncio.run(run()) == asyncio.run(run_as_other_integrations()) == ["/a"]
 
 
 def test_a_cancelled_await_stops_the_job(server: Server, client: Client) -> None:
@@ -85,6 +96,24 @@ def test_a_cancelled_await_stops_the_job(server: Server, client: Client) -> None
         return job
 
     assert state_of(client, asyncio.run(run())) == pps_proto.JOB_KILLED
+
+
+def test_a_run_that_has_lost_its_turn_leaves_its_job_alone_and_says_so(
+    server: Server, client: Client, captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Prefect ends a run whose concurrency lease is gone; the next wait takes the job up."""
+    job = block(server, "sleep 2").trigger()
+
+    def end(self: PachydermJob) -> None:
+        raise CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PachydermJob, "_until_over", end)
+        with pytest.raises(CancelledError):
+            job.wait_for_completion()
+    assert any("goes on without this run" in message for message in captured.messages)
+    job.wait_for_completion()
+    assert state_of(client, job) == pps_proto.JOB_SUCCESS
 
 
 def test_a_failed_job_tells_its_reason_and_its_last_words(server: Server, client: Client) -> None:
@@ -187,6 +216,81 @@ def test_a_log_that_breaks_off_goes_on_where_it_was(server: Server, client: Clie
         waiting.join(60)
         assert not waiting.is_alive()
     assert captured.lines == [f"line {number}" for number in range(40)]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNKNOWN, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.OK])
+def test_a_log_that_is_not_there_yet_is_asked_for_again(
+    code: grpc.StatusCode, server: Server, client: Client, captured: Captured
+) -> None:
+    """As a cluster's is while the pods start."""
+    job_id = block(server, COUNT.format(lines=30, pause=0.1)).trigger().job_id
+    fails: Fails = lambda name, number: name == "GetLogs" and number <= 2 and code  # noqa: E731
+    with proxy(server.address, fails) as (address, _):
+        PachydermJob("p", job_id, credentials_of(server, address)).wait_for_completion()
+    assert captured.lines == [f"line {number}" for number in range(30)]
+
+
+def test_a_log_that_can_not_be_read_is_told_of_once(
+    server: Server, client: Client, captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(logs, "LAST_CHANCE_SECONDS", 0.5)
+    job_id = block(server, "sleep 3").trigger().job_id
+    fails: Fails = lambda name, number: name == "GetLogs" and grpc.StatusCode.INTERNAL  # noqa: E731
+    with proxy(server.address, fails) as (address, _):
+        PachydermJob("p", job_id, credentials_of(server, address)).wait_for_completion()
+    assert len([each for each in captured.messages if "the proxy fails this call" in each]) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), BrokenPipeError(), SystemExit(1)])
+@pytest.mark.parametrize("who", ["handler", "on_line"])
+def test_who_takes_the_lines_may_fail(
+    who: str, error: BaseException, server: Server, client: Client, captured: Captured
+) -> None:
+    """The other one gets them all, and the job is waited for to its end."""
+    taken: list[str] = []
+
+    def fail() -> None:
+        if len(taken if who == "on_line" else captured.lines) > 2:
+            raise error
+
+    def take(line: str) -> None:
+        taken.append(line)
+        if who == "on_line":
+            fail()
+
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if who == "handler":
+                fail()
+
+    failing = Failing()
+    logger = logging.getLogger("prefect.PachydermJob")
+    logger.addHandler(failing)
+    try:
+        job = block(server, COUNT.format(lines=8, pause=0.05)).trigger()
+        PachydermJob("p", job.job_id, credentials_of(server), on_line=take).wait_for_completion()
+    finally:
+        logger.removeHandler(failing)
+    assert taken == captured.lines == [f"line {number}" for number in range(8)]
+    assert len([each for each in captured.messages if "can't be handed on" in each]) == 1
+
+
+def test_why_a_job_can_not_start_is_said_and_it_is_not_waited_for_for_ever(tmp_path: Path, captured: Captured) -> None:
+    server = Server(tmp_path, missing_image="refuse")
+    server.start()
+    try:
+        server.client.create_repo("in")
+        with server.client.commit("in", "master") as commit:
+            server.client.put_file_bytes(commit, "/a", b"one")
+        job = block(server, "true", start_grace_seconds=0.1).trigger()
+        with pytest.raises(JobFailed, match=r"could not start in 0 s: p is PIPELINE_CRASHING: .*host"):
+            job.wait_for_completion()
+        (said,) = [message for message in captured.messages if "can't start" in message]
+        assert "PIPELINE_CRASHING" in said
+        assert state_of(server.client, job) == pps_proto.JOB_KILLED
+    finally:
+        server.stop()
 
 
 @pytest.mark.slow

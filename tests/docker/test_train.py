@@ -14,6 +14,7 @@ from docker.types import Mount
 from flows.docker_build import docker_build
 from flows.train import train
 from prefect_pachyderm.credentials import connect
+from tasks.report.results import Results
 from tests import corpora
 from tests.docker.conftest import FULL_BASE, PLAIN_BASE, registry
 
@@ -26,7 +27,7 @@ class Trained:
     """The first run with Docker."""
 
     image: str
-    summary: str
+    results: Results
     source: Path
 
 
@@ -66,8 +67,8 @@ def test_the_image_is_pulled_by_digest_and_both_pipelines_run(
     trained: Trained, docker_target: str, host: DockerClient
 ) -> None:
     assert trained.image.startswith(f"{docker_target}/tensor_flow_rnn_got@sha256:")
-    assert "Perplexity (test)" in trained.summary
-    assert "The new script begins" in trained.summary
+    assert set(trained.results.perplexity) == {"train", "valid", "test"}
+    assert trained.results.script
     assert host.images.get(trained.image).attrs["RepoDigests"] == [trained.image]
     for name in ("GoT_train", "GoT_generate"):
         info = next(iter(connect().inspect_pipeline(name, details=True)))
@@ -77,7 +78,7 @@ def test_the_image_is_pulled_by_digest_and_both_pipelines_run(
 
 def test_a_second_run_neither_builds_nor_pushes(trained: Trained, host: DockerClient) -> None:
     begin = time.time()
-    assert train(source=str(trained.source), tokens=300) == trained.summary
+    assert train(source=str(trained.source), tokens=300) == trained.results
     # The daemon takes whole seconds, and the first run may have ended in this one.
     events = host.events(since=int(begin), until=int(time.time() + 1), decode=True)
     assert not [event for event in events if event["timeNano"] > begin * 1e9]

@@ -34,7 +34,7 @@ cat > /pfs/out/script_facts.json <<END
 END
 """
 EVALUATE = """
-new=$(cat /pfs/candidate_data/quality.txt) old=$(cat /pfs/released/scripts/quality.txt)
+new=$(cat /pfs/candidate/scripts/quality.txt) old=$(cat /pfs/released/scripts/quality.txt)
 echo "{\\"tokens\\": 900, \\"words\\": 9, \\"candidate\\": $new, \\"released\\": $old}" > /pfs/out/evaluation.json
 """
 

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.settings import get_current_settings
 from python_pachyderm.service import pps_proto
@@ -68,6 +70,55 @@ def test_make_alone_lists_the_targets() -> None:
         assert f"make {target} " in done.stdout
 
 
+def temporary_servers(home: Path) -> list[int]:
+    """Prefect's temporary servers whose Prefect is at home in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            named = b"prefect.server.api.server:create_app" in (process / "cmdline").read_bytes()
+            if named and f"PREFECT_HOME={home}\0".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    """Waits for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def starting(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A flow as make starts it, once its temporary Prefect server is being started."""
+    env = {**os.environ, "SOURCE": str(cheap.scripts(tmp_path / "s.tar.gz", 1, 9.0)), "PREFECT_HOME": str(tmp_path)}
+    env.pop("PREFECT_API_URL", None)
+    process = subprocess.Popen([sys.executable, "-m", "flows.input_data"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+    until(lambda: temporary_servers(tmp_path))
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("later", [0.0, 3.0])
+def test_a_flow_that_is_ended_leaves_no_prefect_server(
+    starting: subprocess.Popen[bytes], tmp_path: Path, later: float
+) -> None:
+    time.sleep(later)
+    starting.terminate()
+    assert starting.wait(60) == 128 + signal.SIGTERM
+    assert not temporary_servers(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_flow_that_is_killed_leaves_no_prefect_server(starting: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    starting.kill()
+    until(lambda: not temporary_servers(tmp_path))
+
+
 @pytest.fixture
 def running(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The train flow as make starts it, with a temporary Prefect server, once its job runs; it writes to `tmp_path / "log"`."""
@@ -102,6 +153,23 @@ def test_ctrl_c_stops_the_job_and_is_told_in_a_sentence(running: subprocess.Pope
     assert "Interrupted; run again to go on." in said
     assert "KeyboardInterrupt" not in said
     assert next(iter(connect().list_job("GoT_train"))).state == pps_proto.JOB_KILLED
+
+
+@pytest.mark.slow
+def test_what_is_not_logged_in_gets_nothing_of_a_temporary_server(
+    running: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """What a page in the user's browser asks, and then the end of it all."""
+    (server,) = temporary_servers(tmp_path)
+    arguments = Path(f"/proc/{server}/cmdline").read_text().split("\0")
+    api = f"http://127.0.0.1:{arguments[arguments.index('--port') + 1]}/api"
+    for method, path in (("GET", "/admin/settings"), ("POST", "/flows/"), ("POST", "/flow_runs/filter")):
+        answer = httpx.request(method, api + path, headers={"Origin": "http://evil.example"}, json={"name": "planted"})
+        assert answer.status_code in (401, 403), path
+        assert "access-control-allow-origin" not in answer.headers
+    running.terminate()
+    assert running.wait(60) == 128 + signal.SIGTERM
+    assert not temporary_servers(tmp_path)
 
 
 @pytest.mark.slow

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from prefect import get_client
+from prefect.flow_engine import run_flow
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
+from flows.input_data import input_data
 from flows.rerun import rerun
 from flows.teardown import teardown
 from flows.train import train
@@ -17,13 +20,16 @@ from prefect_pachyderm import JobFailed, PachydermError
 from prefect_pachyderm.credentials import connect
 from tasks import project
 from tasks.errors import ScriptwrightError
+from tasks.report.reports import summary
+from tasks.report.results import Results
 from tests import corpora
+from tests.jobs import until
 
 CHAIN = tuple(pipeline.name for pipeline in project.CHAIN)
 
 
 @pytest.fixture(scope="module")
-def summary(embedded: Path) -> str:
+def first(embedded: Path) -> Results:
     """What the first run returns."""
     return train(source=str(corpora.plays(embedded / "plays.tar.gz")), tokens=1200)
 
@@ -45,8 +51,9 @@ def output_of(folder: Path) -> Path:
     return max((folder / "output").iterdir(), key=lambda path: path.stat().st_mtime)
 
 
-def test_a_run_ends_with_perplexity_and_script(embedded: Path, summary: str) -> None:
-    assert all(word in summary for word in ("train ", "valid ", "test ", "The new script begins", "GoT_generate@"))
+def test_a_run_ends_with_perplexity_and_script(embedded: Path, first: Results) -> None:
+    shown = summary("test", first)
+    assert all(word in shown for word in ("train ", "valid ", "test ", "The new script begins", "GoT_generate@"))
     results = output_of(embedded)
     log = (results / "model-results").read_text()
     assert "Epoch: 1 of 1 Learning rate: 1\n" in log
@@ -58,7 +65,7 @@ def test_a_run_ends_with_perplexity_and_script(embedded: Path, summary: str) -> 
     assert len((results / "new_script.txt").read_text().split()) > 600
 
 
-def test_a_run_leaves_artifacts_and_a_report_page(embedded: Path, summary: str) -> None:
+def test_a_run_leaves_artifacts_and_a_report_page(embedded: Path, first: Results) -> None:
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: str(artifact.data) for artifact in client.read_latest_artifacts()}
     assert artifacts.keys() >= {"perplexity", "learning-curve", "new-script", "datums", "lineage"}
@@ -72,7 +79,7 @@ def test_a_run_leaves_artifacts_and_a_report_page(embedded: Path, summary: str) 
     assert "GoT_generate, version 1" in page
 
 
-def test_what_the_pipelines_leave_in_pfs(summary: str) -> None:
+def test_what_the_pipelines_leave_in_pfs(first: Results) -> None:
     client = connect()
     trained = {info.file.path for info in client.list_file(("GoT_train", "master"), "/")}
     assert trained >= {"/model-results", "/metrics.json", "/word_to_id.json", "/id_to_word.json", "/checkpoint"}
@@ -84,16 +91,30 @@ def test_what_the_pipelines_leave_in_pfs(summary: str) -> None:
     assert "plays.tar.gz sha256:" in head.description
 
 
-def test_the_same_again_does_nothing(embedded: Path, summary: str) -> None:
+def test_the_same_again_does_nothing(embedded: Path, first: Results) -> None:
     client = connect()
     before = shape(client)
-    assert train(source=str(embedded / "plays.tar.gz"), tokens=1200) == summary
+    assert train(source=str(embedded / "plays.tar.gz"), tokens=1200) == first
     assert shape(client) == before
 
 
-def test_the_classic_layout_goes_through(embedded: Path, summary: str) -> None:
-    shown = train(source=str(corpora.classic(embedded / "classic.tar.gz")), tokens=1000)
-    assert "Perplexity (test)" in shown
+def test_a_problem_is_one_sentence_in_the_log_of_a_deployment(embedded: Path) -> None:
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(input_data, parameters={"source": "/no/such"})
+        run_flow(cast(Any, input_data), flow_run=run, return_type="state")
+
+        def logged() -> list[str]:
+            query = {"logs": {"flow_run_id": {"any_": [str(run.id)]}}}
+            return [each["message"] for each in client._client.post("/logs/filter", json=query).json()]
+
+        until(lambda: any("Finished in state Failed" in message and "Flow run" in message for message in logged()))
+        assert [message for message in logged() if "/no/such can't be read" in message]
+        assert not [message for message in logged() if "\n" in message]
+
+
+def test_the_classic_layout_goes_through(embedded: Path, first: Results) -> None:
+    classic = train(source=str(corpora.classic(embedded / "classic.tar.gz")), tokens=1000)
+    assert set(classic.perplexity) == {"train", "valid", "test"}
     files = {info.file.path for info in connect().list_file(("GoT_scripts", "master"), "/")}
     assert {"/ptb.train.txt", "/ptb.valid.txt", "/ptb.test.txt"} <= files
 
@@ -117,7 +138,7 @@ def bad_sources(folder: Path) -> dict[str, tuple[dict[str, str], str]]:
 @pytest.mark.parametrize(
     "case", ["no such file", "no such host", "not an archive", "wrong checksum", "not text", "path outside"]
 )
-def test_bad_input_leaves_pfs_as_it_was(case: str, tmp_path: Path, summary: str) -> None:
+def test_bad_input_leaves_pfs_as_it_was(case: str, tmp_path: Path, first: Results) -> None:
     parameters, named = bad_sources(tmp_path)[case]
     before = shape(connect())
     with pytest.raises(ScriptwrightError) as caught:
@@ -127,25 +148,25 @@ def test_bad_input_leaves_pfs_as_it_was(case: str, tmp_path: Path, summary: str)
     assert shape(connect()) == before
 
 
-def test_a_corpus_that_is_too_small_is_told_by_the_job(tmp_path: Path, summary: str) -> None:
+def test_a_corpus_that_is_too_small_is_told_by_the_job(tmp_path: Path, first: Results) -> None:
     with pytest.raises(JobFailed, match="too small for the test model"):
         train(source=str(corpora.archive(tmp_path / "small.tar.gz", {"a.txt": "ANNA.\nNo.\n"})))
 
 
-def test_an_unknown_model_is_refused_before_anything_runs(summary: str) -> None:
+def test_an_unknown_model_is_refused_before_anything_runs(first: Results) -> None:
     before = shape(connect())
     with pytest.raises(Exception, match="model"):
         train(model="huge")
     assert shape(connect()) == before
 
 
-def test_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, embedded: Path, summary: str) -> None:
+def test_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, embedded: Path, first: Results) -> None:
     monkeypatch.setenv("PACHD_ADDRESS", "127.0.0.1:1")
     with pytest.raises(PachydermError, match="PACHD_ADDRESS"):
         train(source=str(embedded / "plays.tar.gz"))
 
 
-def test_a_token_that_is_refused(monkeypatch: pytest.MonkeyPatch, embedded: Path, summary: str) -> None:
+def test_a_token_that_is_refused(monkeypatch: pytest.MonkeyPatch, embedded: Path, first: Results) -> None:
     address = json.loads((embedded / "localpach" / "address").read_text())["address"]
     monkeypatch.setenv("PACHD_ADDRESS", address)
     monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", "wrong")
@@ -162,7 +183,7 @@ def test_a_token_that_is_refused(monkeypatch: pytest.MonkeyPatch, embedded: Path
     ],
 )
 def test_a_failed_job_fails_the_flow_with_its_words(
-    command: list[str], told: str, tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch, summary: str
+    command: list[str], told: str, tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch, first: Results
 ) -> None:
     for name in CHAIN:
         spec = (project.SPECS / f"{name}.jsonnet").read_text()
@@ -174,17 +195,17 @@ def test_a_failed_job_fails_the_flow_with_its_words(
     assert told in str(caught.value)
 
 
-def test_rerun_tears_down_and_runs_again(embedded: Path, summary: str) -> None:
+def test_rerun_tears_down_and_runs_again(embedded: Path, first: Results) -> None:
     old = {info.job.id for info in jobs_of(connect())}
-    shown = rerun(source=str(embedded / "plays.tar.gz"), model="test")
-    assert "Perplexity (test)" in shown
+    again = rerun(source=str(embedded / "plays.tar.gz"), model="test")
+    assert set(again.perplexity) == {"train", "valid", "test"}
     jobs = jobs_of(connect())
     assert {info.job.pipeline.name for info in jobs} == set(CHAIN)
     assert not old & {info.job.id for info in jobs}
     assert all(info.state == pps_proto.JOB_SUCCESS for info in jobs)
 
 
-def test_teardown_leaves_what_is_not_ours(summary: str) -> None:
+def test_teardown_leaves_what_is_not_ours(first: Results) -> None:
     client = connect()
     client.create_repo("somebody_elses")
     teardown()

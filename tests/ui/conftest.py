@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, sync_playwright
+from prefect.client.orchestration import SyncPrefectClient
 
 from tests import corpora
 
@@ -41,8 +45,9 @@ class Up:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, reports = _free_ports(2)
-        self.ui = f"http://127.0.0.1:{self.port}/v2"
-        self.api = f"http://127.0.0.1:{self.port}/api"
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.ui = f"{self.origin}/v2"
+        self.api = f"{self.origin}/api"
         own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT", "IMAGE_")
         self.env = {
             **{key: value for key, value in os.environ.items() if not key.startswith(own)},
@@ -60,6 +65,8 @@ class Up:
                 ["make", "up"], cwd=ROOT, env=self.env, stdout=log, stderr=log, start_new_session=True
             )
         self.until(lambda: "Ctrl-C here ends all." in self.log(), 300, "make up")
+        self.login = (ROOT / ".prefect-login").read_text().strip()
+        self.client = SyncPrefectClient(self.api, auth_string=self.login)
 
     def log(self) -> str:
         """All that has been printed."""
@@ -75,8 +82,7 @@ class Up:
 
     def filter(self, what: str, **body: Any) -> list[dict[str, Any]]:
         """What Prefect's API lists."""
-        answer = httpx.post(f"{self.api}/{what}/filter", json=body, timeout=60)
-        answer.raise_for_status()
+        answer = self.client._client.post(f"/{what}/filter", json=body)
         listed: list[dict[str, Any]] = answer.json()
         return listed
 
@@ -130,6 +136,18 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture
+def another_origin(up: Up, tmp_path: Path) -> Iterator[str]:
+    """The address of a page that wants to use the Prefect of who looks at it."""
+    page = Path(__file__).with_name("another_origin.html").read_text()
+    (tmp_path / "index.html").write_text(page.replace("API", up.api))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
 class Tab:
     """A page that remembers what went wrong in it, and keeps pictures."""
 
@@ -152,9 +170,11 @@ class Tab:
 
 @pytest.fixture
 def tab(chromium: Browser, up: Up) -> Iterator[Tab]:
-    """A fresh profile. Nothing outside this machine is asked: what the UI sends elsewhere gets an empty answer."""
+    """A profile that has logged in. Nothing outside this machine is asked: what the UI sends elsewhere gets an empty answer."""
     context = chromium.new_context(viewport={"width": 1280, "height": 960})
     context.set_default_timeout(60_000)
+    login = base64.b64encode(up.login.encode()).decode()
+    context.add_init_script(f"if (origin === '{up.origin}') localStorage.setItem('prefect-password', '{login}')")
     context.route(lambda url: "//127.0.0.1:" not in url, _empty)
     yield Tab(context)
     context.close()

@@ -1,4 +1,5 @@
-"""Prefect's UI in a real browser, on a real `make up`: one run, from the form to the report; then Ctrl-C.
+"""Prefect's UI in a real browser, on a real `make up`: who has not logged in; one run, from the form to the report; then
+Ctrl-C.
 
 The tests tell one story and run in the order in which they stand. What they see is kept in `tests/ui/screenshots`.
 """
@@ -10,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.ui.conftest import SCREENSHOTS, Tab, Up
+from tests.ui.conftest import ROOT, SCREENSHOTS, Tab, Up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -45,6 +46,48 @@ def artifacts(up: Up, run: dict[str, str]) -> Artifacts:
     """The run's artifacts by key."""
     listed = up.filter("artifacts", flow_runs={"id": {"any_": [run["id"]]}})
     return {artifact["key"]: artifact for artifact in listed}
+
+
+def test_the_login_is_for_its_owner_alone(up: Up) -> None:
+    assert (ROOT / ".prefect-login").stat().st_mode & 0o777 == 0o600
+    assert up.login not in up.log()
+
+
+def test_programs_that_have_not_logged_in_are_refused(up: Up) -> None:
+    for headers in ({}, {"Authorization": "Basic c2NyaXB0d3JpZ2h0Og=="}, {"Origin": "http://evil.example"}):
+        for method, path in (("GET", "/admin/settings"), ("POST", "/flows/"), ("GET", "/csrf-token?client=me")):
+            answer = httpx.request(method, up.api + path, headers=headers, json={"name": "planted"})
+            assert answer.status_code in (401, 403), path
+            assert "access-control-allow-origin" not in answer.headers
+    login = httpx.BasicAuth(*up.login.split(":"))
+    assert httpx.post(f"{up.api}/flows/", auth=login, json={"name": "planted"}).status_code == 403
+    assert not up.filter("flows", flows={"name": {"any_": ["planted"]}})
+
+
+def test_a_page_of_another_origin_gets_and_does_nothing(chromium: Browser, up: Up, another_origin: str) -> None:
+    """Neither for a stranger nor for a user who has logged in."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(up.ui)
+    page.evaluate("login => localStorage.setItem('prefect-password', btoa(login))", up.login)
+    page.goto(another_origin)
+    page.wait_for_function("document.title")
+    assert page.title() == "refused refused refused opaque0 opaque0 closed"
+    assert not up.filter("flows", flows={"name": {"any_": ["planted"]}})
+    context.close()
+
+
+def test_the_ui_asks_for_the_login_once(chromium: Browser, up: Up) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(up.ui)
+    page.locator("input[type=password]").fill(up.login)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Logout")).to_be_visible(timeout=60_000)
+    page.goto(f"{up.ui}/deployments")
+    expect(page.get_by_text("train").first).to_be_visible(timeout=60_000)
+    assert not page.locator("input[type=password]").count()
+    context.close()
 
 
 def test_the_form_submits_a_run_with_small(up: Up, tab: Tab, run: dict[str, str]) -> None:

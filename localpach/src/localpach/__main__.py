@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = Path.home() / ".localpach"
 STOP_SECONDS = 30.0
+CLOSE_SECONDS = 20
 ANSWER_SECONDS = 5.0
 # Parameters of mallopt(3).
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
@@ -126,6 +127,8 @@ def _serve(options: argparse.Namespace) -> int:
     server.start()
     print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
     os.read(ended, 1)
+    # Whatever holds it up: what is acknowledged is on disk, and the rest is done again at the next start.
+    signal.alarm(CLOSE_SECONDS)
     server.close()
     return 0
 
@@ -168,13 +171,12 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    pid = Directory(options.root).server().pid
+    directory = Directory(options.root)
+    pid = directory.server().pid
     os.kill(pid, signal.SIGTERM)
     deadline = Deadline(STOP_SECONDS)
     while not deadline.is_over:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not directory.is_served:
             return 0
         time.sleep(0.02)
     raise Precondition(f"process {pid} on {options.root} did not end within {STOP_SECONDS:.0f} seconds")

@@ -62,20 +62,26 @@ class Directory:
     def withdraw(self) -> None:
         self._address.unlink(missing_ok=True)
 
-    def server(self) -> Address:
-        """The server that runs on the directory; the lock tells whether the one that published is still there.
-
-        Raises:
-            NotFound: none does.
-        """
+    @property
+    def is_served(self) -> bool:
+        """Whether a process has the directory: its lock tells, for that ends with the process."""
         try:
             with self._lock.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
-            pass
+            return False
         except BlockingIOError:
-            if self._address.exists():
-                return Address(**json.loads(self._address.read_text()))
+            return True
+        return False
+
+    def server(self) -> Address:
+        """The server that runs on the directory.
+
+        Raises:
+            NotFound: none does.
+        """
+        if self.is_served and self._address.exists():
+            return Address(**json.loads(self._address.read_text()))
         raise NotFound(f"no localpach serves {self.root}; start one with `localpach serve --root {self.root}`")
 
     def make_token(self) -> str:

@@ -8,7 +8,8 @@ LocalpachError
 ├── Unavailable     something must be finished first, or the disk fails
 ├── Exhausted       the disk is full
 ├── Unimplemented   a part of Pachyderm that one machine does without
-└── Corrupt         what is on disk is not what was written
+├── Corrupt         what is on disk is not what was written
+└── Malformed       what was sent is no message
 """
 
 from __future__ import annotations
@@ -46,3 +47,6 @@ class Unimplemented(LocalpachError): ...
 
 
 class Corrupt(LocalpachError): ...
+
+
+class Malformed(LocalpachError): ...

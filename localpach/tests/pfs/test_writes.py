@@ -10,9 +10,10 @@ import pytest
 
 from localpach.errors import NotFound, Refused
 from localpach.names import Branch, Commit, Repo
+from localpach.pfs import outputs, paths
 from localpach.pfs.files import Given
 from localpach.pfs.service import Pfs
-from localpach.pfs.writes import Add, Delete
+from localpach.pfs.writes import Add, Copy, Delete
 from localpach.storage.store import Store
 
 IN = Branch(Repo("default", "in"), "master")
@@ -85,6 +86,43 @@ def test_links_that_lead_round_are_refused(pfs: Pfs, tmp_path: Path, links: dict
         (folder / link).symlink_to(target)
     with pytest.raises(Refused, match=r"in /pfs/out is a link to a directory that it is in itself"):
         add(pfs, pfs.commits.start(IN), folder)
+
+
+@pytest.mark.parametrize("holds", ["files", "nothing"])
+def test_links_that_multiply_are_refused(pfs: Pfs, tmp_path: Path, holds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 20 links leads to 20 that lead to the same directory of directories."""
+    monkeypatch.setattr(outputs, "LINKED", 300)
+    folder, there = tmp_path / "out", tmp_path / "out" / "there"
+    for number in range(20):
+        (there / str(number)).mkdir(parents=True)
+        if holds == "files":
+            (there / str(number) / "f").touch()
+        for source, target in (("first", "second"), ("second", "there")):
+            (folder / source).mkdir(exist_ok=True)
+            (folder / source / str(number)).symlink_to(f"../{target}")
+    with pytest.raises(Refused, match="links in /pfs/out lead to more than 300 files and directories"):
+        add(pfs, pfs.commits.start(IN), folder)
+
+
+def test_files_lie_no_deeper_than_can_be_gone_down_to(pfs: Pfs) -> None:
+    """Wherever they come from: a client, or a copy of a directory to below another."""
+    deepest = "/d" * paths.LEVELS
+    commit = pfs.commits.start(IN)
+    pfs.writes.put(commit, deepest, b"1", "")
+    assert contents(pfs, commit) == {deepest: b"1"}
+    assert [entry.path for entry in pfs.files.glob(pfs.commits.get(commit), "/**")][-1] == deepest
+    root = pfs.commits.get(commit).root
+    copy = Copy(root, "/", "/d", "", append=False)
+    for change in (Add(f"{deepest}/f", "", ()), Add("/f" * 100_000, "", ()), copy):
+        with pytest.raises(Refused, match=f"it goes more than {paths.LEVELS} directories deep") as caught:
+            pfs.writes.apply(commit, [change], pfs.writes.batch())
+        assert len(caught.value.message) < 200
+    assert contents(pfs, commit) == {deepest: b"1"}
+    finish(pfs, commit)
+    after = pfs.commits.start(IN)
+    pfs.writes.apply(after, [Delete("/d/", "")], pfs.writes.batch())
+    assert contents(pfs, after) == {}
+    assert len(list(pfs.files.diff((pfs.commits.get(after), "/"), None))) == paths.LEVELS + 1
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from localpach.errors import Refused
 from localpach.names import Branch, Repo
 from localpach.pfs.service import Pfs
-from localpach.pps import inputs
+from localpach.pps import combinations, inputs
+from localpach.pps.combinations import datums
 from localpach.proto import pps_pb2
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
@@ -129,7 +130,7 @@ def id_of(datum: Datum) -> str:
 
 @given(INPUTS)
 def test_datums_are_what_their_input_means(pfs: Pfs, input: pps_pb2.Input) -> None:
-    found = inputs.datums(pfs.files, input, pfs.commits.head)
+    found = datums(pfs.files, input, pfs.commits.head)
     assert [datum.id for datum in found] == sorted({id_of(datum) for datum in meaning(input)})
     by_id = {id_of(datum): datum for datum in meaning(input)}
     for datum in found:
@@ -151,7 +152,7 @@ def test_the_hash_of_a_datum_changes_with_all_that_it_holds(pfs: Pfs) -> None:
 
     def hashes(salt: str, **fields: Any) -> list[str]:
         leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(**defaults | fields))
-        return [datum.hash(salt) for datum in inputs.datums(pfs.files, leaf, pfs.commits.head)]
+        return [datum.hash(salt) for datum in datums(pfs.files, leaf, pfs.commits.head)]
 
     ways = [hashes("s"), hashes("t"), hashes("s", name="n"), hashes("s", repo="b"), hashes("s", glob="/1-y")]
     assert len({hash for (hash,) in ways}) == len(ways)
@@ -167,18 +168,62 @@ def test_a_directory_has_its_captured_keys_too(pfs: Pfs) -> None:
     for path in ("/k1/f", "/k2/f"):
         pfs.writes.put(commit, path, b"1", "")
     leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="dirs", glob="/(*)", join_on="$1"))
-    (first, second) = inputs.datums(pfs.files, leaf, pfs.commits.head)
+    (first, second) = datums(pfs.files, leaf, pfs.commits.head)
     keys = {each.inputs[0].expand("$1") for each in (first, second)}
     assert keys == {"k1", "k2"}
-    (root,) = inputs.datums(pfs.files, pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="dirs", glob="/")), pfs.commits.head)
+    (root,) = datums(pfs.files, pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="dirs", glob="/")), pfs.commits.head)
     assert (root.inputs[0].expand("$0"), root.inputs[0].name) == ("/", "dirs")
 
 
 def test_a_cron_is_read_tick_by_tick(pfs: Pfs) -> None:
     cron = pps_pb2.Input(cron=pps_pb2.CronInput(name="tick", repo="a", project="default", spec="@never"))
-    found = inputs.datums(pfs.files, cron, pfs.commits.head)
+    found = datums(pfs.files, cron, pfs.commits.head)
     assert sorted(each.inputs[0].entry.path for each in found) == [f"/{name}" for name in FILES["a"]]
     assert {each.inputs[0].name for each in found} == {"tick"}
+
+
+def side(repo: str, **more: Any) -> pps_pb2.Input:
+    return pps_pb2.Input(pfs=pps_pb2.PFSInput(repo=repo, name=repo, glob="/*", **more))
+
+
+# Three files to the power of twelve, or of 36; the last two come to nothing.
+ENDLESS = {
+    "cross": pps_pb2.Input(cross=[side("a")] * 12),
+    "a cross of crosses": pps_pb2.Input(cross=[pps_pb2.Input(cross=[side("a")] * 12)] * 3),
+    "a union of crosses": pps_pb2.Input(union=[pps_pb2.Input(cross=[side("a")] * 8)] * 1000),
+    "join": pps_pb2.Input(join=[side("a")] * 12),
+    "a join that lacks a side": pps_pb2.Input(join=[*([side("a")] * 12), side("empty")]),
+    "a cross with nothing": pps_pb2.Input(cross=[pps_pb2.Input(cross=[side("a")] * 12), side("empty")]),
+}
+
+
+@pytest.mark.parametrize("input", ENDLESS.values(), ids=ENDLESS)
+def test_what_combines_without_end_is_refused(pfs: Pfs, input: pps_pb2.Input, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(combinations, "MAX_INPUTS", 30_000)
+    with pytest.raises(Refused, match="choose narrower globs, or cross less"):
+        datums(pfs.files, input, pfs.commits.head)
+
+
+def test_as_many_as_the_limit_are_found(pfs: Pfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the sides count, too: they are held meanwhile."""
+    cross = pps_pb2.Input(cross=[side("a"), side("b")])
+    monkeypatch.setattr(combinations, "MAX_INPUTS", 3 + 2 + 2 * 6)
+    assert len(datums(pfs.files, cross, pfs.commits.head)) == 6
+    monkeypatch.setattr(combinations, "MAX_INPUTS", 3 + 2 + 2 * 6 - 1)
+    with pytest.raises(Refused, match="more than 16 files"):
+        datums(pfs.files, cross, pfs.commits.head)
+
+
+@pytest.mark.parametrize("input", ENDLESS.values(), ids=ENDLESS)
+def test_the_search_for_datums_can_be_stopped(pfs: Pfs, input: pps_pb2.Input) -> None:
+    looks = itertools.count(1)
+
+    def check() -> None:
+        if next(looks) == 5:
+            raise KeyError("stopped")
+
+    with pytest.raises(KeyError, match="stopped"):
+        datums(pfs.files, input, pfs.commits.head, check)
 
 
 def test_an_input_has_one_kind() -> None:

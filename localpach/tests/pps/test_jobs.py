@@ -10,8 +10,8 @@ import pytest
 from localpach.errors import NotFound, Refused
 from localpach.names import META, SPEC, Branch, Repo
 from localpach.pfs.service import Pfs
-from localpach.pps import inputs, lifecycle
-from localpach.pps.inputs import Datum
+from localpach.pps import lifecycle
+from localpach.pps.combinations import Datum, datums
 from localpach.pps.jobs import JobName
 from localpach.pps.records import JobRecord, PipelineName, PipelineRecord, RunningDatum
 from localpach.pps.service import Pps
@@ -366,7 +366,7 @@ def test_datums_are_kept_and_carried_on(bench: Bench) -> None:
     (job,) = bench.jobs()
     head = bench.pfs.commits.head(IN)
     spec = bench.pps.pipelines.info(job.pipeline, 1).details.input
-    all: list[Datum] = inputs.datums(bench.pfs.files, spec, lambda branch: head)
+    all: list[Datum] = datums(bench.pfs.files, spec, lambda branch: head)
     for datum in all:
         info = pps_pb2.DatumInfo(datum=pps_pb2.Datum(job=job.info.job, id=datum.id), state=pps_pb2.SUCCESS)
         bench.pfs.writes.put(job.output, f"/{datum.id}", b"1", datum.id)

@@ -7,8 +7,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from prefect_pachyderm.calls import PachydermError, PrefectPachydermError
 from prefect_pachyderm.credentials import PachydermCredentials
-from prefect_pachyderm.jobs import JobFailed, JobGone, JobResult, JobTimedOut, PachydermJob
+from prefect_pachyderm.jobs import JobFailed, JobGone, JobTimedOut, PachydermJob
 from prefect_pachyderm.pipelines import PachydermPipeline
+from prefect_pachyderm.results import JobResult
 
 __all__ = [
     "JobFailed",

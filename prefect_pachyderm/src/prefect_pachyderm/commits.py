@@ -10,6 +10,7 @@ from pathlib import Path
 import python_pachyderm
 from python_pachyderm.service import pfs_proto
 
+from prefect_pachyderm import events
 from prefect_pachyderm.calls import readable
 
 
@@ -48,7 +49,7 @@ def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, fil
 def commit_files(
     client: python_pachyderm.Client, repo: str, branch: str, files: Mapping[str, Path], description: str
 ) -> str:
-    """Makes these files (path in the repo → file) the whole content of a branch, in one commit; returns its id.
+    """Makes these files (path in the repo → file) the whole content of a branch, in one commit; returns its id once it is finished.
 
     A commit that fails on the way is dropped.
     """
@@ -63,4 +64,5 @@ def commit_files(
     except BaseException:
         client.drop_commit(commit.id)
         raise
+    events.commit_finished(next(iter(client.wait_commit((repo, commit.id)))))
     return str(commit.id)

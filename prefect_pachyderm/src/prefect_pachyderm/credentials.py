@@ -17,18 +17,24 @@ from typing import Any, TypedDict, cast
 
 import python_pachyderm
 from prefect import get_run_logger, task
-from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, SecretStr
+from prefect.blocks import abstract
+from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
 
 from prefect_pachyderm.calls import LIVE, PachydermError, readable
 from prefect_pachyderm.embedded import attach_or_start, embedded_root
 
 DEFAULT_PORT = 30650
+# Pachyderm's own picture.
+LOGO_URL = HttpUrl("https://github.com/pachyderm.png")
+BLOCK = "block/"
 ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>\d+))?/?")
 
 
-class PachydermCredentials(CredentialsBlock):
+class PachydermCredentials(abstract.CredentialsBlock):
     """Where a Pachyderm is and how to log in to it.
+
+    A token is never pickled, so that none gets into what Prefect keeps of results: credentials that come back take it anew from
+    the block that they were loaded from, or from what the environment says of the same address.
 
     Example:
         Connect with what is stored in a block:
@@ -42,6 +48,7 @@ class PachydermCredentials(CredentialsBlock):
 
     _block_type_name = "Pachyderm Credentials"
     _block_type_slug = "pachyderm-credentials"
+    _logo_url = LOGO_URL
     _documentation_url = "https://github.com/pachyderm/pachyderm"  # type: ignore[assignment]
 
     address: str | None = Field(
@@ -58,6 +65,32 @@ class PachydermCredentials(CredentialsBlock):
         title="TLS roots",
         description="PEM certificates to trust for TLS; empty trusts the public ones.",
     )
+
+    _token_left_out: bool = PrivateAttr(default=False)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        private = {**(state["__pydantic_private__"] or {}), "_token_left_out": self.auth_token is not None}
+        return {**state, "__dict__": {**state["__dict__"], "auth_token": None}, "__pydantic_private__": private}
+
+    @property
+    def place(self) -> str:
+        """Which Pachyderm this is, without a secret; `at` finds it again. Empty is the one that the environment names."""
+        return f"{BLOCK}{self._block_document_name}" if self._block_document_name else self.address or ""
+
+    @classmethod
+    def at(cls, place: str) -> PachydermCredentials:
+        """The credentials of a `place`."""
+        if place.startswith(BLOCK):
+            return _stored(place.removeprefix(BLOCK))
+        return cls(address=place)._with_token() if place else cls()
+
+    def _with_token(self) -> PachydermCredentials:
+        """With the token and the TLS roots that the block or the environment has for this address."""
+        if self._block_document_name:
+            return _stored(self._block_document_name)
+        found = self.from_environment()
+        return found if found.address == self.address else self
 
     @classmethod
     def from_environment(cls) -> PachydermCredentials:
@@ -89,6 +122,13 @@ class PachydermCredentials(CredentialsBlock):
         """
         if not self.address:
             return self.from_environment().get_client()
+        if self._token_left_out:
+            found = self._with_token()
+            if found is self:
+                raise PachydermError(
+                    f"The token for {self.address} was not kept with the result; store it in a block, or name it in the environment."
+                )
+            return found.get_client()
         address = ADDRESS.fullmatch(self.address)
         if not address:
             raise PachydermError(

@@ -2,11 +2,12 @@
 
 | event | resource | when |
 | --- | --- | --- |
-| `pachyderm.commit.finished` | `pachyderm.commit.REPO@ID` | a commit that a flow follows is finished |
-| `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that a flow waited for is over |
+| `pachyderm.commit.finished` | `pachyderm.commit.REPO@ID` | a commit that we have made, or that a flow follows, is finished |
+| `pachyderm.pipeline.changed` | `pachyderm.pipeline.NAME` | we have made or updated a pipeline |
+| `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that was waited for or stopped is over |
 
 Related resources name the commits, the pipeline and the deployment; Prefect adds flow run and work pool. An event's id is
-made of its name and resource, so that Prefect keeps one where two runs emit the same.
+made of its name and resource (and of a pipeline's version), so that Prefect keeps one where two runs emit the same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from prefect import runtime
 from prefect.events import emit_event
+from prefect.settings import get_current_settings
 from python_pachyderm.service import pfs_proto, pps_proto
 
 # Names for uuid5; any fixed UUID does.
@@ -35,6 +37,12 @@ def commit_finished(info: pfs_proto.CommitInfo) -> None:
     payload = {"description": info.description, "error": info.error, "bytes": info.details.size_bytes}
     related = [related_resource("branch", f"{repo}@{info.commit.branch.name}")]
     emit("pachyderm.commit.finished", "pachyderm.commit", f"{repo}@{info.commit.id}", related, payload)
+
+
+def pipeline_changed(info: pps_proto.PipelineInfo) -> None:
+    """Emits the event of a pipeline that was made or updated."""
+    name, version = info.pipeline.name, str(info.version)
+    emit("pachyderm.pipeline.changed", "pachyderm.pipeline", name, [], {"version": version}, version)
 
 
 def job_ended(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
@@ -63,11 +71,15 @@ def related_resource(kind: str, name: str, role: str | None = None, **labels: st
     }
 
 
-def emit(event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any]) -> None:
-    """Emits an event about the resource `kind.name`. Prefect keeps one, however often it is emitted."""
+def emit(
+    event: str, kind: str, name: str, related: list[dict[str, str]], payload: dict[str, Any], version: str = ""
+) -> None:
+    """Emits an event about (a version of) the resource `kind.name`. Prefect keeps one, however often it is emitted."""
+    if not (get_current_settings().api.url or runtime.flow_run.id):
+        return  # Prefect would start a temporary server for it.
     resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
     # Prefect adds it only where the flow run is not that of a flow within another. Outside of deployments asking is a call in vain.
     if "PREFECT__FLOW_RUN_ID" in os.environ and (deployment := runtime.deployment.id):
         named = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
         related = [*related, {**named, "prefect.resource.name": runtime.deployment.name}]
-    emit_event(event, resource, related=related, payload=payload, id=uuid.uuid5(NAMESPACE, f"{event} {name}"))
+    emit_event(event, resource, related=related, payload=payload, id=uuid.uuid5(NAMESPACE, f"{event} {name} {version}"))

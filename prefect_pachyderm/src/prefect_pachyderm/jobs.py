@@ -7,31 +7,35 @@ is known by its pipeline and its commit set.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import grpc
 import python_pachyderm
-from prefect.blocks.abstract import JobRun
+from prefect.blocks import abstract
 from prefect.exceptions import TerminationSignal
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm.calls import (
-    PrefectPachydermError,
-    call_patiently,
-    pps,
-    readable,
-    status_of,
-)
+from prefect_pachyderm import events
+from prefect_pachyderm.calls import PrefectPachydermError, call_patiently, pps, readable, status_of
+from prefect_pachyderm.commits import input_commits
 from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.events import OUTCOMES
 from prefect_pachyderm.logs import LogFollower
+from prefect_pachyderm.results import JobResult
+from prefect_pachyderm.runs import note_job, when_cancelled
+from prefect_pachyderm.twins import twin_of
 
 # How long one call blocks: a connection that died without a word is noticed after this time.
 CALL_SECONDS = 60.0
+# How often a job that has not started yet is looked at, with its pipeline.
+START_LOOK_SECONDS = 2.0
+START_GRACE_SECONDS = 300.0
+STARTING = (pps_proto.JOB_CREATED, pps_proto.JOB_STARTING)
+BLOCKED = (pps_proto.PIPELINE_CRASHING, pps_proto.PIPELINE_FAILURE)
 
 T = TypeVar("T")
 
@@ -52,22 +56,6 @@ class _NotOverError(Exception):
     """A call has blocked as long as it may, and the job is not over."""
 
 
-@dataclass(frozen=True)
-class JobResult:
-    """What a job that succeeded has made."""
-
-    pipeline: str
-    job_id: str
-    files: list[str]
-    credentials: PachydermCredentials = field(repr=False, compare=False)
-
-    def read(self, path: str) -> bytes:
-        """The content of one file of the output commit."""
-        with readable(f"Reading {self.pipeline}@{self.job_id}:{path}"):
-            content: bytes = self.credentials.get_client().get_file((self.pipeline, self.job_id), path).read()
-            return content
-
-
 def job_of(pipeline: str, job_id: str) -> pps_proto.Job:
     """A job as requests name it."""
     job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
@@ -75,10 +63,11 @@ def job_of(pipeline: str, job_id: str) -> pps_proto.Job:
     return job
 
 
-class PachydermJob(JobRun[JobResult]):
+class PachydermJob(abstract.JobRun[JobResult]):
     """One job of one pipeline, which may run, have run, or have been started by anyone.
 
-    Each method has an asynchronous twin whose name begins with `a`.
+    Each method has an asynchronous twin whose name begins with `a`; in asynchronous flows and tasks the method's own name gives
+    it, too. A job that a flow run waits for is noted in the flow run, and its end is told by an event.
 
     Args:
         pipeline: Whose job.
@@ -87,6 +76,7 @@ class PachydermJob(JobRun[JobResult]):
         timeout_seconds: How long a wait may take.
         stop_when_interrupted: Whether a wait that ends by Ctrl-C or by a cancelled flow run stops the job.
         on_line: Called with each line that the job says.
+        start_grace_seconds: How long a wait goes on while the pipeline can't start, as without its image.
     """
 
     def __init__(
@@ -97,16 +87,18 @@ class PachydermJob(JobRun[JobResult]):
         timeout_seconds: float | None = None,
         stop_when_interrupted: bool = True,
         on_line: Callable[[str], None] = lambda line: None,
+        start_grace_seconds: float = START_GRACE_SECONDS,
     ) -> None:
         self.pipeline = pipeline
         self.job_id = job_id
-        self.info: pps_proto.JobInfo | None = None
         # Without an address they find the embedded server anew when it has come back on another port.
         self._credentials = credentials or PachydermCredentials()
         self._timeout_seconds = timeout_seconds
         self._stop_when_interrupted = stop_when_interrupted
         self._on_line = on_line
+        self._start_grace_seconds = start_grace_seconds
         self._logged_state: int | None = None
+        self._logged_block: str | None = None
         self._job = job_of(pipeline, job_id)
         self._name = f"{pipeline}@{job_id}"
 
@@ -119,50 +111,58 @@ class PachydermJob(JobRun[JobResult]):
         """
         return self._call(self._inspect).state in OUTCOMES
 
+    async def await_for_completion(self) -> None:
+        """As `wait_for_completion`; a cancelled await stops the job."""
+        try:
+            await asyncio.to_thread(self.wait_for_completion, _sync=True)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(self.stop, "the wait for it was cancelled", _sync=True)
+            raise
+
+    @twin_of(await_for_completion)
     def wait_for_completion(self) -> None:  # type: ignore[override]
-        """Blocks until the job is over, and logs what it says and each state that is seen.
+        """Blocks until the job is over, and logs what it says, each state that is seen, and what keeps it from starting.
 
         Raises:
-            JobFailed: with the job's reason and the last lines of its log.
+            JobFailed: with the job's reason and the last lines of its log, or with why it could not start.
             JobTimedOut: after `timeout_seconds`, when the job has been stopped.
             JobGone: the job is not there, or no more.
             PachydermError: nobody has answered for two minutes.
         """
         info = self._call(self._inspect)
         if info.state == pps_proto.JOB_SUCCESS:
-            self.info = info
-            self.logger.info("Job %s has succeeded before", self._name)
+            self._tell("Job %s has succeeded before", self._name)
+            self._tell_end(info)
             return
+        if self._stop_when_interrupted and info.state not in OUTCOMES:
+            note_job(self.pipeline, self.job_id, self._credentials, self.logger)
         self._log_state(info)
-        follower = LogFollower(self._credentials, self._job, self._log_line)
+        follower = LogFollower(self._credentials, self._job, (self._log_line, self._hand_on), self.logger)
         try:
-            info = self._until_over()
+            with when_cancelled(self._stop_for_flow_run):
+                info = self._until_over()
             lines = follower.finish()
-        except JobTimedOut:
-            self.stop("it took longer than it was given")
-            raise
         except (KeyboardInterrupt, TerminationSignal):
-            if self._stop_when_interrupted:
-                with suppress(JobGone):
-                    self.stop("the flow run was cancelled")
+            self._stop_for_flow_run()
+            raise
+        except asyncio.CancelledError:
+            # Prefect raises its own where a run has lost its turn, for example because the server was started anew.
+            self._tell("Job %s goes on without this run; the next wait takes it up", self._name, level=logging.WARNING)
             raise
         finally:
             follower.stop()
         self._log_state(info)
-        self.info = info
+        self._tell_end(info)
         if info.state != pps_proto.JOB_SUCCESS:
             state = pps_proto.JobState.Name(info.state)
             log = "\n  ".join(lines) or "(no log)"
             raise JobFailed(f"Job {self._name} ended as {state}: {info.reason}\nThe end of its log:\n  {log}")
 
-    async def await_for_completion(self) -> None:
-        """As `wait_for_completion`; a cancelled await stops the job."""
-        try:
-            await asyncio.to_thread(self.wait_for_completion)
-        except asyncio.CancelledError:
-            await asyncio.to_thread(self.stop, "the wait for it was cancelled")
-            raise
+    async def afetch_result(self) -> JobResult:
+        """As `fetch_result`."""
+        return await asyncio.to_thread(self.fetch_result, _sync=True)
 
+    @twin_of(afetch_result)
     def fetch_result(self) -> JobResult:  # type: ignore[override]
         """The output commit of a job that has succeeded.
 
@@ -180,10 +180,11 @@ class PachydermJob(JobRun[JobResult]):
 
         return JobResult(self.pipeline, self.job_id, self._call(list_files), self._credentials)
 
-    async def afetch_result(self) -> JobResult:
-        """As `fetch_result`."""
-        return await asyncio.to_thread(self.fetch_result)
+    async def astop(self, reason: str) -> None:
+        """As `stop`."""
+        await asyncio.to_thread(self.stop, reason, _sync=True)
 
+    @twin_of(astop)
     def stop(self, reason: str) -> None:
         """Stops the job; one that is over stays as it is.
 
@@ -191,15 +192,25 @@ class PachydermJob(JobRun[JobResult]):
             JobGone: it is not there.
             PachydermError: nobody has answered for two minutes.
         """
+        if self.is_over():
+            return
         request = pps_proto.StopJobRequest(job=self._job, reason=reason)
-        self._call(self._inspect)
         self._call(lambda client: pps(client).StopJob(request))
-        self.info = self._call(self._inspect)
-        self.logger.info("Stopped job %s: %s", self._name, reason)
+        self._tell("Stopped job %s: %s", self._name, reason)
+        self._tell_end(self._call(self._inspect))
 
-    async def astop(self, reason: str) -> None:
-        """As `stop`."""
-        await asyncio.to_thread(self.stop, reason)
+    def _stop_for_flow_run(self) -> None:
+        if self._stop_when_interrupted:
+            try:
+                self.stop("the flow run was cancelled", _sync=True)
+            except PrefectPachydermError as error:
+                self._tell("%s", error, level=logging.WARNING)
+
+    def _tell_end(self, info: pps_proto.JobInfo) -> None:
+        """Emits the event of the job's end, which Prefect keeps once."""
+        if info.state in OUTCOMES:
+            inputs = self._call(lambda client: input_commits(client, self.pipeline, self.job_id))
+            events.job_ended(info, inputs)
 
     def _inspect(self, client: python_pachyderm.Client) -> pps_proto.JobInfo:
         request = pps_proto.InspectJobRequest(job=self._job, details=True)
@@ -208,15 +219,37 @@ class PachydermJob(JobRun[JobResult]):
     def _until_over(self) -> pps_proto.JobInfo:
         """The job once it is over."""
         end = time.monotonic() + self._timeout_seconds if self._timeout_seconds else float("inf")
+        request = pps_proto.InspectJobRequest(job=self._job, wait=True, details=True)
+        blocked_since: float | None = None
         while True:
             left = end - time.monotonic()
             if left <= 0:
+                self.stop("it took longer than it was given", _sync=True)
                 raise JobTimedOut(f"Job {self._name} was not over after {self._timeout_seconds:.0f} s; it was stopped.")
-            request = pps_proto.InspectJobRequest(job=self._job, wait=True, details=True)
+            seconds = min(left, START_LOOK_SECONDS if self._logged_state in STARTING else CALL_SECONDS)
             try:
-                return self._call(lambda client: self._answer(client, request, min(CALL_SECONDS, left)))  # noqa: B023
+                return self._call(lambda client: self._answer(client, request, seconds))  # noqa: B023
             except _NotOverError:
-                continue
+                self._log_state(self._call(self._inspect))
+            reason = self._what_blocks() if self._logged_state in STARTING else None
+            now = time.monotonic()
+            blocked_since = (blocked_since or now) if reason else None
+            if blocked_since and now - blocked_since > self._start_grace_seconds:
+                if self._stop_when_interrupted:
+                    self.stop("it could not start", _sync=True)
+                raise JobFailed(f"Job {self._name} could not start in {self._start_grace_seconds:.0f} s: {reason}")
+
+    def _what_blocks(self) -> str | None:
+        """Why the pipeline can't start this job, if so; logged when it is another reason than before."""
+        info = self._call(lambda client: next(iter(client.inspect_pipeline(self.pipeline, details=True))))
+        if info.state not in BLOCKED:
+            return None
+        state = pps_proto.PipelineState.Name(info.state)
+        reason = f"{self.pipeline} is {state}{f': {info.reason}' if info.reason else ''}"
+        if reason != self._logged_block:
+            self._logged_block = reason
+            self._tell("Job %s can't start: %s", self._name, reason, level=logging.WARNING)
+        return reason
 
     def _answer(
         self, client: python_pachyderm.Client, request: pps_proto.InspectJobRequest, seconds: float | None
@@ -243,19 +276,27 @@ class PachydermJob(JobRun[JobResult]):
 
         return call_patiently(ask, self.logger)
 
+    def _tell(self, message: str, *arguments: object, level: int = logging.INFO) -> None:
+        """Logs; a handler that fails, or gives up where the terminal is gone, is no reason to leave a job alone."""
+        with suppress(Exception, SystemExit):
+            self.logger.log(level, message, *arguments)
+
     def _log_state(self, info: pps_proto.JobInfo) -> None:
         """Logs the job's state when it is another one than before."""
         if info.state != self._logged_state:
             self._logged_state = info.state
             state = pps_proto.JobState.Name(info.state)
-            self.logger.info("Job %s is %s%s", self._name, state, f": {info.reason}" if info.reason else "")
+            self._tell("Job %s is %s%s", self._name, state, f": {info.reason}" if info.reason else "")
 
     def _log_line(self, message: pps_proto.LogMessage) -> None:
-        if self._logged_state is not None and self._logged_state < pps_proto.JOB_RUNNING and not message.master:
+        if self._logged_state in STARTING and not message.master:
             self._log_state(pps_proto.JobInfo(state=pps_proto.JOB_RUNNING))
         line = message.message.rstrip("\n")
         if message.user:
             self.logger.info("%s", line)
-            self._on_line(line)
         elif line.startswith("errored"):
             self.logger.warning("%s", line)
+
+    def _hand_on(self, message: pps_proto.LogMessage) -> None:
+        if message.user:
+            self._on_line(message.message.rstrip("\n"))

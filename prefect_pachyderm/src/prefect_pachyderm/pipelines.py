@@ -14,13 +14,16 @@ import grpc
 import python_pachyderm
 from google.protobuf import json_format
 from prefect import get_run_logger, task
-from prefect.blocks.abstract import JobBlock
+from prefect.blocks import abstract
 from pydantic import Field
 from python_pachyderm.service import pps_proto
 
+from prefect_pachyderm import events
 from prefect_pachyderm.calls import LIVE, PachydermError, pps, readable, status_of
-from prefect_pachyderm.credentials import PachydermCredentials, connect
-from prefect_pachyderm.jobs import JobResult, PachydermJob
+from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
+from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
+from prefect_pachyderm.runs import note_job
+from prefect_pachyderm.twins import twin_of
 
 SPEC_HASH = "prefect-pachyderm/spec-sha256"
 ENDED_BADLY = (pps_proto.JOB_FAILURE, pps_proto.JOB_KILLED, pps_proto.JOB_UNRUNNABLE)
@@ -35,11 +38,13 @@ class Template:
     arguments: Mapping[str, str]
 
 
-class PachydermPipeline(JobBlock[JobResult]):
+# Given its parameter, the base would make a block type of that name here, and Prefect would register it, too.
+class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
     """A Pachyderm pipeline that runs as its specification says.
 
     Triggering it creates the pipeline, or updates it when the specification has changed, and gives the job that works on
-    the newest input, which may have begun or ended before. Each method has an asynchronous twin whose name begins with `a`.
+    the newest input, which may have begun or ended before. `trigger` has an asynchronous twin, `atrigger`; in asynchronous flows
+    and tasks `await pipeline.trigger()` is the same.
 
     Example:
         Run a pipeline on the newest commit of its input and read what it has made:
@@ -55,6 +60,7 @@ class PachydermPipeline(JobBlock[JobResult]):
 
     _block_type_name = "Pachyderm Pipeline"
     _block_type_slug = "pachyderm-pipeline"
+    _logo_url = LOGO_URL
     _documentation_url = "https://github.com/pachyderm/pachyderm"  # type: ignore[assignment]
 
     credentials: PachydermCredentials = Field(
@@ -72,6 +78,18 @@ class PachydermPipeline(JobBlock[JobResult]):
         default=None, gt=0, title="Timeout", description="Seconds after which a job is stopped; empty waits for ever."
     )
 
+    start_grace_seconds: float = Field(
+        default=START_GRACE_SECONDS,
+        gt=0,
+        title="Start grace",
+        description="Seconds that a job is waited for while the pipeline can't start, as without its image; then it is stopped.",
+    )
+
+    async def atrigger(self) -> PachydermJob:
+        """As `trigger`."""
+        return await asyncio.to_thread(self.trigger, _sync=True)
+
+    @twin_of(atrigger)
     def trigger(self) -> PachydermJob:  # type: ignore[override]
         """Makes the pipeline run its specification on the newest input.
 
@@ -88,14 +106,15 @@ class PachydermPipeline(JobBlock[JobResult]):
             due = _is_due(client, request)
             if due or self.reprocess:
                 request.reprocess = request.update and (request.reprocess or self.reprocess)
-                client.create_pipeline_from_request(request)
+                _send(client, [request])
             job_id = client.inspect_branch(name, "master").head.id
         self.logger.info("Pipeline %s %s", name, "created or updated" if due else "is up to date")
-        return PachydermJob(name, job_id, self.credentials, self.timeout_seconds)
-
-    async def atrigger(self) -> PachydermJob:
-        """As `trigger`."""
-        return await asyncio.to_thread(self.trigger)
+        job = PachydermJob(
+            name, job_id, self.credentials, self.timeout_seconds, start_grace_seconds=self.start_grace_seconds
+        )
+        if not job.is_over():
+            note_job(name, job_id, self.credentials, self.logger)
+        return job
 
 
 @task(name="create pipelines", **LIVE)
@@ -114,9 +133,7 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
         requests = [_render(client, template) for template in templates]
         due = [request for request in requests if _is_due(client, request)]
         if due:
-            with client.transaction():
-                for request in due:
-                    client.create_pipeline_from_request(request)
+            _send(client, due)
         for request in requests:
             logger.info(
                 "Pipeline %s %s", request.pipeline.name, "created or updated" if request in due else "is up to date"
@@ -155,6 +172,17 @@ def _request(spec: dict[str, Any]) -> pps_proto.CreatePipelineRequest:
     canonical = json.dumps(spec, sort_keys=True).encode()
     request.metadata.annotations[SPEC_HASH] = hashlib.sha256(canonical).hexdigest()
     return request
+
+
+def _send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
+    """Makes or updates these pipelines at once, and tells of each by an event."""
+    with client.transaction():
+        for request in requests:
+            client.create_pipeline_from_request(request)
+    for request in requests:
+        info = _inspect(client, request.pipeline.name)
+        if info is not None:
+            events.pipeline_changed(info)
 
 
 def _inspect(client: python_pachyderm.Client, name: str) -> pps_proto.PipelineInfo | None:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import grpc
 
-# Whether the call of this method, the n-th of its name, is answered with UNAVAILABLE.
-Fails = Callable[[str, int], bool]
+# How the call of this method, the n-th of its name, fails: UNAVAILABLE, another code, or OK for an answer without a message.
+Fails = Callable[[str, int], bool | grpc.StatusCode]
 
 
 def _as_it_is(message: bytes) -> bytes:
@@ -28,8 +28,11 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         def behaviour(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             method = details.method.rpartition("/")[2]
             self.calls[method] = self.calls.get(method, 0) + 1
-            if self._fails(method, self.calls[method]):
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the proxy fails this call")
+            fails = self._fails(method, self.calls[method])
+            if fails is grpc.StatusCode.OK:
+                return
+            if fails:
+                context.abort(grpc.StatusCode.UNAVAILABLE if fails is True else fails, "the proxy fails this call")
             metadata = tuple(pair for pair in details.invocation_metadata if pair[0] == "authn-token")
             call = self._channel.stream_stream(details.method, _as_it_is, _as_it_is)(requests, metadata=metadata)
             context.add_callback(call.cancel)

@@ -15,15 +15,16 @@ from prefect_pachyderm.embedded import find_localpach
 
 @dataclass
 class Server:
-    """On a data directory of its own; images that are missing run on the host."""
+    """On a data directory of its own; images that are missing run on the host unless told otherwise."""
 
     root: Path
     port: int = 0
+    missing_image: str = "host"
 
     def start(self) -> None:
         """Starts it, at the address that it had before, and waits until it says where it is."""
         (self.root / "address").unlink(missing_ok=True)
-        given = ["--root", str(self.root), "--port", str(self.port), "--missing-image", "host"]
+        given = ["--root", str(self.root), "--port", str(self.port), "--missing-image", self.missing_image]
         self.process = subprocess.Popen([find_localpach(), "serve", *given], stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while not (self.root / "address").exists():

@@ -1,4 +1,4 @@
-"""How calls reach servicers: the token, transactions, and errors as gRPC statuses.
+"""How calls reach servicers: bodies as messages, transactions, and errors as gRPC statuses.
 
 A servicer is a plain class with a method per RPC, `method(request, call)`, returning a message or an iterator of messages;
 a service may have several. RPCs that they lack answer UNIMPLEMENTED with a sentence, which their `refusals` may give.
@@ -6,7 +6,6 @@ a service may have several. RPCs that they lack answer UNIMPLEMENTED with a sent
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -15,12 +14,14 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from localpach.api.bodies import Bodies
 from localpach.api.versions import SINCE
 from localpach.errors import (
     AlreadyExists,
     Corrupt,
     Exhausted,
     LocalpachError,
+    Malformed,
     NotFound,
     Precondition,
     Refused,
@@ -30,7 +31,6 @@ from localpach.errors import (
 from localpach.faults import fault_of_disk
 from localpach.waiting import Cancelled
 
-TOKEN_KEY = "authn-token"
 TRANSACTION_KEY = "pach-transaction"
 MISSING = "{method} is not a part of Pachyderm that localpach has; a Pachyderm cluster has it"
 NEWER = "{method} came with Pachyderm {version}, and localpach lacks it; a Pachyderm cluster of that version has it"
@@ -43,6 +43,7 @@ CODES = {
     Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     Corrupt: grpc.StatusCode.DATA_LOSS,
+    Malformed: grpc.StatusCode.INVALID_ARGUMENT,
 }
 
 Handler = Callable[[Any, Any], Any]
@@ -51,38 +52,16 @@ Staging = Callable[[str, str, Any], Any]
 log = logging.getLogger("localpach")
 
 
-class Gate:
-    """What every call passes before its servicer sees it."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def admit(self, context: grpc.ServicerContext) -> dict[str, str]:
-        """The call's metadata; a call without the right token ends here."""
-        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        if self._token is None:
-            return metadata
-        given = metadata.get(TOKEN_KEY)
-        if not given:
-            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no authentication token (try logging in)")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
-            context.abort(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "provided auth token is corrupted or has expired (try logging in again)",
-            )
-        return metadata
-
-
 def register(
     server: grpc.Server,
     service: ServiceDescriptor,
     servicers: Sequence[object],
-    gate: Gate,
+    bodies: Bodies,
     staging: Staging | None = None,
     missing: str = MISSING,
 ) -> None:
     """Serves all RPCs of a service. `staging(transaction, method, request)` keeps requests made within a transaction."""
-    handlers = {}
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     refusals: dict[str, str] = {}
     for servicer in servicers:
         refusals |= getattr(servicer, "refusals", {})
@@ -91,11 +70,11 @@ def register(
         function = next(filter(None, found), None) or _refuse(
             refusals.get(method.name) or _sentence(service.full_name, method.name, missing)
         )
-        kind = ("stream" if method.client_streaming else "unary", "stream" if method.server_streaming else "unary")
-        make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
+        make = (
+            grpc.stream_stream_rpc_method_handler if method.server_streaming else grpc.stream_unary_rpc_method_handler
+        )
         handlers[method.name] = make(
-            _guard(function, gate, method.name, staging, method.server_streaming),
-            request_deserializer=GetMessageClass(method.input_type).FromString,
+            _guard(function, bodies.reader(method), method.name, staging, method.server_streaming),
             response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
@@ -109,14 +88,10 @@ def _sentence(service: str, method: str, missing: str) -> str:
 class Unknown(grpc.GenericRpcHandler):
     """Answers calls of services that are not served at all; it comes after all others."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         service, _, method = details.method.strip("/").rpartition("/")
         refuse = _refuse(_sentence(service, method, MISSING))
-
-        return grpc.unary_unary_rpc_method_handler(_guard(refuse, self._gate, method, None, False))
+        return grpc.stream_unary_rpc_method_handler(_guard(refuse, lambda stream, _: stream, method, None, False))
 
 
 def _refuse(sentence: str) -> Handler:
@@ -126,11 +101,11 @@ def _refuse(sentence: str) -> Handler:
     return refuse
 
 
-def _guard(function: Handler, gate: Gate, name: str, staging: Staging | None, streams: bool) -> Handler:
-    def unary(request: Any, context: grpc.ServicerContext) -> Any:
-        metadata = gate.admit(context)
+def _guard(function: Handler, read: Handler, name: str, staging: Staging | None, streams: bool) -> Handler:
+    def unary(stream: Iterator[bytes], context: grpc.ServicerContext) -> Any:
         try:
-            transaction = metadata.get(TRANSACTION_KEY)
+            request = read(stream, context)
+            transaction = _transaction(context)
             if transaction and staging is not None:
                 staged = staging(transaction, name, request)
                 if staged is not None:
@@ -139,14 +114,18 @@ def _guard(function: Handler, gate: Gate, name: str, staging: Staging | None, st
         except Exception as error:
             _abort(error, context)
 
-    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        gate.admit(context)
+    def stream(stream: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            yield from function(request, context)
+            yield from function(read(stream, context), context)
         except Exception as error:
             _abort(error, context)
 
     return stream if streams else unary
+
+
+def _transaction(context: grpc.ServicerContext) -> str:
+    """The transaction that a call belongs to, if any."""
+    return next((str(value) for key, value in context.invocation_metadata() if key == TRANSACTION_KEY), "")
 
 
 def _abort(error: Exception, context: grpc.ServicerContext) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -16,12 +17,14 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from localpach.api.dispatch import TRANSACTION_KEY
+from localpach.api.gate import NO_TOKEN, TOKEN_KEY, WRONG_TOKEN
 from localpach.errors import Precondition
 
 PREFIX = "/api/"
 # What of a request's headers the RPC is given as metadata.
-METADATA = ("authn-token", "pach-transaction")
-IDLE_SECONDS = 60
+METADATA = (TOKEN_KEY, TRANSACTION_KEY)
+IDLE_SECONDS = 10
 # How often it looks whether it shall end.
 LOOK_SECONDS = 0.2
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -50,8 +53,10 @@ class Refusal(Exception):
 class Gateway:
     """An HTTP server on loopback that asks a gRPC server."""
 
-    def __init__(self, target: str, services: list[ServiceDescriptor], port: int, message_bytes: int) -> None:
-        """Raises Precondition where the port is taken."""
+    def __init__(
+        self, target: str, token: str | None, services: list[ServiceDescriptor], port: int, message_bytes: int
+    ) -> None:
+        """Asks for the token, if there is one. Raises Precondition where the port is taken."""
         limits = [(f"grpc.max_{way}_message_length", message_bytes) for way in ("receive", "send")]
         self._channel = grpc.insecure_channel(target, options=limits)
         calls = {
@@ -62,6 +67,7 @@ class Gateway:
 
         class Bound(Handler):
             rpcs = calls
+            expected = token
             max_bytes = message_bytes
 
         try:
@@ -119,14 +125,16 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     rpcs: dict[str, Rpc]
+    expected: str | None
     max_bytes: int
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
 
     def do_POST(self) -> None:
         try:
-            body = self._body()
             self._check_origin()
+            self._check_token()
+            body = self._body()
             rpc = self.rpcs.get(self.path.removeprefix(PREFIX)) if self.path.startswith(PREFIX) else None
             if rpc is None:
                 message = (
@@ -139,6 +147,8 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self._send(HTTPStatus.OK, _shown(answer))
         except Refusal as refusal:
+            # What is left of the request is not read.
+            self.close_connection = True
             self._send(refusal.status, refusal.body)
         except grpc.RpcError as error:
             told = _refusal(error)
@@ -149,7 +159,6 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> str:
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > self.max_bytes:
-            self.close_connection = True
             reason = f"the request needs a Content-Length of at most {self.max_bytes}"
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, grpc.StatusCode.INVALID_ARGUMENT, reason)
         try:
@@ -164,11 +173,19 @@ class Handler(BaseHTTPRequestHandler):
             reason = f"a page of {origin or host} may not ask for anything here"
             raise Refusal(HTTPStatus.FORBIDDEN, grpc.StatusCode.PERMISSION_DENIED, reason)
 
+    def _check_token(self) -> None:
+        given = self.headers.get(TOKEN_KEY, "")
+        if self.expected is not None and not hmac.compare_digest(given.encode(), self.expected.encode()):
+            reason = WRONG_TOKEN if given else NO_TOKEN
+            raise Refusal(HTTPStatus.UNAUTHORIZED, grpc.StatusCode.UNAUTHENTICATED, reason)
+
     def _send(self, status: HTTPStatus, value: Any) -> None:
         data = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(data)
 

@@ -11,10 +11,12 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthServicer, LicenseServicer, VersionServicer
+from localpach.api.bodies import Bodies
 from localpach.api.debug import DebugServicer
-from localpach.api.dispatch import Gate, Unknown, register
+from localpach.api.dispatch import Unknown, register
 from localpach.api.files import FilesServicer
 from localpach.api.filesets import FilesetServicer
+from localpach.api.gate import Gate
 from localpach.api.gateway import Gateway
 from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
@@ -49,7 +51,7 @@ from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 
-# Each waiting call (a wait, a subscription, a followed log) holds a thread.
+# Each waiting call (a wait, a subscription, a followed log) holds a thread; more calls at once are refused.
 CALL_THREADS = 640
 MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 2.0
@@ -89,8 +91,11 @@ class Server:
         runtimes = Runtimes(root, missing_image, sandbox, network)
         self.weakness = runtimes.weakness
         self._pps = Pps(self._store, bulletin, self._pfs, runtimes)
+        token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
+            interceptors=[Gate(token)] if token else [],
+            maximum_concurrent_rpcs=CALL_THREADS,
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -99,23 +104,24 @@ class Server:
                 ("grpc.http2.bdp_probe", 0),
             ],
         )
-        self._register(Gate(self._directory.make_token() if auth else None))
+        self._bodies = Bodies()
+        self._register()
         try:
             self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
         except RuntimeError as error:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
         if json_port is None:
             json_port = port and port + 1
-        self._gateway = Gateway(self.address, list(map(_service, SERVED)), json_port, MESSAGE_BYTES)
+        self._gateway = Gateway(self.address, token, list(map(_service, SERVED)), json_port, MESSAGE_BYTES)
 
-    def _register(self, gate: Gate) -> None:
+    def _register(self) -> None:
         overview = OverviewServicer(self._pfs, self._pps)
         files = FilesServicer(self._pfs)
         pfs = [PfsServicer(self._pfs), files, GraphServicer(self._pfs), overview]
         pps = [PpsServicer(self._pps), SpecsServicer(self._pps), JobsServicer(self._pfs, self._pps), overview]
         transactions = TransactionServicer(self._store, [*pfs, *pps])
         for module, servicers in ((pfs_pb2, pfs), (pps_pb2, pps)):
-            register(self._grpc, _service(module), servicers, gate, transactions.stage)
+            register(self._grpc, _service(module), servicers, self._bodies, transactions.stage)
         metadata = MetadataServicer(self._store, self._pfs, self._pps)
         for module, servicer in (
             (transaction_pb2, transactions),
@@ -129,16 +135,17 @@ class Server:
             (license_pb2, LicenseServicer()),
             (debug_pb2, DebugServicer(self._pfs, self._pps)),
         ):
-            register(self._grpc, _service(module), [servicer], gate)
+            register(self._grpc, _service(module), [servicer], self._bodies)
         for module in (auth_pb2, identity_pb2):
-            register(self._grpc, _service(module), [], gate, missing=AUTH_IS_OFF)
-        self._grpc.add_generic_rpc_handlers((Unknown(gate),))
+            register(self._grpc, _service(module), [], self._bodies, missing=AUTH_IS_OFF)
+        self._grpc.add_generic_rpc_handlers((Unknown(),))
 
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
         self._pfs.objects.remove_leftovers()
         self._pfs.finisher.start()
         self._pps.start()
+        self._bodies.start()
         self._grpc.start()
         self._gateway.start()
         self._directory.publish(Address(self.address, os.getpid(), self.weakness, self._gateway.address))
@@ -148,6 +155,7 @@ class Server:
         self._directory.withdraw()
         self._gateway.close()
         self._grpc.stop(STOP_SECONDS).wait()
+        self._bodies.close()
         self._pps.close()
         self._pfs.finisher.close()
         self._store.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from localpach.errors import Refused
+from localpach.pfs.paths import LEVELS
 from localpach.storage.objects import INLINE_BYTES, Batch, Objects
 from localpach.storage.refs import Ref
 from localpach.storage.trees import DEFAULT_DATUM, EMPTY, Dir, Entry, File, Trees
@@ -33,8 +34,10 @@ class TreeEdit:
         """Appends content to what `datum` has written to the file; makes it if need be.
 
         Raises:
-            Refused: the path is that of the root.
+            Refused: the path is that of the root, or goes too deep.
         """
+        if path.count("/") > LEVELS:
+            raise Refused(f"path ({path[:40]}…) invalid: it goes more than {LEVELS} directories deep")
         if path == "/":
             raise Refused("path (/) invalid: it names the directory of all files; put the file at a path below it")
         folder, name = self._folder_of(path)

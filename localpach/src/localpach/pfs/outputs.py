@@ -17,10 +17,10 @@ from localpach.pfs import paths
 
 OUT = "/pfs/out"
 LINKS = 40
-LEVELS = 500
 # Of directories, one after another on the way to a file.
 LINKS_ON_THE_WAY = 8
-LINKED_FILES = 100_000
+# Of files and directories.
+LINKED = 100_000
 # How overlayfs marks a directory that hides those below it.
 _OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
 
@@ -81,6 +81,7 @@ class Outputs:
                 assert node is not None
                 target = self._follow(here, node) if stat.S_ISLNK(node.mode) else node
                 passed = links + (target is not node)
+                self._count(passed > 0)
                 if stat.S_ISDIR(target.mode):
                     if target.path in above:
                         raise Refused(f"{here} in {OUT} is a link to a directory that it is in itself: it has no end")
@@ -88,15 +89,14 @@ class Outputs:
                         raise Refused(f"{here} in {OUT} has more than {LINKS_ON_THE_WAY} links on its way")
                     left.append((here, target, passed, above | {target.path}))
                 elif stat.S_ISREG(target.mode):
-                    self._count(passed > 0)
                     yield Output(here, _readable(target), target.path, passed > 0)
                 else:
                     raise Refused(f"{here} in {OUT} is neither a file nor a directory: write regular files there")
 
     def _count(self, is_linked: bool) -> None:
         self._linked += is_linked
-        if self._linked > LINKED_FILES:
-            raise Refused(f"links in {OUT} lead to more than {LINKED_FILES} files; write files there, or fewer links")
+        if self._linked > LINKED:
+            raise Refused(f"links in {OUT} lead to more than {LINKED} files and directories; leave fewer links there")
 
     def _follow(self, output: str, link: _Node) -> _Node:
         """Where a link leads."""
@@ -168,8 +168,8 @@ class Outputs:
 
 
 def _checked(path: str) -> str:
-    if path.count("/") > LEVELS:
-        raise Refused(f"{_shown(path[:40])}… in {OUT} is more than {LEVELS} directories deep")
+    if path.count("/") > paths.LEVELS:
+        raise Refused(f"{_shown(path[:40])}… in {OUT} is more than {paths.LEVELS} directories deep")
     shown = _shown(path)
     if shown != path:
         raise Refused(f"path ({shown}) in {OUT} invalid: only printable ASCII characters allowed")

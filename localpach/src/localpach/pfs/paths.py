@@ -7,6 +7,9 @@ import re
 
 from localpach.errors import Refused
 
+# How deep files may lie: what works on trees calls itself for each level.
+LEVELS = 250
+
 _PRINTABLE = re.compile(r"[ -~]+")
 _GLOBBING = re.compile(r"[*?\[\]{}!()@+^]")
 

@@ -18,8 +18,8 @@ from localpach.errors import Refused
 from localpach.pfs.files import Given
 from localpach.pfs.writes import Collected
 from localpach.pps import quantities
+from localpach.pps.combinations import Datum
 from localpach.pps.environment import environment
-from localpach.pps.inputs import Datum
 from localpach.pps.records import RunningDatum, moment
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2

@@ -13,8 +13,8 @@ from localpach.messages import file_info
 from localpach.names import Branch
 from localpach.pfs.records import CommitRecord
 from localpach.pfs.service import Pfs
-from localpach.pps import inputs
-from localpach.pps.inputs import Datum
+from localpach.pps import combinations, inputs
+from localpach.pps.combinations import Datum
 from localpach.pps.jobs import JobName, Jobs
 from localpach.pps.records import JobRecord, moment
 from localpach.proto import pfs_pb2, pps_pb2
@@ -62,7 +62,7 @@ class Datums:
                 raise Refused(f'branch "{branch.name}" not found in repo {branch.repo}')
             head = self._pfs.commits.head(branch)
             heads[branch] = self._pfs.commits.readable(head) if head is not None else None
-        for datum in inputs.datums(self._pfs.files, completed, heads.get):
+        for datum in combinations.datums(self._pfs.files, completed, heads.get):
             yield pps_pb2.DatumInfo(datum=pps_pb2.Datum(id=datum.id), stats=pps_pb2.ProcessStats(), data=_data(datum))
 
     def hashes(self, job: JobRecord) -> dict[str, str]:

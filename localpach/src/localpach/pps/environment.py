@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localpach.pps.inputs import Datum
+from localpach.pps.combinations import Datum
 from localpach.pps.secrets import Secrets
 from localpach.pps.specs import worker_id
 from localpach.proto import pps_pb2

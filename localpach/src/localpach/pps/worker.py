@@ -15,8 +15,8 @@ from localpach.errors import LocalpachError
 from localpach.faults import may_pass
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
+from localpach.pps.combinations import Datum, datums
 from localpach.pps.datum import DatumRun, Outcome
-from localpach.pps.inputs import Datum, datums
 from localpach.pps.records import JobRecord, RunningDatum, moment
 from localpach.pps.specs import worker_id
 from localpach.pps.tools import Tools
@@ -111,6 +111,10 @@ class Worker:
             self._check_alive()
             self.tools.jobs.end(self.num, state, reason)
 
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise _Stopped
+
     def _check_alive(self) -> None:
         if self.stop.is_set() or self.tools.jobs.by_num(self.num).is_over:
             raise _Stopped
@@ -126,7 +130,8 @@ class Worker:
             self._log(pps_pb2.LogMessage(message=self._runtime.weakness))
         credentials = self.tools.secrets.pull_credentials(transform)
         self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
-        new, changed = self._begin(datums(self.tools.pfs.files, self._spec.details.input, self._head))
+        found = datums(self.tools.pfs.files, self._spec.details.input, self._head, self._check_stop)
+        new, changed = self._begin(found)
         self._log_master("started processing job running")
         failed: list[str] = []
         for phase in (new, changed):

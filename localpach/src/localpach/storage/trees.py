@@ -161,11 +161,10 @@ class Trees:
             known = self._hashes.get(directory.key)
         if known is not None:
             return known
-        children = [
-            self.hash(entry) if isinstance(entry, Dir) else bytes.fromhex(entry.hash)
-            for _, entry in self.entries(directory)
-        ]
-        known = digest(b"".join(children))
+        children = bytearray()
+        for _, entry in self.entries(directory):
+            children += self.hash(entry) if isinstance(entry, Dir) else bytes.fromhex(entry.hash)
+        known = digest(bytes(children))
         with self._lock:
             self._hashes[directory.key] = known
             if len(self._hashes) > CACHED_ENTRIES:

@@ -1,0 +1,204 @@
+"""What becomes of the jobs of a flow run that is cancelled, terminated or killed, whatever waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from prefect import flow, get_client, runtime, task
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import get_current_settings
+from prefect.states import Cancelling, Crashed
+from pydantic import SecretStr
+from python_pachyderm import Client
+from python_pachyderm.service import pps_proto
+
+from prefect_pachyderm import JobFailed, PachydermCredentials, PachydermPipeline
+from prefect_pachyderm.runs import noted_jobs
+from prefect_pachyderm.waits import stop_jobs, wait_for_job
+from server import Server
+
+
+@pytest.fixture(autouse=True)
+def named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names the server."""
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
+
+
+def pipeline(name: str = "p", **fields: Any) -> PachydermPipeline:
+    """One whose job takes long."""
+    transform = {"image": "host", "cmd": ["sleep", "300"]}
+    spec = {"pipeline": {"name": name}, "input": {"pfs": {"repo": "in", "glob": "/"}}, "transform": transform}
+    return PachydermPipeline(spec=spec, **fields)
+
+
+def states(client: Client) -> list[int]:
+    return [job.state for info in client.list_pipeline() for job in client.list_job(info.pipeline.name)]
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def cancel_when_it_runs(client: Client, flow_run_id: UUID) -> None:
+    """As `prefect flow-run cancel` does."""
+    until(lambda: states(client) == [pps_proto.JOB_RUNNING])
+    with get_client(sync_client=True) as api:
+        api.set_flow_run_state(flow_run_id, Cancelling())
+
+
+@task
+def run_block() -> None:
+    pipeline().trigger().wait_for_completion()
+
+
+@task
+async def run_block_asynchronously() -> None:
+    job = await cast(Any, pipeline().trigger())
+    await job.wait_for_completion()
+
+
+@task
+def run_by_name() -> None:
+    wait_for_job("p", pipeline().trigger().job_id)
+
+
+@flow
+def submit(waits: Any) -> None:
+    """The commonest idiom: a submitted task waits, and the flow for the task."""
+    future = waits.submit()
+    cancel_when_it_runs(PachydermCredentials().get_client(), UUID(runtime.flow_run.id))
+    future.result()
+
+
+@flow
+def nest(waits: Any) -> None:
+    """A flow within: it is the outer one that is cancelled."""
+    root = UUID(runtime.flow_run.id)
+    cancelling = threading.Thread(target=cancel_when_it_runs, args=(PachydermCredentials().get_client(), root))
+    cancelling.start()
+
+    @flow
+    def inner() -> None:
+        waits.submit().result()
+
+    inner()
+
+
+@flow
+async def gather(waits: Any) -> None:
+    """Within an event loop."""
+    client, root = PachydermCredentials().get_client(), UUID(runtime.flow_run.id)
+    cancelling = asyncio.create_task(asyncio.to_thread(cancel_when_it_runs, client, root))
+    await asyncio.gather(waits(), cancelling)
+
+
+@pytest.mark.parametrize(
+    ("way", "waits"),
+    [
+        (submit, run_block),
+        (submit, run_by_name),
+        (nest, run_block),
+        (gather, run_block_asynchronously),
+    ],
+)
+def test_a_cancelled_flow_run_stops_the_job_that_any_thread_waits_for(
+    way: Callable[..., Any], waits: Any, prefect: None, client: Client
+) -> None:
+    with pytest.raises(JobFailed, match="JOB_KILLED: the flow run was cancelled"):
+        ran = way(waits)
+        if asyncio.iscoroutine(ran):
+            asyncio.run(ran)
+
+
+def test_what_a_killed_flow_run_has_started_is_known_to_who_ends_it(prefect: None, client: Client) -> None:
+    """By block, by name or by another Pachyderm's block, waited for or not, several of a pipeline, in a flow within another."""
+    ids: list[FlowRun] = []
+
+    @flow
+    def inner() -> None:
+        pipeline("q").trigger()
+
+    @flow
+    def start() -> None:
+        with get_client(sync_client=True) as api:
+            ids.append(api.read_flow_run(UUID(runtime.flow_run.id)))
+        pipeline().trigger()
+        pipeline(reprocess=True).trigger()
+        inner()
+
+    start()
+    (run,) = ids
+    assert sorted(name for name, _, _ in noted_jobs(run.id)) == ["p", "p", "q"]
+    stop_jobs(start, run, Crashed())
+    assert set(states(client)) == {pps_proto.JOB_KILLED}
+
+
+def test_a_job_of_a_block_is_stopped_where_the_block_says(
+    prefect: None, server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = PachydermCredentials(address=server.address, auth_token=SecretStr(server.token))
+    stored.save("mine", overwrite=True)
+    monkeypatch.delenv("PACHD_ADDRESS")
+    monkeypatch.delenv("PACH_PYTHON_AUTH_TOKEN")
+    ids: list[FlowRun] = []
+
+    @flow
+    def start() -> None:
+        with get_client(sync_client=True) as api:
+            ids.append(api.read_flow_run(UUID(runtime.flow_run.id)))
+        pipeline(credentials=PachydermCredentials.load("mine")).trigger()
+
+    start()
+    assert states(client) != [pps_proto.JOB_KILLED]
+    stop_jobs(start, ids[0], Crashed())
+    assert states(client) == [pps_proto.JOB_KILLED]
+
+
+SCRIPT = """
+from prefect import flow
+from test_runs import run_block
+
+@flow
+def waits():
+    run_block.submit().result()
+
+waits()
+"""
+
+
+@pytest.fixture
+def process(prefect: None, client: Client) -> Iterator[subprocess.Popen[bytes]]:
+    """A flow run in a process of its own, once the job that a submitted task waits for runs."""
+    here = Path(__file__).parent
+    api = str(get_current_settings().api.url)
+    env = {**os.environ, "PREFECT_API_URL": api, "PYTHONPATH": f"{here}:{here / 'helpers'}"}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], env=env)
+    until(lambda: pps_proto.JOB_RUNNING in states(client) or process.poll() is not None, 120)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_terminated_process_stops_the_job_of_a_submitted_task(
+    number: int, process: subprocess.Popen[bytes], client: Client
+) -> None:
+    process.send_signal(number)
+    process.wait(60)
+    assert states(client) == [pps_proto.JOB_KILLED]

@@ -1,0 +1,70 @@
+"""Serves results on loopback, as `make up` starts it: to who asks for them by this server's own name, and nothing else."""
+
+from __future__ import annotations
+
+import html
+import os
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from tasks.report.results import output_root
+
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-site"}
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Answers GET and HEAD. A page of another site may have made its name one of this machine; the Host header tells."""
+
+    timeout = 10
+    server: ThreadingHTTPServer
+
+    def send_head(self) -> BytesIO | BinaryIO | None:
+        port = self.server.server_port
+        if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return None
+        path = Path(self.translate_path(self.path))
+        if not _is_result(path, Path(self.directory)):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        return super().send_head()
+
+    def list_directory(self, path: str | os.PathLike[str]) -> BytesIO | None:
+        root = Path(self.directory)
+        names = sorted(f"{each.name}{'/' * each.is_dir()}" for each in Path(path).iterdir() if _is_result(each, root))
+        rows = "".join(f'<li><a href="{quote(name)}">{html.escape(name)}</a></li>' for name in names)
+        page = f"<!doctype html><title>Reports</title><ul>{rows}</ul>".encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        return BytesIO(page)
+
+    def end_headers(self) -> None:
+        for header in HEADERS.items():
+            self.send_header(*header)
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing: `make up` has many voices already."""
+
+
+def _is_result(path: Path, root: Path) -> bool:
+    """Whether it is a file or folder in `root`, not hidden, and reached without a link."""
+    parts = path.relative_to(root).parts
+    return not any(part.startswith(".") for part in parts) and path.resolve() == root.resolve().joinpath(*parts)
+
+
+def serve(root: Path, port: int) -> ThreadingHTTPServer:
+    """A server of a folder that listens; 0 takes a free port."""
+    return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(root)))
+
+
+if __name__ == "__main__":
+    output_root().mkdir(parents=True, exist_ok=True)
+    serve(output_root().absolute(), int(os.environ["REPORTS_PORT"])).serve_forever()

@@ -1,0 +1,88 @@
+"""What the server of reports gives, and to whom: asked as a browser does, and as one does that was led there."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.report.server import serve
+
+REPORT = b"<!doctype html><title>A report</title>"
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    run = tmp_path / "output" / "1f0e"
+    run.mkdir(parents=True)
+    (run / "report.html").write_bytes(REPORT)
+    (run / ".report.html.partial").write_bytes(b"half of it")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (run / "linked").symlink_to(tmp_path / "secret")
+    (tmp_path / "output" / "away").symlink_to(tmp_path)
+    server = serve(tmp_path / "output", 0)
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def ask(port: int, path: str, host: str | None = None, method: str = "GET") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, headers={} if host is None else {"Host": host})
+    answer = connection.getresponse()
+    try:
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_a_report_is_given_under_either_name(port: int) -> None:
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        assert ask(port, "/1f0e/report.html", host) == (200, REPORT)
+    assert ask(port, "/1f0e/report.html", method="HEAD") == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "", "127.0.0.1:{port}.evil.example"]
+)
+def test_a_name_that_is_not_its_own_gets_nothing(port: int, host: str) -> None:
+    for path in ("/", "/1f0e/report.html"):
+        status, said = ask(port, path, host.format(port=port))
+        assert (status, b"report" in said) == (421, False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/1f0e/.report.html.partial",
+        "/1f0e/linked",
+        "/away/secret",
+        "/away/",
+        "/../secret",
+        "/%2e%2e/secret",
+        "/1f0e/..%2f..%2fsecret",
+        "/1f0e/%2ereport.html.partial",
+        "//secret",
+        "/none",
+    ],
+)
+def test_what_is_no_result_is_not_there(port: int, path: str) -> None:
+    status, said = ask(port, path)
+    assert (status, b"secret" in said) == (404, False)
+
+
+def test_lists_name_results_alone(port: int) -> None:
+    status, runs = ask(port, "/")
+    assert (status, b'href="1f0e/"' in runs, b"away" in runs) == (200, True, False)
+    status, files = ask(port, "/1f0e/")
+    assert (status, b'href="report.html"' in files) == (200, True)
+    assert b"partial" not in files and b"linked" not in files
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_nothing_can_be_done_but_read(port: int, method: str) -> None:
+    assert ask(port, "/1f0e/report.html", method=method)[0] == 501
