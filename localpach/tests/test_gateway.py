@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import socket
+import tarfile
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +16,9 @@ from google.protobuf.json_format import MessageToDict
 
 from localpach.api.server import Server as LocalpachServer
 from localpach.errors import Precondition
-from localpach.proto import pfs_pb2
+from localpach.proto import debug_pb2, pfs_pb2
 from tests.client import Client
-from tests.helpers import put
+from tests.helpers import put, until
 from tests.servers import Server, token
 
 Ask = Callable[..., requests.Response]
@@ -129,6 +131,26 @@ def test_pages_of_other_sites_are_refused(ask: Ask, headers: dict[str, str]) -> 
 
 def test_its_own_pages_may_ask(ask: Ask, address: str) -> None:
     assert ask("pfs_v2.API/ListRepo", Origin=f"http://{address}").status_code == 200
+
+
+def waiting(client: Client, rpc: str) -> bool:
+    """Whether a thread of the server is busy with an RPC."""
+    profile = debug_pb2.ProfileRequest(profile=debug_pb2.Profile(name="goroutine"))
+    packed = b"".join(chunk.value for chunk in client.debug.Profile(profile))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        stacks = archive.extractfile("pachd/goroutine")
+        return stacks is not None and rpc.encode() in stacks.read()
+
+
+def test_a_stream_ends_for_who_has_gone(server: Server, client: Client, address: str) -> None:
+    body = json.dumps({"repo": {"name": "in", "type": "user"}})
+    lines = ["POST /api/pfs_v2.API/SubscribeCommit HTTP/1.1", f"Host: {address}", f"authn-token: {token(server.root)}"]
+    request = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body])
+    host, _, port = address.partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(request.encode())
+        until(lambda: waiting(client, "SubscribeCommit"))
+    until(lambda: not waiting(client, "SubscribeCommit"))
 
 
 def raw(address: str, headers: list[str]) -> str:

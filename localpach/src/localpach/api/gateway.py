@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -132,6 +133,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
+            self._answer()
+        except ConnectionError:
+            # The client has gone.
+            self.close_connection = True
+
+    def _answer(self) -> None:
+        try:
             self._check_origin()
             self._check_token()
             body = self._body()
@@ -153,8 +161,6 @@ class Handler(BaseHTTPRequestHandler):
         except grpc.RpcError as error:
             told = _refusal(error)
             self._send(told.status, told.body)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
 
     def _body(self) -> str:
         length = self.headers.get("Content-Length", "")
@@ -191,6 +197,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_stream(self, answer: Any) -> None:
         """A line for each message; the status is known by the first."""
+        threading.Thread(target=_cancel_when_left, args=[self.connection, answer], name="gateway", daemon=True).start()
         first = next(answer, None)
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/json")
@@ -212,6 +219,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def log_message(self, *args: object) -> None: ...
+
+
+def _cancel_when_left(connection: socket.socket, call: Any) -> None:
+    """Ends a call once the client has closed its connection, for there may be nothing to send that would tell."""
+    while call.is_active():
+        try:
+            if not connection.recv(1, socket.MSG_PEEK):
+                call.cancel()
+            return
+        except TimeoutError:
+            continue
+        except OSError:
+            call.cancel()
 
 
 def _values(text: str) -> Iterator[Any]:
