@@ -106,6 +106,11 @@ def test_errors_have_codes_and_sentences(ask: Ask, rpc: str, body: str, status: 
     assert answer.json()["message"].startswith(message)
 
 
+def test_what_is_nested_without_end_is_no_request(ask: Ask) -> None:
+    answer = ask("pfs_v2.API/CreateRepo", "[" * 100_000)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+
+
 def test_the_token_is_asked_for(ask: Ask) -> None:
     for given in ("", "wrong"):
         answer = ask("pfs_v2.API/ListRepo", authn_token=given)

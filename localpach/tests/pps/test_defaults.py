@@ -109,6 +109,21 @@ def test_what_is_no_spec_is_refused_with_the_place(source: Client, text: str, re
     assert told.startswith(reason)
 
 
+@pytest.mark.parametrize(
+    ("levels", "reason"),
+    [
+        (40, "request.Pipeline cannot be nil"),
+        (50, "the spec can't be read as JSON: it is nested more than 100 deep"),
+        (50_000, "the spec can't be read as JSON"),
+    ],
+)
+def test_a_spec_is_nested_as_deeply_as_can_be_sent(source: Client, levels: int, reason: str) -> None:
+    text = '{"input": ' + '{"cross": [' * levels + "{}" + "]}" * levels + "}"
+    request = pps_pb2.CreatePipelineV2Request(create_pipeline_request_json=text)
+    code, told = refused(lambda: source.pps.CreatePipelineV2(request))
+    assert (code, told[: len(reason)]) == ("UNKNOWN", reason)
+
+
 def test_the_project_overrules_the_cluster_and_the_user_both(source: Client) -> None:
     set_cluster(source, {"datum_tries": 5, "description": "cluster", "autoscaling": True, "salt": "cluster"})
     set_project(source, {"datumTries": 6, "description": "project"})

@@ -113,7 +113,7 @@ class Rpc:
             requests = [
                 json_format.ParseDict(value, self._request(), ignore_unknown_fields=True) for value in _values(body)
             ]
-        except (ValueError, json_format.ParseError) as error:
+        except (ValueError, RecursionError, json_format.ParseError) as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         if self._takes_stream:
             return self._call(iter(requests), metadata=metadata)
