@@ -117,6 +117,46 @@ def test_admins_ask_for_masters_and_users_logs(said: Client) -> None:
     master = logs_pb2.GetLogsRequest(query={"admin": {"master": {"pipeline": "p"}}})
     old = pps_pb2.GetLogsRequest(pipeline=pps_pb2.Pipeline(name="p"), master=True)
     assert [each.log.pps_log_message for each in said.logs.GetLogs(master)] == list(said.pps.GetLogs(old))
-    pod = logs_pb2.GetLogsRequest(query={"admin": {"logql": '{suite="pachyderm"}'}})
+    pod = logs_pb2.GetLogsRequest(query={"admin": {"pod": "p-v1"}})
     code, text = refused(lambda: said.logs.GetLogs(pod))
-    assert (code, text.startswith("logql: there are no pods")) == ("UNIMPLEMENTED", True)
+    assert (code, text.startswith("pod: there are no pods")) == ("UNIMPLEMENTED", True)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ('{pipelineName="p"}', ["one", "two"]),
+        ('{ suite = "pachyderm" , pipelineName != "p" }', ["other"]),
+        ('{pipelineName=~"[pq]", pipelineProject="default"} |= "o"  !~ `"message"\\s*:\\s*"one"`', ["other", "two"]),
+        ('{pipelineName!~"[pq]"}', []),
+        ('{pipelineName=~"p|x"} |~ "tw."', ["two"]),
+        ('{pipelineName="p"} != "tw"', ["one"]),
+        ('{app="other"}', []),
+        ('{app=""} |= "\\"one\\""', ["one"]),
+    ],
+)
+def test_logql_is_understood_in_its_simple_forms(said: Client, query: str, expected: list[str]) -> None:
+    request = logs_pb2.GetLogsRequest(query={"admin": {"logql": query}}, filter={"user_logs_only": True})
+    assert sorted(answer.log.pps_log_message.message for answer in said.logs.GetLogs(request)) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "p",
+        "{",
+        "{}",
+        '{a="b"',
+        '{a="b"} | json',
+        '{a="b"} |= text',
+        '{a=~"("}',
+        '{a="\\x"}',
+        '{a="b",}',
+        '{a="b"}{c="d"}',
+    ],
+)
+def test_other_logql_is_refused(said: Client, query: str) -> None:
+    request = logs_pb2.GetLogsRequest(query={"admin": {"logql": query}})
+    code, text = refused(lambda: said.logs.GetLogs(request))
+    assert (code, text[:7]) == ("UNKNOWN", "logql: ")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from localpach.api import logql
 from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT
 from localpach.pps.jobs import JobName
@@ -26,12 +27,14 @@ Predicate = Callable[[pps_pb2.LogMessage], bool]
 
 class Source(NamedTuple):
     """Whose messages are asked for: those of jobs, each with the number of its pipeline, and of one datum, if it is named.
-    `follow` gives them as they come; not all can be followed."""
+    `follow` gives them as they come; not all can be followed. `matches` is a query in LogQL, which may find messages of the
+    master, too."""
 
     jobs: list[tuple[int, str]]
     datum: str = ""
     master: bool = False
     follow: Callable[[Call], Iterator[pps_pb2.LogMessage]] | None = None
+    matches: logql.Matches | None = None
 
 
 class LogsServicer:
@@ -65,6 +68,8 @@ class LogsServicer:
                 return self._of_pipeline(query.admin.master)._replace(master=True)
             if kind == "user":
                 return self._of_user(query.admin.user)
+            if kind == "logql":
+                return Source(self._of_project(None), matches=logql.parse(query.admin.logql))
             raise Unimplemented(
                 f"{kind}: there are no pods and no Loki here; ask for the logs of a project, pipeline, job or datum"
             )
@@ -129,7 +134,7 @@ def _predicate(asked: logs_pb2.LogFilter, source: Source) -> Predicate:
 
     def wanted(message: pps_pb2.LogMessage) -> bool:
         return (
-            message.master == source.master
+            (message.master == source.master if source.matches is None else source.matches(*_labelled(message)))
             and source.datum in ("", message.datum_id)
             and since <= _moment(message)
             and (until is None or _moment(message) < until)
@@ -141,13 +146,27 @@ def _predicate(asked: logs_pb2.LogFilter, source: Source) -> Predicate:
     return wanted
 
 
+def _labelled(message: pps_pb2.LogMessage) -> tuple[dict[str, str], str]:
+    """The labels that Loki has for a message, and its line."""
+    labels = {
+        "suite": "pachyderm",
+        "pipelineProject": message.project_name,
+        "pipelineName": message.pipeline_name,
+    }
+    return labels, _line(message)
+
+
+def _line(message: pps_pb2.LogMessage) -> str:
+    return json_format.MessageToJson(message, indent=None, ensure_ascii=False)
+
+
 def _answer(message: pps_pb2.LogMessage) -> logs_pb2.GetLogsResponse:
     shown = json_format.MessageToDict(message)
     answer = logs_pb2.GetLogsResponse()
     answer.log.pps_log_message.CopyFrom(message)
     answer.log.native_timestamp.CopyFrom(message.ts)
     answer.log.verbatim.timestamp.CopyFrom(message.ts)
-    answer.log.verbatim.line = json_format.MessageToJson(message, indent=None).encode()
+    answer.log.verbatim.line = _line(message).encode()
     answer.log.object.update(shown)
     return answer
 
