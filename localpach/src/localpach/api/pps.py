@@ -32,13 +32,6 @@ class PpsServicer:
     def __init__(self, pps: Pps) -> None:
         self._pps = pps
 
-    def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
-        spec = self._pps.defaults.of_request(request)
-        # A client of 2.7 finds no user's spec in what it has made; nothing but defaults makes one worth keeping.
-        user = spec.user if self._pps.defaults.are_set() else ""
-        self._pps.lifecycle.create(spec.request, user, spec.effective)
-        return Empty()
-
     def InspectPipeline(self, request: pps_pb2.InspectPipelineRequest, context: Call) -> pps_pb2.PipelineInfo:
         """A pipeline; `name^` is its version before the newest."""
         asked = PipelineName.of(request.pipeline)
