@@ -51,10 +51,12 @@ class Style(NamedTuple):
 
     def name(self, tokens: Sequence[str]) -> str:
         """A speaker's name."""
-        loud = not self.names or sum(map(str.isupper, self.names.values())) * 2 > len(self.names)
-        unknown = {token: capitals(token) if loud else self.words.get(token, token.title()) for token in tokens}
-        known = {token: self.names[token] for token in tokens if token in self.names}
-        return join_words(tokens, {**unknown, **known}, self, capital=False)
+        if not self.names or sum(map(str.isupper, self.names.values())) * 2 > len(self.names):
+            # All in capitals, those of the few scripts that have no capitals, too.
+            forms = {token: capitals(token) for token in tokens}
+        else:
+            forms = {token: self.names.get(token) or self.words.get(token, token.title()) for token in tokens}
+        return join_words(tokens, forms, self, capital=False)
 
     def heading(self, tokens: Sequence[str]) -> str:
         """What a heading says beside its number."""
