@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import logging
 import os
 import shlex
@@ -22,6 +23,7 @@ from localpach.waiting import Bulletin, Deadline
 
 if TYPE_CHECKING:
     from localpach.pfs.service import Pfs
+    from localpach.pps.fsck import PpsFsck
 
 DEFAULT_ROOT = Path.home() / ".localpach"
 STOP_SECONDS = 30.0
@@ -55,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = _command(commands, "serve", _serve, "serve a data directory until interrupted")
     serve.add_argument("--port", type=int, default=30650, help="port on 127.0.0.1; 0 takes a free one (default 30650)")
+    serve.add_argument(
+        "--json-port", type=int, help="port on 127.0.0.1 for HTTP with JSON (default the one after --port)"
+    )
     serve.add_argument(
         "--no-auth", action="store_true", help="ask for no token: every program of this machine gets in; for tests only"
     )
@@ -112,7 +117,15 @@ def _serve(options: argparse.Namespace) -> int:
         logging.warning("no token is asked for: every program on this machine can use this server")
     ended = _end_signals()
     root = options.root.absolute()
-    server = Server(root, options.port, not options.no_auth, options.missing_image, options.sandbox, options.network)
+    server = Server(
+        root,
+        options.port,
+        not options.no_auth,
+        options.missing_image,
+        options.sandbox,
+        options.network,
+        options.json_port,
+    )
     server.start()
     print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
     os.read(ended, 1)
@@ -147,13 +160,14 @@ def _give_memory_back() -> None:
 def _status(options: argparse.Namespace) -> int:
     import grpc
 
-    address, pid, weakness = Directory(options.root).server()
+    address, pid, weakness, json_address = Directory(options.root).server()
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
         except grpc.FutureTimeoutError as error:
             raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
     print(f"running at {address}, process {pid}, data in {options.root}")
+    print(f"HTTP with JSON at http://{json_address}/api/")
     print(weakness or "commands run in sandboxes")
     return 0
 
@@ -189,7 +203,8 @@ def _fsck(options: argparse.Namespace) -> int:
             print(sentence)
         os.close(lock)
     problems = 0
-    for problem in _pfs(options.root).fsck.check(options.read_data):
+    pfs, records = _parts(options.root)
+    for problem in itertools.chain(pfs.fsck.check(options.read_data), records.check()):
         problems += 1
         print(problem)
     print(f"{problems} problems found" if problems else "all is well")
@@ -209,23 +224,28 @@ def _repair(database: Path) -> Iterator[str]:
         is_well = False
     if not is_well:
         yield from rebuild(database)
-    yield from _pfs(database.parent).repair.run()
+    pfs, records = _parts(database.parent)
+    yield from pfs.repair.run()
+    yield from records.repair()
 
 
 def _gc(options: argparse.Namespace) -> int:
     lock = Directory(options.root).lock()
-    print(f"freed {_pfs(options.root).fsck.collect()} bytes")
+    pfs, _ = _parts(options.root)
+    print(f"freed {pfs.fsck.collect()} bytes")
     os.close(lock)
     return 0
 
 
-def _pfs(root: Path) -> Pfs:
-    """The PFS of a data directory that no server of this process serves."""
+def _parts(root: Path) -> tuple[Pfs, PpsFsck]:
+    """The PFS of a data directory that no server of this process serves, and its records of pipelines and jobs."""
     from localpach.pfs.service import Pfs
+    from localpach.pps.fsck import PpsFsck
     from localpach.storage.store import Store
 
     store = Store(root)
-    return Pfs(store, Bulletin(store.after_commit))
+    pfs = Pfs(store, Bulletin(store.after_commit))
+    return pfs, PpsFsck(store, pfs)
 
 
 if __name__ == "__main__":

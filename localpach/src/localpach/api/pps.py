@@ -32,11 +32,6 @@ class PpsServicer:
     def __init__(self, pps: Pps) -> None:
         self._pps = pps
 
-    def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
-        spec = self._pps.defaults.of_request(request)
-        self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
-        return Empty()
-
     def InspectPipeline(self, request: pps_pb2.InspectPipelineRequest, context: Call) -> pps_pb2.PipelineInfo:
         """A pipeline; `name^` is its version before the newest."""
         asked = PipelineName.of(request.pipeline)

@@ -48,9 +48,10 @@ class TransactionServicer:
                     self._calls[field] = getattr(servicer, method)
 
     def stage(self, transaction: str, method: str, request: Any) -> Any:
-        """Adds a request to a transaction and gives its answer; None for calls that transactions don't take."""
+        """Adds a request to a transaction and gives its answer; None for calls that transactions don't take, and for those
+        that change nothing."""
         field = FIELDS.get(method)
-        if field not in self._calls:
+        if field not in self._calls or getattr(request, "dry_run", False):
             return None
         with self._store.write():
             info = self._load(transaction)
