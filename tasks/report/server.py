@@ -1,4 +1,7 @@
-"""Serves results on loopback, as `make up` starts it: to who asks for them by this server's own name, and nothing else."""
+"""Serves results on loopback, as `make up` starts it: to who asks for them by this server's own name, and nothing else.
+
+Its name is that of loopback, and the one in `SCRIPTWRIGHT_REPORTS_URL`, under which others may see it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from tasks.report.results import output_root
 
@@ -25,7 +28,8 @@ class Handler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> BytesIO | BinaryIO | None:
         port = self.server.server_port
-        if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        shown = urlsplit(os.environ.get("SCRIPTWRIGHT_REPORTS_URL", "")).netloc
+        if self.headers.get("Host") not in {f"127.0.0.1:{port}", f"localhost:{port}", shown} - {""}:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return None
         path = Path(self.translate_path(self.path))

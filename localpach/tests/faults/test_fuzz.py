@@ -23,8 +23,8 @@ from tests.rpcs import Metadata
 from tests.servers import ServerProcess, token
 from tests.test_stubs import SERVICES
 
-SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
-REQUESTS = int(os.environ.get("REQUESTS", "20000"))
+SEED = int(os.environ.get("FUZZ_SEED", random.randrange(1 << 32)))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
 # After so many, there is something again to ask for.
 ROUND = 200
 # Calls of these may wait for what never comes, or for as long as they are told to.
@@ -94,7 +94,7 @@ def _problem(code: grpc.StatusCode, text: str, waits: bool) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_no_request_is_answered_by_accident_or_harms_the_server(tmp_path: Path) -> None:
-    print(f"SEED={SEED}")
+    print(f"FUZZ_SEED={SEED}")
     log, root = tmp_path / "log", tmp_path / "root"
     with ServerProcess(root, log=log) as server:
         fuzzer = Fuzzer(server.client, (("authn-token", token(root)),))
@@ -102,10 +102,12 @@ def test_no_request_is_answered_by_accident_or_harms_the_server(tmp_path: Path) 
             if number % ROUND == 0:
                 prepare(server.client)
             fuzzer.ask()
-            assert server.process.poll() is None, f"the server ended, SEED={SEED}, request {number}"
-        assert not fuzzer.wrong, f"SEED={SEED}\n" + "\n".join(fuzzer.wrong)
-    assert "Traceback" not in log.read_text(), f"SEED={SEED}\n{log.read_text()[-5000:]}"
+            assert server.process.poll() is None, f"the server ended, FUZZ_SEED={SEED}, request {number}"
+        assert not fuzzer.wrong, f"FUZZ_SEED={SEED}\n" + "\n".join(fuzzer.wrong)
+    assert "Traceback" not in log.read_text(), f"FUZZ_SEED={SEED}\n{log.read_text()[-5000:]}"
     check = [sys.executable, "-m", "localpach", "fsck", "--root", str(root), "--read-data"]
-    assert subprocess.run(check, capture_output=True, text=True, check=False).stdout == "all is well\n", f"SEED={SEED}"
+    assert subprocess.run(check, capture_output=True, text=True, check=False).stdout == "all is well\n", (
+        f"FUZZ_SEED={SEED}"
+    )
     with ServerProcess(root) as server:
         prepare(server.client)
