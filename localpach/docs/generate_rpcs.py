@@ -25,6 +25,7 @@ from localpach.api.files import FilesServicer  # noqa: E402
 from localpach.api.filesets import FilesetServicer  # noqa: E402
 from localpach.api.graph import GraphServicer  # noqa: E402
 from localpach.api.jobs import JobsServicer  # noqa: E402
+from localpach.api.logs import LogsServicer  # noqa: E402
 from localpach.api.metadata import MetadataServicer  # noqa: E402
 from localpach.api.overview import OverviewServicer  # noqa: E402
 from localpach.api.pfs import PfsServicer  # noqa: E402
@@ -63,7 +64,7 @@ SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
     (auth_pb2, ()),
     (identity_pb2, ()),
     (metadata_pb2, (MetadataServicer,)),
-    (logs_pb2, ()),
+    (logs_pb2, (LogsServicer,)),
     (storage_pb2, (FilesetServicer,)),
     (snapshot_pb2, ()),
 ]

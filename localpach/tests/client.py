@@ -22,6 +22,7 @@ from localpach.proto import (
     enterprise_pb2,
     identity_pb2,
     license_pb2,
+    logs_pb2,
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
@@ -72,6 +73,7 @@ class Client:
         self.enterprise = self._rpcs(enterprise_pb2.DESCRIPTOR)
         self.identity = self._rpcs(identity_pb2.DESCRIPTOR)
         self.license = self._rpcs(license_pb2.DESCRIPTOR)
+        self.logs = self._rpcs(logs_pb2.DESCRIPTOR)
         self.metadata = self._rpcs(metadata_pb2.DESCRIPTOR)
         self.pfs = self._rpcs(pfs_pb2.DESCRIPTOR)
         self.pps = self._rpcs(pps_pb2.DESCRIPTOR)

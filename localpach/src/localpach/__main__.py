@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = _command(commands, "serve", _serve, "serve a data directory until interrupted")
     serve.add_argument("--port", type=int, default=30650, help="port on 127.0.0.1; 0 takes a free one (default 30650)")
     serve.add_argument(
+        "--json-port", type=int, help="port on 127.0.0.1 for HTTP with JSON (default the one after --port)"
+    )
+    serve.add_argument(
         "--no-auth", action="store_true", help="ask for no token: every program of this machine gets in; for tests only"
     )
     serve.add_argument(
@@ -114,7 +117,15 @@ def _serve(options: argparse.Namespace) -> int:
         logging.warning("no token is asked for: every program on this machine can use this server")
     ended = _end_signals()
     root = options.root.absolute()
-    server = Server(root, options.port, not options.no_auth, options.missing_image, options.sandbox, options.network)
+    server = Server(
+        root,
+        options.port,
+        not options.no_auth,
+        options.missing_image,
+        options.sandbox,
+        options.network,
+        options.json_port,
+    )
     server.start()
     print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
     os.read(ended, 1)
@@ -149,13 +160,14 @@ def _give_memory_back() -> None:
 def _status(options: argparse.Namespace) -> int:
     import grpc
 
-    address, pid, weakness = Directory(options.root).server()
+    address, pid, weakness, json_address = Directory(options.root).server()
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
         except grpc.FutureTimeoutError as error:
             raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
     print(f"running at {address}, process {pid}, data in {options.root}")
+    print(f"HTTP with JSON at http://{json_address}/api/")
     print(weakness or "commands run in sandboxes")
     return 0
 

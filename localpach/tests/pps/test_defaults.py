@@ -77,6 +77,15 @@ def test_a_spec_that_is_json_makes_a_pipeline(source: Client) -> None:
 def test_a_dry_run_makes_nothing(source: Client) -> None:
     assert create(source, SPEC, dry_run=True)["datumTries"] == "3"
     assert not source.list_pipeline()
+    create(source, SPEC | {"dryRun": True})
+    older = pps_pb2.CreatePipelineRequest(
+        pipeline=pps_pb2.Pipeline(name="p"), transform={"image": "host"}, dry_run=True
+    )
+    source.pps.CreatePipeline(older)
+    with source.transaction():
+        create(source, SPEC, dry_run=True)
+        source.pps.CreatePipeline(older)
+    assert not source.list_pipeline()
     code, _ = refused(lambda: create(source, SPEC | {"pipeline": {"name": ""}}, dry_run=True))
     assert code == "UNKNOWN"
 
@@ -98,6 +107,21 @@ def test_what_is_no_spec_is_refused_with_the_place(source: Client, text: str, re
     code, told = refused(lambda: source.pps.CreatePipelineV2(request))
     assert code == "UNKNOWN"
     assert told.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("levels", "reason"),
+    [
+        (40, "request.Pipeline cannot be nil"),
+        (50, "the spec can't be read as JSON: it is nested more than 100 deep"),
+        (50_000, "the spec can't be read as JSON"),
+    ],
+)
+def test_a_spec_is_nested_as_deeply_as_can_be_sent(source: Client, levels: int, reason: str) -> None:
+    text = '{"input": ' + '{"cross": [' * levels + "{}" + "]}" * levels + "}"
+    request = pps_pb2.CreatePipelineV2Request(create_pipeline_request_json=text)
+    code, told = refused(lambda: source.pps.CreatePipelineV2(request))
+    assert (code, told[: len(reason)]) == ("UNKNOWN", reason)
 
 
 def test_the_project_overrules_the_cluster_and_the_user_both(source: Client) -> None:
@@ -135,6 +159,17 @@ def test_defaults_hold_for_requests_of_older_clients_too(source: Client) -> None
     info = inspect(source)
     assert info.details.datum_tries == 7
     assert json.loads(info.details_json) == {"pipeline": {"name": "p"}, "transform": {"image": "host"}}
+
+
+def test_older_clients_find_no_spec_as_json_and_later_defaults_hold_for_theirs(source: Client) -> None:
+    request = pps_pb2.CreatePipelineRequest(
+        pipeline=pps_pb2.Pipeline(name="p"), transform=pps_pb2.Transform(image="host")
+    )
+    source.pps.CreatePipeline(request)
+    assert inspect(source).details_json == ""
+    assert set_cluster(source, {"datumTries": 5, "description": "new"}, regenerate=True) == ["p"]
+    info = inspect(source)
+    assert (info.version, info.details.datum_tries, info.details.description) == (2, 5, "new")
 
 
 def test_defaults_that_are_none_are_refused(source: Client) -> None:

@@ -32,11 +32,6 @@ class PpsServicer:
     def __init__(self, pps: Pps) -> None:
         self._pps = pps
 
-    def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
-        spec = self._pps.defaults.of_request(request)
-        self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
-        return Empty()
-
     def InspectPipeline(self, request: pps_pb2.InspectPipelineRequest, context: Call) -> pps_pb2.PipelineInfo:
         """A pipeline; `name^` is its version before the newest."""
         asked = PipelineName.of(request.pipeline)
@@ -145,11 +140,11 @@ class PpsServicer:
         """Calls the template, a jsonnet function, with the arguments, all of them strings."""
         text = render(request.template, dict(request.args))
         value = json.loads(text)
+        found = value if isinstance(value, list) else [value]
+        if not all(isinstance(spec, dict) for spec in found):
+            raise Refused("could not render the template: it gives neither a spec nor a list of specs")
         try:
-            specs = [
-                json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest())
-                for spec in (value if isinstance(value, list) else [value])
-            ]
+            specs = [json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest()) for spec in found]
         except json_format.ParseError as error:
             raise Refused(f"could not render the template: {str(error).strip()}") from error
         return pps_pb2.RenderTemplateResponse(json=text, specs=specs)

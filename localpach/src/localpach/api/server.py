@@ -17,8 +17,10 @@ from localpach.api.dispatch import Unknown, register
 from localpach.api.files import FilesServicer
 from localpach.api.filesets import FilesetServicer
 from localpach.api.gate import Gate
+from localpach.api.gateway import Gateway
 from localpach.api.graph import GraphServicer
 from localpach.api.jobs import JobsServicer
+from localpach.api.logs import LogsServicer
 from localpach.api.metadata import MetadataServicer
 from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
@@ -37,6 +39,7 @@ from localpach.proto import (
     health_pb2,
     identity_pb2,
     license_pb2,
+    logs_pb2,
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
@@ -52,6 +55,10 @@ from localpach.waiting import Bulletin
 CALL_THREADS = 640
 MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 2.0
+SERVED = (
+    *(pfs_pb2, pps_pb2, transaction_pb2, admin_pb2, metadata_pb2, logs_pb2, storage_pb2, version_pb2, health_pb2),
+    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2),
+)
 
 
 class Server:
@@ -65,8 +72,11 @@ class Server:
         missing_image: str = "docker",
         sandbox: str = "best",
         network: bool = False,
+        json_port: int | None = None,
     ) -> None:
-        """Raises Precondition where another server has the directory or the port, or a sandbox that is required can't be
+        """Serves JSON on the port after `port`, where `json_port` names none.
+
+        Raises Precondition where another server has the directory or a port, or a sandbox that is required can't be
         had; Corrupt where the database is damaged."""
         self._directory = Directory(root)
         self._directory.create()
@@ -81,9 +91,10 @@ class Server:
         runtimes = Runtimes(root, missing_image, sandbox, network)
         self.weakness = runtimes.weakness
         self._pps = Pps(self._store, bulletin, self._pfs, runtimes)
+        token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
-            interceptors=[Gate(self._directory.make_token())] if auth else [],
+            interceptors=[Gate(token)] if token else [],
             maximum_concurrent_rpcs=CALL_THREADS,
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -99,6 +110,9 @@ class Server:
             self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
         except RuntimeError as error:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
+        if json_port is None:
+            json_port = port and port + 1
+        self._gateway = Gateway(self.address, token, list(map(_service, SERVED)), json_port, MESSAGE_BYTES)
 
     def _register(self) -> None:
         overview = OverviewServicer(self._pfs, self._pps)
@@ -113,6 +127,7 @@ class Server:
             (transaction_pb2, transactions),
             (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
             (metadata_pb2, metadata),
+            (logs_pb2, LogsServicer(self._pps)),
             (storage_pb2, FilesetServicer(self._pfs, files)),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),
@@ -132,11 +147,13 @@ class Server:
         self._pps.start()
         self._bodies.start()
         self._grpc.start()
-        self._directory.publish(Address(self.address, os.getpid(), self.weakness))
+        self._gateway.start()
+        self._directory.publish(Address(self.address, os.getpid(), self.weakness, self._gateway.address))
 
     def close(self) -> None:
         """Ends all calls and jobs; jobs are taken up again at the next start."""
         self._directory.withdraw()
+        self._gateway.close()
         self._grpc.stop(STOP_SECONDS).wait()
         self._bodies.close()
         self._pps.close()

@@ -1,4 +1,4 @@
-"""pps_v2.API, the part about specs that are JSON, and their defaults: since Pachyderm 2.8."""
+"""pps_v2.API, the part about specs and their defaults."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from localpach.messages import timestamp
 from localpach.names import DEFAULT_PROJECT
 from localpach.pps import specs
+from localpach.pps.defaults import Spec
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
 from localpach.proto import pps_pb2
@@ -19,17 +20,27 @@ class SpecsServicer:
     def __init__(self, pps: Pps) -> None:
         self._pps = pps
 
+    def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
+        spec = self._pps.defaults.of_request(request)
+        # A client of 2.7 finds no user's spec in what it has made; nothing but defaults makes one worth keeping.
+        self._create(spec if self._pps.defaults.are_set() else spec._replace(user=""))
+        return Empty()
+
     def CreatePipelineV2(
         self, request: pps_pb2.CreatePipelineV2Request, context: Call
     ) -> pps_pb2.CreatePipelineV2Response:
         spec = self._pps.defaults.spec(request.create_pipeline_request_json)
         spec.request.update |= request.update
         spec.request.reprocess |= request.reprocess
-        if request.dry_run:
+        spec.request.dry_run |= request.dry_run
+        self._create(spec)
+        return pps_pb2.CreatePipelineV2Response(effective_create_pipeline_request_json=spec.effective)
+
+    def _create(self, spec: Spec) -> None:
+        if spec.request.dry_run:
             specs.check(spec.request)
         else:
             self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
-        return pps_pb2.CreatePipelineV2Response(effective_create_pipeline_request_json=spec.effective)
 
     def RerunPipeline(self, request: pps_pb2.RerunPipelineRequest, context: Call) -> Empty:
         self._pps.regeneration.rerun(PipelineName.of(request.pipeline), request.reprocess)

@@ -23,6 +23,8 @@ BUILT_IN = {
     "datumTries": str(DEFAULT_TRIES),
     "reprocessSpec": "until_success",
 }
+# Messages of more levels can't be sent.
+MAX_DEPTH = 100
 # What a request asks for beside the spec.
 ORDERS = ("update", "reprocess", "dryRun")
 
@@ -89,6 +91,11 @@ class Defaults:
             row = connection.execute("SELECT json FROM defaults WHERE project IS ?", (project,)).fetchone()
         return row["json"] if row else "{}"
 
+    def are_set(self) -> bool:
+        """Whether the cluster or a project has any."""
+        with self._store.read() as connection:
+            return connection.execute("SELECT 1 FROM defaults").fetchone() is not None
+
     def clear(self) -> None:
         """Forgets all defaults."""
         with self._store.write() as connection:
@@ -104,11 +111,19 @@ def _request_of(text: str) -> dict[str, Any]:
 def _read(text: str, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+        _check_depth(value)
+    except (ValueError, RecursionError) as error:
         raise Refused(f"the {what} can't be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise Refused(f"the {what} must be a JSON object, not {text[:40]!r}")
     return value
+
+
+def _check_depth(value: Any, left: int = MAX_DEPTH) -> None:
+    if not left:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(each, left - 1)
 
 
 def _canonical(value: dict[str, Any], message: Any) -> dict[str, Any]:
