@@ -126,7 +126,7 @@ def test_6156_deleting_no_repo_by_name_is_refused(source: Client) -> None:
     assert [info.repo.name for info in source.list_repo()] == ["in"]
 
 
-def test_4035_links_to_empty_files_of_the_input_are_uploaded(client: Client) -> None:
+def test_4035_links_to_empty_files_of_the_input_are_those_files(client: Client) -> None:
     client.create_repo("in")
     put(client, "in", {f"/d/{number}": b"data" for number in range(5)})
     input = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/", empty_files=True))
@@ -135,7 +135,7 @@ def test_4035_links_to_empty_files_of_the_input_are_uploaded(client: Client) -> 
     )
     job = last_job(client, "p")
     assert (job.state, job.reason) == (pps_pb2.JOB_SUCCESS, "")
-    assert [info.size_bytes for info in client.list_file(("p", "master"), "/all")] == [0] * 5
+    assert [info.size_bytes for info in client.list_file(("p", "master"), "/all")] == [4] * 5
 
 
 def test_2351_a_link_that_leads_nowhere_fails_its_job(source: Client) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from localpach.disk import remove_tree
 from localpach.errors import Corrupt
 from localpach.storage.big import READ_BYTES, TO_DO, BigContents
 from localpach.storage.refs import Ref, digest
@@ -67,8 +68,8 @@ class Objects:
 
     def remove_leftovers(self) -> None:
         """Deletes what a killed server was writing."""
-        for file in self._aside.iterdir():
-            file.unlink()
+        for left in self._aside.iterdir():
+            remove_tree(left)
 
     def writer(self, batch: Batch) -> ContentWriter:
         """Takes one content piece by piece, in constant memory; a small one goes to `batch`."""
