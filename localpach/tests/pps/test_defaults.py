@@ -78,13 +78,8 @@ def test_a_dry_run_makes_nothing(source: Client) -> None:
     assert create(source, SPEC, dry_run=True)["datumTries"] == "3"
     assert not source.list_pipeline()
     create(source, SPEC | {"dryRun": True})
-    older = pps_pb2.CreatePipelineRequest(
-        pipeline=pps_pb2.Pipeline(name="p"), transform={"image": "host"}, dry_run=True
-    )
-    source.pps.CreatePipeline(older)
     with source.transaction():
         create(source, SPEC, dry_run=True)
-        source.pps.CreatePipeline(older)
     assert not source.list_pipeline()
     code, _ = refused(lambda: create(source, SPEC | {"pipeline": {"name": ""}}, dry_run=True))
     assert code == "UNKNOWN"

@@ -21,6 +21,7 @@ class SpecsServicer:
         self._pps = pps
 
     def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
+        # 2.7.6 has the field for a dry run, too, and does not heed it.
         self._create(self._pps.defaults.of_request(request))
         return Empty()
 
@@ -30,15 +31,14 @@ class SpecsServicer:
         spec = self._pps.defaults.spec(request.create_pipeline_request_json)
         spec.request.update |= request.update
         spec.request.reprocess |= request.reprocess
-        spec.request.dry_run |= request.dry_run
-        self._create(spec)
+        if request.dry_run or spec.request.dry_run:
+            specs.check(spec.request)
+        else:
+            self._create(spec)
         return pps_pb2.CreatePipelineV2Response(effective_create_pipeline_request_json=spec.effective)
 
     def _create(self, spec: Spec) -> None:
-        if spec.request.dry_run:
-            specs.check(spec.request)
-        else:
-            self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
+        self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
 
     def RerunPipeline(self, request: pps_pb2.RerunPipelineRequest, context: Call) -> Empty:
         self._pps.regeneration.rerun(PipelineName.of(request.pipeline), request.reprocess)
