@@ -88,7 +88,8 @@ up: export PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS = http://127.0.0.1:$(PREFECT_
 up: export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT ?= false
 # A run holds its turn by a lease; in the server's memory a restart would end it, and the run minutes later.
 up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
-up: export SCRIPTWRIGHT_REPORTS_URL = http://127.0.0.1:$(REPORTS_PORT)
+# Where the reports are to be had; another address where they are looked at from another machine.
+up: export SCRIPTWRIGHT_REPORTS_URL ?= http://127.0.0.1:$(REPORTS_PORT)
 up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground
 	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec honcho start
 

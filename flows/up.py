@@ -21,6 +21,8 @@ from prefect_pachyderm import PachydermPipeline
 from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 from tasks.errors import USER_ERRORS, ScriptwrightError
 from tasks.image.image import RegistryCredentials
+from tasks.report.index_page import write_index
+from tasks.report.results import output_root
 
 POOL = "scriptwright"
 WAIT_SECONDS = 300.0
@@ -30,6 +32,7 @@ Everything answers.
   reports        {reports}
 In a second terminal, after
   export PREFECT_API_URL={api}
+  export PREFECT_UI_URL={ui}
   export PREFECT_API_AUTH_STRING="$(cat .prefect-login)"
 try:
   .venv/bin/prefect deployment run train/default --param model=test --watch
@@ -49,12 +52,11 @@ def main() -> None:
         for block in (PachydermPipeline, RegistryCredentials):
             block.register_type_and_schema()
         deploy()
+        write_index(output_root())
     except USER_ERRORS as error:
         sys.exit(f"Error: {error}")
-    api = os.environ["PREFECT_API_URL"]
-    print(
-        READY.format(ui=api.removesuffix("/api"), reports=os.environ["SCRIPTWRIGHT_REPORTS_URL"], api=api), flush=True
-    )
+    places = {"ui": "PREFECT_UI_URL", "reports": "SCRIPTWRIGHT_REPORTS_URL", "api": "PREFECT_API_URL"}
+    print(READY.format(**{name: os.environ[variable] for name, variable in places.items()}), flush=True)
     signal.pause()
 
 

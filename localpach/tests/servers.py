@@ -49,9 +49,17 @@ def token(root: Path) -> str:
 class ServerProcess:
     """A localpach in a process of its own, until the end of a block; on it, images that are missing run on the host."""
 
-    def __init__(self, root: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
-        """`prefix` is a command that runs the server, `env` what it finds in its environment besides ours."""
+    def __init__(
+        self,
+        root: Path,
+        prefix: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        log: Path = Path(os.devnull),
+    ) -> None:
+        """`prefix` is a command that runs the server, `env` what it finds in its environment besides ours, `log` a file for
+        what it says."""
         self.root = root
+        self._log = log
         self._prefix = prefix
         self._env = {**os.environ, **(env or {})}
 
@@ -71,7 +79,8 @@ class ServerProcess:
         (self.root / "address").unlink(missing_ok=True)
         command = [sys.executable, "-m", "localpach", "serve", "--root", str(self.root), "--port", "0"]
         command = [*self._prefix, *command, "--missing-image", "host"]
-        self.process = subprocess.Popen(command, env=self._env, stderr=subprocess.DEVNULL)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=self._env, stderr=log)
         deadline = time.monotonic() + 30
         while not (self.root / "address").exists():
             assert self.process.poll() is None, "the server ended"

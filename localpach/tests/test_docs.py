@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,3 +15,10 @@ def test_the_table_of_rpcs_is_up_to_date() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     message = "docs/rpcs.md is out of date: run `python docs/generate_rpcs.py`"
     assert done.stdout == (ROOT / "docs" / "rpcs.md").read_text(), message
+
+
+def test_the_tests_that_the_page_on_reliability_names_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(named) > 30
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +67,30 @@ def test_a_server_that_ends_at_once_is_told(lone_python: None, tmp_path: Path) -
     assert (tmp_path / "root" / "server.log").read_text() == "no room\n"
     with pytest.raises(LocalpachError, match=r"^no room$"):
         run_localpach("status")
+
+
+@pytest.mark.parametrize(
+    "made", ["tmp1a_b2prefect/clone", "prefect-workspace-attempt-x1/clone", "runner_storage/1-2/clone"]
+)
+def test_what_a_run_keeps_outlives_the_folder_that_prefect_makes_for_it(
+    made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("LOCALPACH_ROOT")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    mine, clone = tmp_path / "mine", tmp_path / made
+    for folder in (mine, clone):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(mine)
+    assert embedded_root() == mine / ".localpach"
+    monkeypatch.chdir(clone)
+    assert embedded_root() == tmp_path / "home/.local/share/prefect-pachyderm/.localpach"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert embedded_root() == tmp_path / "data/prefect-pachyderm/.localpach"
+    monkeypatch.setenv("LOCALPACH_ROOT", "store")
+    with pytest.raises(LocalpachError, match=r"Prefect deletes .*LOCALPACH_ROOT"):
+        attach_or_start(embedded_root())
 
 
 def test_runs_that_start_one_at_once_share_it(server: Server) -> None:

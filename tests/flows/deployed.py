@@ -59,6 +59,9 @@ class Deployed:
         }
         self.api = SyncPrefectClient(api=self.env["PREFECT_API_URL"])
         self.worker: subprocess.Popen[bytes] | None = None
+        self.root = folder / "localpach"
+        # Where server and worker are started.
+        self.workplace = self.project
 
     def cli(self, *arguments: str, check: bool = True) -> str:
         """What a `prefect` command prints."""
@@ -75,7 +78,7 @@ class Deployed:
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "prefect", *arguments],
-                cwd=self.project,
+                cwd=self.workplace,
                 env=self.env,
                 stdout=log,
                 stderr=log,
@@ -131,7 +134,7 @@ class Deployed:
     @property
     def pachyderm(self) -> Client:
         """A client of the embedded Pachyderm."""
-        root = self.folder / "localpach"
+        root = self.root
         host, port = json.loads((root / "address").read_text())["address"].split(":")
         return Client(host, int(port), auth_token=(root / "token").read_text().strip())
 
@@ -144,14 +147,15 @@ class Deployed:
 
     def stop_pachyderm(self) -> None:
         """Ends the embedded Pachyderm."""
-        command = [find_localpach(), "stop", "--root", str(self.folder / "localpach")]
+        command = [find_localpach(), "stop", "--root", str(self.root)]
         subprocess.run(command, check=False, capture_output=True)
 
 
 @contextmanager
-def deployed(folder: Path) -> Iterator[Deployed]:
+def deployed(folder: Path, prepare: Callable[[Deployed], None] = lambda it: None) -> Iterator[Deployed]:
     """Server and worker, with all deployments made as the README says."""
     it = Deployed(folder)
+    prepare(it)
     with it.process("server", "start", "--port", str(it.port)):
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import logging
 import os
 import shlex
@@ -22,6 +23,7 @@ from localpach.waiting import Bulletin, Deadline
 
 if TYPE_CHECKING:
     from localpach.pfs.service import Pfs
+    from localpach.pps.fsck import PpsFsck
 
 DEFAULT_ROOT = Path.home() / ".localpach"
 STOP_SECONDS = 30.0
@@ -201,7 +203,8 @@ def _fsck(options: argparse.Namespace) -> int:
             print(sentence)
         os.close(lock)
     problems = 0
-    for problem in _pfs(options.root).fsck.check(options.read_data):
+    pfs, records = _parts(options.root)
+    for problem in itertools.chain(pfs.fsck.check(options.read_data), records.check()):
         problems += 1
         print(problem)
     print(f"{problems} problems found" if problems else "all is well")
@@ -221,23 +224,28 @@ def _repair(database: Path) -> Iterator[str]:
         is_well = False
     if not is_well:
         yield from rebuild(database)
-    yield from _pfs(database.parent).repair.run()
+    pfs, records = _parts(database.parent)
+    yield from pfs.repair.run()
+    yield from records.repair()
 
 
 def _gc(options: argparse.Namespace) -> int:
     lock = Directory(options.root).lock()
-    print(f"freed {_pfs(options.root).fsck.collect()} bytes")
+    pfs, _ = _parts(options.root)
+    print(f"freed {pfs.fsck.collect()} bytes")
     os.close(lock)
     return 0
 
 
-def _pfs(root: Path) -> Pfs:
-    """The PFS of a data directory that no server of this process serves."""
+def _parts(root: Path) -> tuple[Pfs, PpsFsck]:
+    """The PFS of a data directory that no server of this process serves, and its records of pipelines and jobs."""
     from localpach.pfs.service import Pfs
+    from localpach.pps.fsck import PpsFsck
     from localpach.storage.store import Store
 
     store = Store(root)
-    return Pfs(store, Bulletin(store.after_commit))
+    pfs = Pfs(store, Bulletin(store.after_commit))
+    return pfs, PpsFsck(store, pfs)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from localpach.errors import Corrupt
+from localpach.pfs.service import Pfs
 from localpach.proto import pfs_pb2, pps_pb2
 from localpach.storage.objects import INLINE_BYTES
+from localpach.storage.store import Store
+from localpach.waiting import Bulletin
 from tests.client import Client
 from tests.helpers import last_job, lines, pfs, pipeline, put, refused
 from tests.servers import Server, serving
@@ -130,3 +134,10 @@ def test_a_damaged_directory_is_refused(tmp_path: Path) -> None:
         assert code == "DATA_LOSS"
         assert told.startswith("directory node ")
         assert server.client.get_file(("in", id), "/whole") == b"whole"
+    store = Store(tmp_path)
+    with pytest.raises(
+        Corrupt, match=f"nothing is freed, for what default/in@{id} holds can't be told: directory node"
+    ):
+        Pfs(store, Bulletin(store.after_commit)).fsck.collect()
+    store.close()
+    assert list((tmp_path / "objects").glob("*/*"))

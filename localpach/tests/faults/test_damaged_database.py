@@ -16,10 +16,10 @@ import pytest
 from localpach import __main__ as program
 from localpach.proto import pps_pb2
 from tests.client import Client
-from tests.helpers import last_job, lines, pfs, pipeline, put
+from tests.helpers import last_job, lines, pfs, pipeline, put, shell
 from tests.servers import serving
 
-FILES = {f"/d{number % 7}/f{number}": b"%d " % number * (number % 50 + 1) for number in range(300)}
+FILES = {f"/d{number % 7}/f{number}": b"%d " % number * (number % 50 + 1) for number in range(60)}
 BIG = b"0123456789" * 10_000
 
 
@@ -73,7 +73,7 @@ def files(client: Client, repo: str) -> dict[str, bytes]:
 
 def test_nothing_is_wrong_with_a_whole_one(root: Path) -> None:
     assert run(root, "fsck", "--repair", "--read-data") == (0, "all is well\n")
-    assert not list(root.glob("*.damaged"))
+    assert not list(root.glob("*.damaged-*"))
 
 
 DAMAGES = {
@@ -152,8 +152,35 @@ def test_a_page_overwritten_at_random_is_told_and_repaired(root: Path, seed: int
         assert last_job(server.client, "next").state == pps_pb2.JOB_SUCCESS
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_damaged_records_of_pipelines_and_jobs_are_named_and_taken_out(root: Path, kept: bool) -> None:
+    with serving(root) as server:
+        server.client.start_commit("in", "master")
+        if kept:
+            server.client.create_pipeline("copy", transform=shell("true"), input=pfs("in", "/"), update=True)
+        job = server.client.list_job("copy")[0]
+    execute(root, f"UPDATE jobs SET info = x'ff' WHERE id = '{job.job.id}'")
+    execute(root, "UPDATE pipeline_versions SET info = x'ff' WHERE rowid = (SELECT max(rowid) FROM pipeline_versions)")
+    version = 2 if kept else 1
+    damaged = [
+        f"pipeline default/copy: the record of its version {version} is damaged",
+        f"job default/copy@{job.job.id}: its record is damaged",
+    ]
+    assert run(root, "fsck") == (1, "\n".join([*damaged, "2 problems found\n"]))
+    lost = [f"lost: {sentence}" for sentence in damaged]
+    assert run(root, "fsck", "--repair") == (0, "\n".join([*lost, "all is well\n"]))
+    with serving(root) as server:
+        assert server.client.inspect_commit(("copy", job.job.id)).error == "the record of its job was lost"
+        assert [info.version for info in server.client.list_pipeline()] == [1] * kept
+        server.client.finish_commit(("in", "master"))
+        if kept:
+            assert job.job.id not in [each.job.id for each in server.client.list_job("copy", history=-1)]
+            put(server.client, "in", {"/next": b"1"})
+            assert last_job(server.client, "copy").state == pps_pb2.JOB_SUCCESS
+
+
 def test_what_is_lost_is_listed_by_path_and_the_rest_stays(root: Path) -> None:
-    execute(root, "PRAGMA writable_schema = ON; DELETE FROM contents WHERE data = x'" + FILES["/d3/f150"].hex() + "'")
+    execute(root, "PRAGMA writable_schema = ON; DELETE FROM contents WHERE data = x'" + FILES["/d3/f52"].hex() + "'")
     for file in (root / "objects").glob("*/*"):
         file.unlink()
     code, told = run(root, "fsck")
@@ -161,9 +188,9 @@ def test_what_is_lost_is_listed_by_path_and_the_rest_stays(root: Path) -> None:
     code, told = run(root, "fsck", "--repair")
     assert code == 0
     lost = sorted(line.split(":")[2].split(" ")[0] for line in told.splitlines() if line.startswith("lost: "))
-    assert lost == ["/big", "/big", "/d3/f150", "/d3/f150"]
+    assert lost == ["/big", "/big", "/d3/f52", "/d3/f52"]
     with serving(root) as server:
-        left = {path: data for path, data in FILES.items() if path != "/d3/f150"}
+        left = {path: data for path, data in FILES.items() if path != "/d3/f52"}
         assert files(server.client, "in") == files(server.client, "copy") == left
         job = last_job(server.client, "copy")
         assert "done" in lines(server.client, "copy", job)

@@ -156,6 +156,17 @@ def test_defaults_hold_for_requests_of_older_clients_too(source: Client) -> None
     assert json.loads(info.details_json) == {"pipeline": {"name": "p"}, "transform": {"image": "host"}}
 
 
+def test_older_clients_find_no_spec_as_json_and_later_defaults_hold_for_theirs(source: Client) -> None:
+    request = pps_pb2.CreatePipelineRequest(
+        pipeline=pps_pb2.Pipeline(name="p"), transform=pps_pb2.Transform(image="host")
+    )
+    source.pps.CreatePipeline(request)
+    assert inspect(source).details_json == ""
+    assert set_cluster(source, {"datumTries": 5, "description": "new"}, regenerate=True) == ["p"]
+    info = inspect(source)
+    assert (info.version, info.details.datum_tries, info.details.description) == (2, 5, "new")
+
+
 def test_defaults_that_are_none_are_refused(source: Client) -> None:
     code, text = refused(lambda: set_cluster(source, {"datumTrie": 1}))
     assert (code, text) == ("UNKNOWN", 'unexpected field "datumTrie" in pps_v2.CreatePipelineRequest')

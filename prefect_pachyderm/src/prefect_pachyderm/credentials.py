@@ -189,7 +189,7 @@ def find_pachyderm() -> None:
     credentials = PachydermCredentials.from_environment()
     with readable(f"Connecting to Pachyderm at {credentials.address}"):
         version = credentials.get_client().get_remote_version()
-    kind = "embedded server" if is_embedded() else "cluster"
+    kind = f"embedded server, data in {embedded_root()}" if is_embedded() else "cluster"
     get_run_logger().info(
         "Pachyderm %d.%d.%d at %s (%s)", version.major, version.minor, version.micro, credentials.address, kind
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,6 +21,8 @@ from python_pachyderm.service import version_grpc
 from prefect_pachyderm.calls import PrefectPachydermError
 
 START_SECONDS = 20.0
+# Of a process worker, of a worker that makes an environment, and of a flow that is served from a repository.
+MADE_BY_PREFECT = re.compile(r"tmp\w+prefect|prefect-workspace-attempt-\w+|runner_storage")
 
 
 class LocalpachError(PrefectPachydermError):
@@ -26,8 +30,30 @@ class LocalpachError(PrefectPachydermError):
 
 
 def embedded_root() -> Path:
-    """The embedded server's data directory: `LOCALPACH_ROOT`, or `.localpach` in the working directory."""
-    return Path(os.environ.get("LOCALPACH_ROOT", ".localpach")).absolute()
+    """The embedded server's data directory: `LOCALPACH_ROOT`, or `.localpach` in the folder that lasts."""
+    root = os.environ.get("LOCALPACH_ROOT")
+    return Path(root).absolute() if root else lasting_folder() / ".localpach"
+
+
+def lasting_folder() -> Path:
+    """Where things are kept that outlive a run: the working directory, or a folder of the user's where that one will go.
+
+    A deployment whose code is fetched runs in a folder that Prefect makes for it and deletes afterwards.
+    """
+    here = Path.cwd()
+    if not is_temporary(here):
+        return here
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "prefect-pachyderm"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path is in a folder that Prefect makes for one run."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    resolved = path.resolve()
+    if not resolved.is_relative_to(temporary) or resolved == temporary:
+        return False
+    return bool(MADE_BY_PREFECT.fullmatch(resolved.relative_to(temporary).parts[0]))
 
 
 def find_localpach() -> str:
@@ -66,6 +92,11 @@ def attach_or_start(root: Path) -> tuple[str, str]:
     running = _look(root)
     if running:
         return running
+    if is_temporary(root):
+        raise LocalpachError(
+            f"The embedded Pachyderm would keep its data in {root}, which Prefect deletes after the run: "
+            "set LOCALPACH_ROOT to a folder that stays."
+        )
     root.mkdir(parents=True, exist_ok=True)
     # Two runs that find no server must not start two.
     with (root / "starting.lock").open("w") as lock:

@@ -43,15 +43,15 @@ def note_job(pipeline: str, job_id: str, credentials: PachydermCredentials, logg
         )
 
 
-def noted_jobs(flow_run_id: UUID) -> list[tuple[str, str, PachydermCredentials]]:
-    """Pipeline, id and Pachyderm of the jobs that a flow run has started or waited for."""
+def noted_jobs(flow_run_id: UUID) -> list[tuple[str, str, str]]:
+    """Pipeline, id and place (see `PachydermCredentials.at`) of the jobs that a flow run has started or waited for."""
     with get_client(sync_client=True) as client:
         labels = client.read_flow_run(flow_run_id).labels
     jobs = []
     for label, place in labels.items():
         if label.startswith(LABEL):
             pipeline, _, job_id = label.removeprefix(LABEL).rpartition("@")
-            jobs.append((pipeline, job_id, PachydermCredentials.at(str(place))))
+            jobs.append((pipeline, job_id, str(place)))
     return jobs
 
 

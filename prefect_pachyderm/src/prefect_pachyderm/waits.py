@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.logging.loggers import flow_run_logger
 
 from prefect_pachyderm.calls import PrefectPachydermError
+from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
 from prefect_pachyderm.runs import noted_jobs
 
@@ -40,9 +41,9 @@ def stop_jobs(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> Non
     Prefect calls this in the worker when the flow run's process is gone, whatever has become of it.
     """
     logger = flow_run_logger(flow_run, flow)
-    for pipeline, job_id, credentials in noted_jobs(flow_run.id):
+    for pipeline, job_id, place in noted_jobs(flow_run.id):
         try:
             reason = f"the flow run was {'cancelled' if state.is_cancelling() or state.is_cancelled() else 'ended'}"
-            PachydermJob(pipeline, job_id, credentials).stop(reason, _sync=True)
+            PachydermJob(pipeline, job_id, PachydermCredentials.at(place)).stop(reason, _sync=True)
         except PrefectPachydermError as error:
             logger.warning("%s", error)

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from localpach.api.times import check_times
 from localpach.errors import Malformed
 
 # A call whose one request has not come is ended after this long, or at most twice as long.
@@ -58,6 +59,8 @@ class Bodies:
 
 def _decode(kind: Descriptor, body: bytes) -> Message:
     try:
-        return GetMessageClass(kind).FromString(body)
+        message = GetMessageClass(kind).FromString(body)
     except DecodeError as error:
         raise Malformed(f"the request is not a {kind.full_name}: its {len(body)} bytes are malformed") from error
+    check_times(message)
+    return message

@@ -64,6 +64,8 @@ class DebugServicer:
 
     def Dump(self, request: debug_pb2.DumpRequest, context: Call) -> Iterator[BytesValue]:
         """All, or what the filter names; of each pipeline at most the newest `limit` jobs."""
+        if request.limit < 0:
+            raise Refused(f"limit: {request.limit} is less than nothing")
         chosen = request.filter.WhichOneof("filter")
         pipelines: list[PipelineRecord] = []
         if chosen == "pipeline":
@@ -95,7 +97,7 @@ class DebugServicer:
     def SetLogLevel(self, request: debug_pb2.SetLogLevelRequest, context: Call) -> debug_pb2.SetLogLevelResponse:
         """For a time; there is one log, so the level for gRPC is for gRPC's own messages in it."""
         chosen = request.WhichOneof("level")
-        if chosen is None or not getattr(request, chosen):
+        if chosen is None or getattr(request, chosen) not in LEVELS:
             raise Refused("no log level set")
         log = logging.getLogger("localpach" if chosen == "pachyderm" else "grpc")
         log.setLevel(LEVELS[getattr(request, chosen)])

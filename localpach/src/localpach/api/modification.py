@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urlparse
 
@@ -14,6 +15,8 @@ from localpach.proto import pfs_pb2
 from localpach.storage.objects import ContentWriter
 
 URL_TIMEOUT_SECONDS = 60
+# Of the user in a URL, wherever in a text.
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s]*@")
 
 
 class Modification:
@@ -84,20 +87,29 @@ class Modification:
 
 
 def _fetch(url: str) -> Iterator[bytes]:
+    try:
+        yield from _get(url)
+    except Refused as error:
+        raise Refused(_PASSWORD.sub(r"\1:***@", error.message)) from error
+
+
+def _get(url: str) -> Iterator[bytes]:
     # Seldom needed, and 8 MiB of the server's memory.
     import requests  # noqa: PLC0415
 
-    scheme = urlparse(url).scheme
-    if scheme not in ("http", "https"):
-        raise Refused(f"unrecognized object store: {scheme}")
+    try:
+        where = urlparse(url)
+        port = where.port or (443 if where.scheme == "https" else 80)
+    except ValueError as error:
+        raise Refused(f'Get "{url}": {error}') from error
+    if where.scheme not in ("http", "https"):
+        raise Refused(f"unrecognized object store: {where.scheme}")
     try:
         with requests.get(url, stream=True, timeout=URL_TIMEOUT_SECONDS) as response:
             if response.status_code >= 400:
                 raise Refused(f'error retrieving content from "{url}": {response.status_code} {response.reason}')
             yield from response.iter_content(1 << 20)
     except requests.ConnectionError as error:
-        where = urlparse(url)
-        port = where.port or (443 if scheme == "https" else 80)
         raise Refused(f'Get "{url}": dial tcp {where.hostname}:{port}: connect: connection refused') from error
     except requests.RequestException as error:
         raise Refused(f'Get "{url}": {error}') from error

@@ -140,11 +140,11 @@ class PpsServicer:
         """Calls the template, a jsonnet function, with the arguments, all of them strings."""
         text = render(request.template, dict(request.args))
         value = json.loads(text)
+        found = value if isinstance(value, list) else [value]
+        if not all(isinstance(spec, dict) for spec in found):
+            raise Refused("could not render the template: it gives neither a spec nor a list of specs")
         try:
-            specs = [
-                json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest())
-                for spec in (value if isinstance(value, list) else [value])
-            ]
+            specs = [json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest()) for spec in found]
         except json_format.ParseError as error:
             raise Refused(f"could not render the template: {str(error).strip()}") from error
         return pps_pb2.RenderTemplateResponse(json=text, specs=specs)

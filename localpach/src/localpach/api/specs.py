@@ -22,7 +22,9 @@ class SpecsServicer:
 
     def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
         # 2.7.6 has the field for a dry run, too, and does not heed it.
-        self._create(self._pps.defaults.of_request(request))
+        spec = self._pps.defaults.of_request(request)
+        # A client of 2.7 finds no user's spec in what it has made; nothing but defaults makes one worth keeping.
+        self._create(spec if self._pps.defaults.are_set() else spec._replace(user=""))
         return Empty()
 
     def CreatePipelineV2(

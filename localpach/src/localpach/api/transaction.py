@@ -84,11 +84,13 @@ class TransactionServicer:
         self._store.transaction.gathered(Gathered).commit_set = info.transaction.id
         responses = []
         for number, request in enumerate(info.requests, 1):
-            field = next(field for field in FIELDS.values() if request.HasField(field))
+            place = f"error running request {number} of {len(info.requests)}"
+            field = next((field for field in self._calls if request.HasField(field)), None)
+            if field is None:
+                raise Refused(f"{place}: it is of no kind that transactions take")
             try:
                 answer = self._calls[field](_asked(getattr(request, field)), None)
             except LocalpachError as error:
-                place = f"error running request {number} of {len(info.requests)}"
                 raise type(error)(f"{place}: {error.message}") from error
             response = transaction_pb2.TransactionResponse()
             if field == "start_commit":

@@ -159,14 +159,14 @@ class Commits:
     def _new_id(self, repo: Repo) -> str:
         """The id of this write's commit set, which a repo can have one commit in."""
         commit = Commit(repo, self._store.transaction.gathered(Gathered).commit_set)
-        if self._exists(commit):
+        if self.exists(commit):
             raise Refused(
                 f"inconsistent dependencies: cannot create commit from {commit};"
                 f" repo ({repo.name}) already has a commit in this transaction"
             )
         return commit.id
 
-    def _exists(self, commit: Commit) -> bool:
+    def exists(self, commit: Commit) -> bool:
         try:
             self.get(commit)
         except NotFound:

@@ -20,6 +20,7 @@ from localpach.storage.trees import EMPTY, Trees
 
 FILE_SETS_REPO = "__filesets__"
 DEFAULT_TTL_SECONDS = 30 * 60
+MAX_TTL_SECONDS = 366 * 24 * 3600
 ID_LENGTH = 32
 
 
@@ -67,7 +68,9 @@ class FileSets:
         return id
 
     def renew(self, id: str, seconds: int) -> None:
-        """Keeps a file set for `seconds` more."""
+        """Keeps a file set for `seconds` more, at most a year."""
+        if not 0 <= seconds <= MAX_TTL_SECONDS:
+            raise Refused(f"ttl_seconds: {seconds} is less than nothing or more than {MAX_TTL_SECONDS}, a year")
         self._layers(id)
         with self._store.write() as connection:
             connection.execute("UPDATE file_sets SET expires = ? WHERE id = ?", (now() + seconds * 1_000_000, id))

@@ -57,11 +57,21 @@ class Fsck:
         return len(refs)
 
     def collect(self) -> int:
-        """Frees what no commit and no living file set reaches; gives the bytes freed. Nothing else may be writing."""
+        """Frees what no commit and no living file set reaches; gives the bytes freed. Nothing else may be writing.
+
+        Raises:
+            Corrupt: what a commit holds can't be told.
+        """
         with self._store.write():
             self._file_sets.remove_expired()
             nodes: set[str] = set()
             contents = self._file_sets.contents()
             for record in self._commits.with_content():
-                contents.update(ref.hash for ref in self._trees.reachable(record.root.key, nodes))
+                try:
+                    contents.update(ref.hash for ref in self._trees.reachable(record.root.key, nodes))
+                except Corrupt as error:
+                    raise Corrupt(
+                        f"nothing is freed, for what {record.commit} holds can't be told: {error.message}, or give up what is"
+                        " lost by `localpach fsck --repair`"
+                    ) from error
             return self._trees.keep_only(nodes) + self._objects.keep_only(contents)

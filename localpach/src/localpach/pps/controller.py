@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from localpach.disk import remove_tree
 from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk, may_pass
 from localpach.pps.crons import Crons
@@ -56,12 +57,20 @@ class Controller:
         )
         seconds = self._tick()
         working = {each.num for each, (state, _) in states.items() if state in WORKING}
+        if self._running.is_empty:
+            self._remove_leftovers()
         for num in self._tools.jobs.oldest():
             with self._loop.alone(f"job number {num}"):
                 self._take_up(num, working)
         if any(state == pps_pb2.PIPELINE_CRASHING for state, _ in states.values()):
             seconds.append(LOOK_AGAIN_SECONDS)
         return min(seconds, default=None)
+
+    def _remove_leftovers(self) -> None:
+        """Deletes what commands have left; not the folder itself, which commands are shown."""
+        for left in self._tools.runtimes.work.iterdir():
+            with self._loop.alone(str(left)):
+                remove_tree(left)
 
     def _tick(self) -> list[float]:
         """Makes the ticks that are due; gives the seconds to the next one of each cron input."""

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,9 +76,10 @@ class Outcome:
         info.stats.upload_bytes += self.stats.upload_bytes
 
     def discard(self) -> None:
-        """Deletes what is left of the run."""
+        """Deletes what is left of the run; what the disk does not let go of goes when no job is being done."""
         if self.layout is not None:
-            remove_tree(self.layout.view.parent)
+            with suppress(OSError):
+                remove_tree(self.layout.view.parent)
 
 
 class DatumRun:

@@ -91,6 +91,11 @@ class Defaults:
             row = connection.execute("SELECT json FROM defaults WHERE project IS ?", (project,)).fetchone()
         return row["json"] if row else "{}"
 
+    def are_set(self) -> bool:
+        """Whether the cluster or a project has any."""
+        with self._store.read() as connection:
+            return connection.execute("SELECT 1 FROM defaults").fetchone() is not None
+
     def clear(self) -> None:
         """Forgets all defaults."""
         with self._store.write() as connection:

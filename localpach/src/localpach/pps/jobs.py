@@ -189,7 +189,8 @@ class Jobs:
 
         with self._store.write():
             for commit in self.change(num, end).commits:
-                if self._pfs.commits.get(commit).finishing is None:
+                # A repo beside the output may have been deleted on its own.
+                if self._pfs.commits.exists(commit) and self._pfs.commits.get(commit).finishing is None:
                     self._pfs.writes.keep_base(commit)
                     self._pfs.commits.finish(commit, error=reason)
 

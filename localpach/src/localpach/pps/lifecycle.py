@@ -104,6 +104,8 @@ class Lifecycle:
         provenance.append(Branch(repo._replace(type=SPEC), "master"))
         for each, kind in ((repo, "output"), (repo._replace(type=META), "meta")):
             branch = Branch(each, info.details.output_branch)
+            if not attached and not self._pfs.repos.exists(each):
+                continue
             try:
                 self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance) if attached else ())
             except Refused as error:

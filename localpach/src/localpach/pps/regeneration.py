@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 
 from localpach.pps import specs
-from localpach.pps.defaults import Defaults, Spec
+from localpach.pps.defaults import BUILT_IN, Defaults, Spec
 from localpach.pps.lifecycle import Lifecycle
 from localpach.pps.pipelines import Pipelines
 from localpach.pps.records import PipelineName, PipelineRecord
+from localpach.proto import pps_pb2
 from localpach.storage.store import Store
 
 
@@ -52,9 +54,14 @@ class Regeneration:
 
     def _spec(self, record: PipelineRecord, changed: Mapping[str | None, str] | None = None) -> Spec:
         info = self._pipelines.newest_info(record)
-        # An older localpach kept no user's spec.
-        return self._defaults.spec(info.details_json or MessageToJson(specs.request_of(info)), changed)
+        return self._defaults.spec(info.details_json or _written(info), changed)
 
     def _create(self, spec: Spec, reprocess: bool) -> None:
         spec.request.update, spec.request.reprocess = True, reprocess
         self._lifecycle.create(spec.request, spec.user, spec.effective)
+
+
+def _written(info: pps_pb2.PipelineInfo) -> str:
+    """What the user may have written, JSON, where that was not kept: what the pipeline has, but for what all have."""
+    spec = MessageToDict(specs.request_of(info))
+    return json.dumps({key: value for key, value in spec.items() if value != BUILT_IN.get(key)})

@@ -40,6 +40,11 @@ class Running:
     def has(self, num: int) -> bool:
         return num in self._work
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no job is being done."""
+        return not self._work
+
     def kill(self, num: int) -> None:
         """Ends what runs of a job."""
         work = self._work.get(num)

@@ -43,9 +43,11 @@ class Secrets:
             manifest = json.loads(file)
             name = manifest["metadata"]["name"]
             data = {key: base64.b64decode(value).decode() for key, value in (manifest.get("data") or {}).items()}
+            data |= manifest.get("stringData") or {}
+            if not all(isinstance(text, str) for text in (name, *data.values())):
+                raise TypeError("its name and its values must be strings")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused(f"the secret is not a Kubernetes secret manifest in JSON: {error}") from error
-        data.update(manifest.get("stringData") or {})
         with self._store.write() as connection:
             if connection.execute("SELECT 1 FROM secrets WHERE name = ?", (name,)).fetchone():
                 raise Refused(f'failed to create secret: secrets "{name}" already exists')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 
-from localpach.disk import remove_tree
 from localpach.pfs.service import Pfs
 from localpach.pps.controller import Controller
 from localpach.pps.crons import Crons
@@ -57,9 +56,6 @@ class Pps:
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         self._runtimes.remove_leftovers()
-        # Not the folder itself, which commands are shown.
-        for left in self._runtimes.work.iterdir():
-            remove_tree(left)
         self.logs.keep_only({pipeline.num for pipeline in self.pipelines.all()})
         self._controller.start()
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from localpach.errors import LocalpachError
-from localpach.faults import may_pass
+from localpach.faults import fault_of_disk, may_pass
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
 from localpach.pps.combinations import Datum, datums
@@ -237,8 +237,8 @@ class Worker:
             done.put(outcome)
         except Exception as error:
             self._log(pps_pb2.LogMessage(message=f"could not run datum {datum.id}: {error}", datum_id=datum.id))
-            problem = error.message if isinstance(error, LocalpachError) else ""
-            done.put(Outcome(datum, pps_pb2.DatumState.FAILED, problem=problem))
+            told = error if isinstance(error, LocalpachError) else fault_of_disk(error)
+            done.put(Outcome(datum, pps_pb2.DatumState.FAILED, problem=told.message if told else ""))
             if not isinstance(error, (LocalpachError, OSError)):
                 log.exception("unexpected error with datum %s", datum.id)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ Row = tuple[Any, ...]
 
 def rebuild(path: Path) -> list[str]:
     """Puts a new database in the place of a damaged one, which is kept beside it; gives a sentence for each thing lost."""
-    kept = path.with_suffix(".damaged")
+    kept = next(each for number in itertools.count(1) if not (each := path.with_suffix(f".damaged-{number}")).exists())
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     new = sqlite3.connect(fresh, isolation_level=None)
@@ -40,9 +41,7 @@ def rebuild(path: Path) -> list[str]:
     for suffix in ("", "-wal", "-shm"):
         source = path.with_name(path.name + suffix)
         if source.exists():
-            target = kept.with_name(kept.name + suffix)
-            target.unlink(missing_ok=True)
-            os.link(source, target)
+            os.link(source, kept.with_name(kept.name + suffix))
             if suffix:
                 source.unlink()
     fresh.replace(path)
@@ -102,7 +101,7 @@ def _rows(old: sqlite3.Connection, table: str, columns: list[str], has_rowid: bo
     for row in _until_fault(old, f"{select} WHERE rowid > {low} ORDER BY 1 DESC", faults):
         high = min(high, row[0])
         yield row
-    for number in range(low + 1, high):
+    for number in range(low + 1, min(high, low + GAP)):
         yield from _until_fault(old, f"{select} WHERE rowid = {number}", faults)
 
 
