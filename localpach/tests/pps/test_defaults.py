@@ -119,6 +119,11 @@ def test_a_spec_is_nested_as_deeply_as_can_be_sent(source: Client, levels: int, 
     assert (code, told[: len(reason)]) == ("UNKNOWN", reason)
 
 
+def test_a_time_in_a_spec_is_one_that_can_be(source: Client) -> None:
+    code, told = refused(lambda: create(source, SPEC | {"datumTimeout": "9000000000s"}))
+    assert (code, "datum_timeout" in told) == ("INVALID_ARGUMENT", True)
+
+
 def test_the_project_overrules_the_cluster_and_the_user_both(source: Client) -> None:
     set_cluster(source, {"datum_tries": 5, "description": "cluster", "autoscaling": True, "salt": "cluster"})
     set_project(source, {"datumTries": 6, "description": "project"})

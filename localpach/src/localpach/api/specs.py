@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
+from localpach.api.times import check_times
 from localpach.messages import timestamp
 from localpach.names import DEFAULT_PROJECT
 from localpach.pps import specs
@@ -31,6 +32,7 @@ class SpecsServicer:
         self, request: pps_pb2.CreatePipelineV2Request, context: Call
     ) -> pps_pb2.CreatePipelineV2Response:
         spec = self._pps.defaults.spec(request.create_pipeline_request_json)
+        check_times(spec.request)
         spec.request.update |= request.update
         spec.request.reprocess |= request.reprocess
         if request.dry_run or spec.request.dry_run:
