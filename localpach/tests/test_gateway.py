@@ -8,6 +8,8 @@ import json
 import socket
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,3 +187,26 @@ def test_a_port_that_is_taken_is_named(server: Server, address: str, tmp_path: A
     port = int(address.rpartition(":")[2])
     with pytest.raises(Precondition, match=f"port {port} of 127.0.0.1 is taken; choose another with --json-port"):
         LocalpachServer(tmp_path, json_port=port)
+
+
+def free_pair() -> int:
+    """A port that is free, as is the one after it."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first, suppress(OSError):
+            port: int = first.getsockname()[1]
+            socket.create_server(("127.0.0.1", port + 1)).close()
+            return port
+
+
+def test_the_next_port_is_taken_unless_it_is_another_s(tmp_path: Path) -> None:
+    port = free_pair()
+    with socket.create_server(("127.0.0.1", port + 1)):
+        running = LocalpachServer(tmp_path, port=port)
+        running.start()
+        found = json.loads((tmp_path / "address").read_text())["json_address"]
+        assert requests.post(f"http://{found}/api/pfs_v2.API/ListRepo", data="{}", timeout=30).status_code == 401
+        running.close()
+    again = LocalpachServer(tmp_path, port=port)
+    again.start()
+    assert json.loads((tmp_path / "address").read_text())["json_address"] == f"127.0.0.1:{port + 1}"
+    again.close()

@@ -79,4 +79,32 @@ if hasattr(client.pps, "create_pipeline_v2"):
             "datumTries" in client.pps.inspect_pipeline(pipeline=pipeline, details=True).effective_spec_json
         ),
     }
+# Since 2.10.
+if hasattr(client, "storage"):
+    from pachyderm_sdk.api import logs, metadata, storage
+
+    default = pfs.ProjectPicker(name="default")
+
+    def picked(name: str) -> pfs.RepoPicker:
+        return pfs.RepoPicker(name=pfs.RepoPickerRepoName(project=default, name=name, type="user"))
+
+    note = metadata.Edit(repo=picked("sdk_in"), add_key=metadata.EditAddKey(key="k", value="v"))
+    file = storage.CreateFilesetRequest(append_file=storage.AppendFile(path="/a", data=b"1"))
+    of_pipeline = logs.UserLogQuery(pipeline=logs.PipelineLogQuery(project="default", pipeline="sdk"))
+    output = pfs.BranchPicker(name=pfs.BranchPickerBranchName(name="master", repo=picked("sdk")))
+
+    def query_logs() -> bool:
+        answers = client.logs.get_logs(query=logs.LogQuery(user=of_pipeline))
+        return "said" in [answer.log.pps_log_message.message for answer in answers]
+
+    def walk() -> bool:
+        return "sdk_in" in [info.branch.repo.name for info in client.pfs.walk_branch_provenance(start=[output])]
+
+    steps |= {
+        "note metadata": lambda: client.metadata.edit_metadata(edits=[note]),
+        "read metadata": lambda: client.pfs.inspect_repo(repo=source).metadata == {"k": "v"},
+        "make a file set": lambda: client.storage.create_fileset(iter([file])),
+        "query logs": query_logs,
+        "walk provenance": walk,
+    }
 run(steps | {"delete all of it": delete})

@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = _command(commands, "serve", _serve, "serve a data directory until interrupted")
     serve.add_argument("--port", type=int, default=30650, help="port on 127.0.0.1; 0 takes a free one (default 30650)")
     serve.add_argument(
-        "--json-port", type=int, help="port on 127.0.0.1 for HTTP with JSON (default the one after --port)"
+        "--json-port",
+        type=int,
+        help="port on 127.0.0.1 for HTTP with JSON (default the one after --port, or a free one)",
     )
     serve.add_argument(
         "--no-auth", action="store_true", help="ask for no token: every program of this machine gets in; for tests only"

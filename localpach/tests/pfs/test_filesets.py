@@ -51,7 +51,7 @@ def test_file_sets_are_composed_renewed_and_one_shard(client: Client) -> None:
     assert read(client, id) == {"/a": b"1", "/b": b"1"}
     shards = client.storage.ShardFileset(storage_pb2.ShardFilesetRequest(fileset_id=id)).shards
     assert [(shard.lower, shard.upper) for shard in shards] == [("", "")]
-    client.storage.RenewFileset(storage_pb2.RenewFilesetRequest(fileset_id=id, ttl_seconds=-1))
+    client.storage.RenewFileset(storage_pb2.RenewFilesetRequest(fileset_id=id, ttl_seconds=0))
     assert refused(lambda: read(client, id))[0] == "NOT_FOUND"
     assert refused(lambda: client.storage.ReadFilesetCDR(storage_pb2.ReadFilesetRequest(fileset_id=id)))[0] == (
         "UNIMPLEMENTED"

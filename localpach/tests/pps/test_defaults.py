@@ -78,13 +78,8 @@ def test_a_dry_run_makes_nothing(source: Client) -> None:
     assert create(source, SPEC, dry_run=True)["datumTries"] == "3"
     assert not source.list_pipeline()
     create(source, SPEC | {"dryRun": True})
-    older = pps_pb2.CreatePipelineRequest(
-        pipeline=pps_pb2.Pipeline(name="p"), transform={"image": "host"}, dry_run=True
-    )
-    source.pps.CreatePipeline(older)
     with source.transaction():
         create(source, SPEC, dry_run=True)
-        source.pps.CreatePipeline(older)
     assert not source.list_pipeline()
     code, _ = refused(lambda: create(source, SPEC | {"pipeline": {"name": ""}}, dry_run=True))
     assert code == "UNKNOWN"
@@ -122,6 +117,11 @@ def test_a_spec_is_nested_as_deeply_as_can_be_sent(source: Client, levels: int, 
     request = pps_pb2.CreatePipelineV2Request(create_pipeline_request_json=text)
     code, told = refused(lambda: source.pps.CreatePipelineV2(request))
     assert (code, told[: len(reason)]) == ("UNKNOWN", reason)
+
+
+def test_a_time_in_a_spec_is_one_that_can_be(source: Client) -> None:
+    code, told = refused(lambda: create(source, SPEC | {"datumTimeout": "9000000000s"}))
+    assert (code, "datum_timeout" in told) == ("INVALID_ARGUMENT", True)
 
 
 def test_the_project_overrules_the_cluster_and_the_user_both(source: Client) -> None:

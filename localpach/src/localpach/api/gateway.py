@@ -55,7 +55,7 @@ class Gateway:
     """An HTTP server on loopback that asks a gRPC server."""
 
     def __init__(
-        self, target: str, token: str | None, services: list[ServiceDescriptor], port: int, message_bytes: int
+        self, target: str, token: str | None, services: list[ServiceDescriptor], message_bytes: int, port: int
     ) -> None:
         """Asks for the token, if there is one. Raises Precondition where the port is taken."""
         limits = [(f"grpc.max_{way}_message_length", message_bytes) for way in ("receive", "send")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -74,7 +75,7 @@ class Server:
         network: bool = False,
         json_port: int | None = None,
     ) -> None:
-        """Serves JSON on the port after `port`, where `json_port` names none.
+        """Serves JSON on the port after `port`, or a free one where that is taken, unless `json_port` names one.
 
         Raises Precondition where another server has the directory or a port, or a sandbox that is required can't be
         had; Corrupt where the database is damaged."""
@@ -110,9 +111,13 @@ class Server:
             self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
         except RuntimeError as error:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
-        if json_port is None:
-            json_port = port and port + 1
-        self._gateway = Gateway(self.address, token, list(map(_service, SERVED)), json_port, MESSAGE_BYTES)
+        make = partial(Gateway, self.address, token, list(map(_service, SERVED)), MESSAGE_BYTES)
+        try:
+            self._gateway = make((port and port + 1) if json_port is None else json_port)
+        except Precondition:
+            if json_port is not None:
+                raise
+            self._gateway = make(0)
 
     def _register(self) -> None:
         overview = OverviewServicer(self._pfs, self._pps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
+from localpach.api.times import check_times
 from localpach.messages import timestamp
 from localpach.names import DEFAULT_PROJECT
 from localpach.pps import specs
@@ -21,6 +22,7 @@ class SpecsServicer:
         self._pps = pps
 
     def CreatePipeline(self, request: pps_pb2.CreatePipelineRequest, context: Call) -> Empty:
+        # 2.7.6 has the field for a dry run, too, and does not heed it.
         spec = self._pps.defaults.of_request(request)
         # A client of 2.7 finds no user's spec in what it has made; nothing but defaults makes one worth keeping.
         self._create(spec if self._pps.defaults.are_set() else spec._replace(user=""))
@@ -30,17 +32,17 @@ class SpecsServicer:
         self, request: pps_pb2.CreatePipelineV2Request, context: Call
     ) -> pps_pb2.CreatePipelineV2Response:
         spec = self._pps.defaults.spec(request.create_pipeline_request_json)
+        check_times(spec.request)
         spec.request.update |= request.update
         spec.request.reprocess |= request.reprocess
-        spec.request.dry_run |= request.dry_run
-        self._create(spec)
+        if request.dry_run or spec.request.dry_run:
+            specs.check(spec.request)
+        else:
+            self._create(spec)
         return pps_pb2.CreatePipelineV2Response(effective_create_pipeline_request_json=spec.effective)
 
     def _create(self, spec: Spec) -> None:
-        if spec.request.dry_run:
-            specs.check(spec.request)
-        else:
-            self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
+        self._pps.lifecycle.create(spec.request, spec.user, spec.effective)
 
     def RerunPipeline(self, request: pps_pb2.RerunPipelineRequest, context: Call) -> Empty:
         self._pps.regeneration.rerun(PipelineName.of(request.pipeline), request.reprocess)
