@@ -300,3 +300,27 @@ def test_a_loop_that_never_began_can_be_closed(bulletin: Bulletin) -> None:
     Loop(bulletin, Topic.WORK, steps, "loop").close()
     assert steps.count == 0
     assert waiting.RETRY_SECONDS == 1
+
+
+def test_a_loop_ends_whenever_it_is_closed() -> None:
+    """Also when that comes between its look at whether it is, and at what was told of."""
+
+    class Late(Bulletin):
+        def edition(self, topic: Topic) -> int:
+            if threading.current_thread() is not threading.main_thread():
+                closing.set()
+                closed.wait(10)
+            return super().edition(topic)
+
+        def tell(self, topic: Topic) -> None:
+            super().tell(topic)
+            closed.set()
+
+    closing, closed = threading.Event(), threading.Event()
+    loop = Loop(Late(lambda call: call()), Topic.WORK, lambda: None, "loop")
+    loop.start()
+    assert closing.wait(10)
+    ending = threading.Thread(target=loop.close, daemon=True)
+    ending.start()
+    ending.join(10)
+    assert not ending.is_alive()

@@ -134,9 +134,11 @@ class Loop:
         self._thread.start()
 
     def _run(self) -> None:
-        while not self.is_closing:
-            # Taken before the step, so that what is told of during it makes for another one.
+        while True:
+            # Taken first, so that what is told of during the step makes for another one, and the end is not missed.
             edition = self._bulletin.edition(self._topic)
+            if self.is_closing:
+                return
             seconds = self._take_step()
             if self._faults:
                 seconds = RETRY_SECONDS if seconds is None else min(seconds, RETRY_SECONDS)
