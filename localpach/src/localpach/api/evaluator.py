@@ -56,5 +56,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         {"jsonnet": render, "jq": select}[language]()
-    except (RuntimeError, ValueError) as error:
+    except (ImportError, RuntimeError, ValueError) as error:
         answer({"error": str(error)})
