@@ -1,0 +1,179 @@
+"""Whole jobs in a runtime that only pretends: how they begin, are stopped, and are taken up again."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import cast
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from localpach.pps.jobs import JobName
+from localpach.pps.records import PipelineName
+from localpach.pps.service import Pps
+from localpach.proto import pps_pb2
+from localpach.runtime.choice import Runtimes
+from localpach.runtime.interface import Ended, OnLine, RunSpec
+from tests.helpers import until
+from tests.pps.bench import Bench, P
+
+
+def test_a_killed_job_stops_its_commands(bench: Bench) -> None:
+    bench.put("/a", "/b")
+    begun = threading.Event()
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        begun.set()
+        bench.runtime.runs[-1].killed.wait(20)
+        return Ended(code=1)
+
+    bench.runtime.act = act
+    threading.Thread(target=bench.create, kwargs={"datum_tries": 5}, daemon=True).start()
+    assert begun.wait(20)
+    job = next(bench.pps.queries.select(P, (), -1, reverse=False))
+    bench.pps.jobs.stop(JobName(P, job.id), "enough")
+    until(lambda: not bench.pps.running.has(job.num))
+    assert len(bench.runtime.specs) <= 2
+    job = bench.last()
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_KILLED, "enough")
+    assert not list((bench.store.root / "work").iterdir())
+
+
+def test_a_job_past_its_time_is_killed(bench: Bench) -> None:
+    bench.put("/a")
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        bench.runtime.runs[-1].killed.wait(20)
+        return Ended(code=1)
+
+    bench.runtime.act = act
+    job = bench.create(job_timeout=Duration(nanos=50_000_000))
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_KILLED, " jobtimed out")
+
+
+def test_pipelines_tell_how_they_are(bench: Bench) -> None:
+    bench.put("/a")
+
+    def state() -> pps_pb2.PipelineState:
+        return bench.pps.pipelines.get(P).state
+
+    bench.create(autoscaling=True)
+    until(lambda: state() == pps_pb2.PIPELINE_STANDBY)
+    bench.put("/b")
+    assert bench.last().state == pps_pb2.JOB_SUCCESS
+    bench.create(update=True)
+    until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
+    bench.pps.lifecycle.stop(P)
+    until(lambda: state() == pps_pb2.PIPELINE_PAUSED)
+    bench.runtime.crash = "no image"
+    bench.pps.lifecycle.start(P)
+    until(lambda: state() == pps_pb2.PIPELINE_CRASHING)
+    assert bench.pps.pipelines.get(P).reason == "no image"
+    bench.put("/c")
+    job = next(bench.pps.queries.select(P, (), -1, reverse=False))
+    assert job.state == pps_pb2.JOB_CREATED
+    bench.runtime.crash = ""
+    assert bench.last().state == pps_pb2.JOB_SUCCESS
+    until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
+    assert bench.pps.pipelines.get(P).reason == ""
+
+
+def test_what_the_server_left_is_taken_up(bench: Bench) -> None:
+    bench.put("/a")
+    bench.runtime.crash = "not yet"
+    bench.pps.lifecycle.create(
+        pps_pb2.CreatePipelineRequest(
+            pipeline=P.to_proto(),
+            transform=pps_pb2.Transform(cmd=["x"], image="img"),
+            input=pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/*")),
+        )
+    )
+    job = next(bench.pps.queries.select(P, (), -1, reverse=False))
+    bench.pps.close()
+    bench.pps.jobs.change(job.num, lambda info: setattr(info, "state", pps_pb2.JOB_RUNNING))
+    bench.pfs.writes.put(job.output, "/half", b"1", "gone")
+    left = bench.store.root / "work" / "left"
+    left.mkdir()
+    bench.runtime.crash = ""
+    again = Pps(bench.store, bench.bulletin, bench.pfs, cast(Runtimes, bench.runtime))
+    bench.pps = again
+    again.start()
+    until(lambda: not left.exists())
+    ended = bench.last()
+    assert (ended.state, ended.info.restart) == (pps_pb2.JOB_SUCCESS, 1)
+    assert bench.output() == {"/a": b"/a"}
+
+
+def test_upstream_failures_make_a_job_unrunnable(bench: Bench) -> None:
+    bench.put("/a")
+    bench.runtime.act = lambda spec, on_line: Ended(code=1)
+    bench.create()
+    down = PipelineName("default", "down")
+    leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="p", glob="/*"))
+    bench.pps.lifecycle.create(
+        pps_pb2.CreatePipelineRequest(
+            pipeline=down.to_proto(), transform=pps_pb2.Transform(cmd=["x"], image="img"), input=leaf
+        )
+    )
+    job = next(bench.pps.queries.select(down, (), -1, reverse=False))
+    ended = bench.pps.queries.wait(JobName(down, job.id), None)
+    reason = "unrunnable because the following upstream pipelines failed: p"
+    assert (ended.state, ended.info.reason) == (pps_pb2.JOB_UNRUNNABLE, reason)
+
+
+def test_an_image_that_comes_is_noticed_though_nobody_tells(bench: Bench) -> None:
+    bench.runtime.crash = "no image"
+    bench.put("/a")
+    thread = threading.Thread(target=bench.create, daemon=True)
+    thread.start()
+    until(lambda: bench.pps.pipelines.find(P) and bench.pps.pipelines.get(P).state == pps_pb2.PIPELINE_CRASHING)
+    # What has told the controller of work is over by then.
+    time.sleep(0.2)
+    bench.runtime.crash = ""
+    thread.join(20)
+    assert bench.last().state == pps_pb2.JOB_SUCCESS
+
+
+def test_a_job_that_can_not_begin_fails_and_says_why(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.runtime.crash = "not yet"
+    bench.put("/a")
+    threading.Thread(target=bench.create, daemon=True).start()
+    until(lambda: bench.pps.pipelines.find(P) and bench.pps.pipelines.get(P).state == pps_pb2.PIPELINE_CRASHING)
+    bench.pfs.deletion.delete_repo(P.output, force=True, owned=True)
+    bench.runtime.crash = ""
+    job = bench.last()
+    sentence = f"commit default/p@{job.id} not found"
+    assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, sentence)
+    assert f"job default/p@{job.id} can't be started: {sentence}" in caplog.messages
+
+
+def test_a_fault_of_the_server_fails_its_job_and_is_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(*args: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(bench.runtime, "prepare", prepare)
+    bench.put("/a")
+    job = bench.create()
+    assert job.state == pps_pb2.JOB_FAILURE
+    assert job.info.reason == "an unexpected error of the server; its log has more"
+    assert "unexpected error in a job" in caplog.messages
+    until(lambda: not bench.pps.running.has(job.num))
+
+
+def test_what_a_datum_was_made_of_is_in_the_meta_commit(bench: Bench) -> None:
+    commit = bench.put("/a")
+    job = bench.create()
+    (datum,) = bench.pps.datums.of_job(JobName(P, job.id))
+    meta = bench.pfs.commits.get(job.commits[1])
+    entry = bench.pfs.files.entry(meta, f"/meta/{datum.datum.id}/meta")
+    found = json.loads(b"".join(bench.pfs.files.read(meta, entry)))
+    assert set(found) == {"job", "inputs", "hash", "stats", "imageId"}
+    assert (found["job"]["id"], found["imageId"], found["stats"]["downloadBytes"]) == (job.id, "img", "2")
+    assert found["hash"] == bench.pps.datums.hashes(job)[datum.datum.id]
+    (input,) = found["inputs"]
+    assert (input["name"], input["branch"]) == ("in", "master")
+    assert (input["fileInfo"]["file"]["path"], input["fileInfo"]["file"]["commit"]["id"]) == ("/a", commit)
