@@ -8,15 +8,12 @@ them, to run them on one commit, to list and to delete them.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-import grpc
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from benchmarks.localpach_speed import peak, row, start, took
+from benchmarks.localpach_speed import peak, row, serving, took
 
 SENSORS = 7
 OF_A_SITE = 7 * SENSORS + 1
@@ -112,24 +109,18 @@ def main() -> None:
     sites = int(*sys.argv[1:] or [1000]) // OF_A_SITE
     sensors = [f"s{site}-{number}" for site in range(sites) for number in range(SENSORS)]
     all_specs = [spec for site in range(sites) for spec in specs(site)]
-    with tempfile.TemporaryDirectory() as folder:
-        process, client, _ = start(Path(folder))
+    with serving() as server:
+        client = server.client
         print(f"| {len(all_specs):,} pipelines | localpach | |\n| --- | --- | --- |")
-        try:
-            prepare(client, sensors)
-            ids: list[str] = []
-            row("create them", f"{took(lambda: create(client, all_specs)):.1f} s", "-")
-            seconds = took(lambda: ids.append(run(client, sensors)))
-            row("run them on one commit", f"{seconds:.1f} s, {check(client, ids[0], sites):,} datums", "-")
-            row("list them", f"{took(lambda: list(client.list_pipeline())):.2f} s", "-")
-            row("list their jobs of the commit", f"{took(lambda: check(client, ids[0], sites)):.2f} s", "-")
-            row("delete them", f"{took(lambda: delete(client, all_specs)):.1f} s", "-")
-            row("server memory at its peak", f"{peak(process):.0f} MiB", "-")
-        except grpc.RpcError as error:
-            sys.exit(f"Error: {error.details()}")  # type: ignore[attr-defined]
-        finally:
-            process.terminate()
-            process.wait()
+        prepare(client, sensors)
+        ids: list[str] = []
+        row("create them", f"{took(lambda: create(client, all_specs)):.1f} s", "-")
+        seconds = took(lambda: ids.append(run(client, sensors)))
+        row("run them on one commit", f"{seconds:.1f} s, {check(client, ids[0], sites):,} datums", "-")
+        row("list them", f"{took(lambda: list(client.list_pipeline())):.2f} s", "-")
+        row("list their jobs of the commit", f"{took(lambda: check(client, ids[0], sites)):.2f} s", "-")
+        row("delete them", f"{took(lambda: delete(client, all_specs)):.1f} s", "-")
+        row("server memory at its peak", f"{peak(server.process):.0f} MiB", "-")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 
-import grpc
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from benchmarks.localpach_speed import row, start, took, wait
+from benchmarks.localpach_speed import row, serving, took, wait
 
 AROUND = 10
 WAITING = 500
@@ -66,23 +63,17 @@ def calls_while_others_wait(client: Client) -> tuple[float, float]:
 
 def main() -> None:
     files, commits = [*map(int, sys.argv[1:]), *(100_000, 2000)[len(sys.argv) - 1 :]]
-    with tempfile.TemporaryDirectory() as folder:
-        process, client, _ = start(Path(folder))
+    with serving() as server:
+        client = server.client
         print("| measured | localpach | goal |\n| --- | --- | --- |")
-        try:
-            before, during = calls_while_others_wait(client)
-            row(f"a call while {WAITING} wait", f"{during * 1000:.1f} ms, without {before * 1000:.1f} ms", "responsive")
-            fill(client, files)
-            times = [commit_and_job(client, number) for number in range(commits)]
-            early = statistics.median(times[20 - AROUND : 20 + AROUND])
-            late = statistics.median(times[-2 * AROUND :])
-            shown = f"{late * 1000:.0f} ms, the 20th {early * 1000:.0f} ms: {late / early:.2f} ×"
-            row(f"commit and job number {commits:,} on {files:,} files", shown, "1.3 ×")
-        except grpc.RpcError as error:
-            sys.exit(f"Error: {error.details()}")  # type: ignore[attr-defined]
-        finally:
-            process.terminate()
-            process.wait()
+        before, during = calls_while_others_wait(client)
+        row(f"a call while {WAITING} wait", f"{during * 1000:.1f} ms, without {before * 1000:.1f} ms", "responsive")
+        fill(client, files)
+        times = [commit_and_job(client, number) for number in range(commits)]
+        early = statistics.median(times[20 - AROUND : 20 + AROUND])
+        late = statistics.median(times[-2 * AROUND :])
+        shown = f"{late * 1000:.0f} ms, the 20th {early * 1000:.0f} ms: {late / early:.2f} ×"
+        row(f"commit and job number {commits:,} on {files:,} files", shown, "1.3 ×")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import statistics
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 # Read when Prefect is imported; as in the deployments.
 os.environ["PREFECT_LOGGING_TO_API_BATCH_INTERVAL"] = "0.5"
@@ -21,7 +19,7 @@ from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 from python_pachyderm.service import pps_proto
 
-from benchmarks.localpach_speed import row, small_commit, start
+from benchmarks.localpach_speed import row, small_commit
 from prefect_pachyderm.waits import wait_for_job
 
 LINES = 100
@@ -44,29 +42,24 @@ def watch(late: dict[str, float], over: threading.Event) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, prefect_test_harness(server_startup_timeout=180):
-        root = Path(folder)
-        process, client, _ = start(root)
-        try:
-            os.environ["PACHD_ADDRESS"] = client.address
-            os.environ["PACH_PYTHON_AUTH_TOKEN"] = (root / "token").read_text()
-            client.create_repo("in")
-            small_commit(client, "in", 0)
-            transform = pps_proto.Transform(cmd=["sh"], stdin=[SCRIPT], image="host")
-            client.create_pipeline(
-                "clock", transform=transform, input=pps_proto.Input(pfs=pps_proto.PFSInput(repo="in", glob="/"))
-            )
-            late: dict[str, float] = {}
-            over = threading.Event()
-            watcher = threading.Thread(target=watch, args=(late, over))
-            watcher.start()
-            follow(next(iter(client.list_job("clock"))).job.id)
-            time.sleep(2)
-            over.set()
-            watcher.join()
-        finally:
-            process.terminate()
-            process.wait()
+    with prefect_test_harness(server_startup_timeout=180), serving() as server:
+        client = server.client
+        os.environ["PACHD_ADDRESS"] = client.address
+        os.environ["PACH_PYTHON_AUTH_TOKEN"] = (server.root / "token").read_text()
+        client.create_repo("in")
+        small_commit(client, "in", 0)
+        transform = pps_proto.Transform(cmd=["sh"], stdin=[SCRIPT], image="host")
+        client.create_pipeline(
+            "clock", transform=transform, input=pps_proto.Input(pfs=pps_proto.PFSInput(repo="in", glob="/"))
+        )
+        late: dict[str, float] = {}
+        over = threading.Event()
+        watcher = threading.Thread(target=watch, args=(late, over))
+        watcher.start()
+        follow(next(iter(client.list_job("clock"))).job.id)
+        time.sleep(2)
+        over.set()
+        watcher.join()
     ordered = sorted(late.values())
     print("| measured | here | goal |\n| --- | --- | --- |")
     row("lines seen", f"{len(ordered)} of {LINES}", "all")
