@@ -19,7 +19,7 @@ from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 from python_pachyderm.service import pps_proto
 
-from benchmarks.localpach_speed import row, small_commit
+from benchmarks.localpach_speed import row, serving, small_commit
 from prefect_pachyderm.waits import wait_for_job
 
 LINES = 100
