@@ -44,7 +44,8 @@ def score(text: str, titled: bool) -> tuple[float, float]:
     typed = deep and deep >= len(named) / 2 and 5 * deep >= len(rows) / 10
     stepped = sum(indent > below for indent, below in named) >= len(named) / 2
     if typed and stepped and (slugs or any(_indent(row) <= base for row in rows)):
-        return film / 2, max(film, min(1.0, 0.7 + deep / len(rows)))
+        # Plays are typed like that, too, but have no headings of a film's scenes.
+        return film / 2, max(film, min(1.0, (0.9 if slugs >= 2 else 0.7) + deep / len(rows)))
     return film, 0.0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model.readers import read_parts
 from model.readers.parts import Cue, Direction, Heading, Part, Said
 from model.scripts import read_script
 from model.tokens import lower_tokens
@@ -126,3 +127,14 @@ def table_of_figures() -> str:
 def test_the_table_in_the_docs_is_measured() -> None:
     page = (Path(__file__).parents[2] / "docs" / "own-corpus.md").read_text()
     assert table_of_figures() in page
+
+
+def test_a_film_of_hardly_anything_but_talk_is_no_play() -> None:
+    talk = "".join(
+        f"{' ' * 22}{name}\n" + f"{' ' * 11}Some words, and more.\n" * 4 + "\n" for name in ("ANNA", "BERT") * 40
+    )
+    text = "".join(f"INT. ROOM {number} - DAY\n\n{talk}" for number in (1, 2))
+    _, found = read_parts(text)
+    assert found.form == "screenplay"
+    assert (found.scenes, found.cues, found.speakers) == (2, 160, 2)
+    assert read_parts(talk)[1].form == "play"
