@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,14 +68,25 @@ def read_corpus(
     Raises:
         CorpusError: there is no text, or a file that is none.
     """
-    splits = read_splits(folder, seed, form)
-    texts = [list(flatten(part)) for part in splits.parts]
-    corpus = _number(texts, splits.least_count, size, earlier)
+    with _uncollected():
+        splits = read_splits(folder, seed, form)
+        texts = [list(flatten(part)) for part in splits.parts]
+        corpus = _number(texts, splits.least_count, size, earlier)
     unknown = corpus.words.index(UNKNOWN) if UNKNOWN in corpus.words else -1
     shares = {
         name: float((ids == unknown).mean()) if len(ids) else 0.0 for name, ids in zip(SPLITS, corpus[:3], strict=True)
     }
     return corpus._replace(sources=splits.sources, style=splits.style, summary=splits.summary._replace(unknown=shares))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for cycles, which goes again and again through millions of tokens that have none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def read_splits(folder: Path, seed: int, form: str | None = None) -> Splits:
