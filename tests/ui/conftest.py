@@ -117,7 +117,7 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("up")
     corpora.plays(folder / "plays.tar.gz")
@@ -126,8 +126,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     started.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Ended with its module: while Playwright goes on, Prefect takes all that follows for asynchronous."""
     if not CHROMIUM and not os.environ.get("CI"):
         pytest.skip("chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
