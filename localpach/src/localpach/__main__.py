@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import itertools
 import logging
 import os
 import shlex
@@ -196,6 +195,8 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _fsck(options: argparse.Namespace) -> int:
+    from localpach import copies
+
     database = options.root / "metadata.sqlite"
     if not database.exists() and not (options.root / "objects").exists():
         raise NotFound(f"{options.root} is not a data directory of localpach")
@@ -205,8 +206,7 @@ def _fsck(options: argparse.Namespace) -> int:
             print(sentence)
         os.close(lock)
     problems = 0
-    pfs, records = _parts(options.root)
-    for problem in itertools.chain(pfs.fsck.check(options.read_data), records.check()):
+    for problem in copies.problems(options.root, options.read_data):
         problems += 1
         print(problem)
     print(f"{problems} problems found" if problems else "all is well")

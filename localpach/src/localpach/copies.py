@@ -20,6 +20,7 @@ from localpach.directory import Directory
 from localpach.disk import remove_tree, sync
 from localpach.errors import AlreadyExists, Corrupt, NotFound, Refused
 from localpach.pfs.service import Pfs
+from localpach.pps.fsck import PpsFsck
 from localpach.storage.big import BigContents
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
@@ -133,13 +134,12 @@ def _copy_logs(source: Path, target: Path) -> None:
             shutil.copy2(source / name, copied)
 
 
-def problems(root: Path) -> list[str]:
-    """What fsck says of a data directory that nobody serves."""
-    store = Store(root)
-    try:
-        return list(Pfs(store, Bulletin(store.after_commit)).fsck.check())
-    finally:
-        store.close()
+def problems(root: Path, read_data: bool = False) -> Iterator[str]:
+    """A sentence for each thing that is wrong with a data directory; with `read_data` every content is read and hashed, too."""
+    with closing(Store(root)) as store:
+        pfs = Pfs(store, Bulletin(store.after_commit))
+        yield from pfs.fsck.check(read_data)
+        yield from PpsFsck(store, pfs).check()
 
 
 class States:
@@ -231,6 +231,6 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _verified(root: Path, done: str) -> int:
-    found = problems(root)
+    found = list(problems(root))
     print("\n".join([done, *found]))
     return 1 if found else 0

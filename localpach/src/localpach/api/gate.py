@@ -25,11 +25,18 @@ OPEN = {
 }
 
 
+def refusal_of(given: str, token: str) -> str:
+    """Why who gives `given` for the token is not let in; empty where it is the token."""
+    if not given:
+        return NO_TOKEN
+    return "" if hmac.compare_digest(given.encode(), token.encode()) else WRONG_TOKEN
+
+
 class Gate(grpc.ServerInterceptor):
     """Lets in whoever has the token. All handlers behind it take a stream of bodies, as bytes."""
 
     def __init__(self, token: str) -> None:
-        self._token = token.encode()
+        self._token = token
 
     def intercept_service(
         self,
@@ -37,11 +44,12 @@ class Gate(grpc.ServerInterceptor):
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         given = next((str(value) for key, value in details.invocation_metadata if key == TOKEN_KEY), "")
-        if given and hmac.compare_digest(given.encode(), self._token):
+        refusal = refusal_of(given, self._token)
+        if not refusal:
             return continuation(details)
         if details.method in OPEN:
             return _unread(continuation(details), OPEN[details.method])
-        return _refuse(WRONG_TOKEN if given else NO_TOKEN)
+        return _refuse(refusal)
 
 
 def _unread(handler: Any, body: bytes) -> grpc.RpcMethodHandler[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import socket
 import threading
@@ -19,7 +18,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from localpach.api.dispatch import TRANSACTION_KEY
-from localpach.api.gate import NO_TOKEN, TOKEN_KEY, WRONG_TOKEN
+from localpach.api.gate import TOKEN_KEY, refusal_of
 from localpach.errors import Precondition
 
 PREFIX = "/api/"
@@ -180,9 +179,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(HTTPStatus.FORBIDDEN, grpc.StatusCode.PERMISSION_DENIED, reason)
 
     def _check_token(self) -> None:
-        given = self.headers.get(TOKEN_KEY, "")
-        if self.expected is not None and not hmac.compare_digest(given.encode(), self.expected.encode()):
-            reason = WRONG_TOKEN if given else NO_TOKEN
+        if self.expected is not None and (reason := refusal_of(self.headers.get(TOKEN_KEY, ""), self.expected)):
             raise Refusal(HTTPStatus.UNAUTHORIZED, grpc.StatusCode.UNAUTHENTICATED, reason)
 
     def _send(self, status: HTTPStatus, value: Any) -> None:

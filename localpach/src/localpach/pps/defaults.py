@@ -56,9 +56,7 @@ class Defaults:
         """Raises NotFound where there is no such project."""
         if project is not None:
             self._pfs.repos.project(project)
-        with self._store.read() as connection:
-            row = connection.execute("SELECT json, created FROM defaults WHERE project IS ?", (project,)).fetchone()
-        return Kept(*row) if row else Kept("{}", 0)
+        return self._kept(project)
 
     def check(self, project: str | None, text: str) -> None:
         """Raises Refused where the text is no JSON of defaults, and NotFound where there is no such project."""
@@ -78,7 +76,7 @@ class Defaults:
         pipeline = _parse({"pipeline": written.get("pipeline") or {}}).pipeline
         merged: dict[str, Any] = {}
         for project in (None, pipeline.project.name or DEFAULT_PROJECT):
-            merged = _merged(merged, _request_of((changed or {}).get(project) or self._json(project)))
+            merged = _merged(merged, _request_of((changed or {}).get(project) or self._kept(project).json))
         merged = _merged(merged, written)
         return Spec(json.dumps(written), json.dumps(_merged(BUILT_IN, merged)), _parse(merged | orders))
 
@@ -86,10 +84,10 @@ class Defaults:
         """What a request of a client comes to that does not write its spec as JSON."""
         return self.spec(json_format.MessageToJson(request))
 
-    def _json(self, project: str | None) -> str:
+    def _kept(self, project: str | None) -> Kept:
         with self._store.read() as connection:
-            row = connection.execute("SELECT json FROM defaults WHERE project IS ?", (project,)).fetchone()
-        return row["json"] if row else "{}"
+            row = connection.execute("SELECT json, created FROM defaults WHERE project IS ?", (project,)).fetchone()
+        return Kept(*row) if row else Kept("{}", 0)
 
     def are_set(self) -> bool:
         """Whether the cluster or a project has any."""
