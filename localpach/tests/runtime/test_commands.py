@@ -13,6 +13,7 @@ import pytest
 from localpach.errors import Refused
 from localpach.proto import pps_pb2
 from localpach.runtime import isolation
+from localpach.runtime.command import Command
 from localpach.runtime.interface import Ended, RunSpec
 from localpach.runtime.isolation import Isolation
 from localpach.runtime.layout import Layout
@@ -102,6 +103,21 @@ def test_nothing_is_left_of_a_command(bench: Bench) -> None:
     ended = bench.run("sh", "-c", f"sleep {mark} & sleep {mark}", timeout=0.3)
     assert ended.problem == "context deadline exceeded"
     assert not alive(mark)
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_a_command_whose_keeper_ends_at_any_moment_of_its_start(tmp_path: Path, by: int) -> None:
+    bench = Bench(tmp_path)
+    mark = f"600.{os.getpid()}{time.time_ns() % 10**6}"
+    spec = RunSpec(["sleep", mark], "", {}, bench.layout, "")
+    for moment in range(150):
+        bench.layout.begin_try()
+        running = bench.runtime.start(spec, bench.said.append)
+        assert isinstance(running, Command)
+        time.sleep(moment * 0.00004)
+        os.kill(running.pid, by)
+        assert running.wait().problem
+        assert not alive(mark), moment
 
 
 def test_long_environments_and_inputs_pass(bench: Bench) -> None:

@@ -43,6 +43,7 @@ class Command:
         self._status, status = os.pipe()
         try:
             self._keeper = launcher.start(request, theirs_in, theirs_out, status)
+            self.pid = self._keeper.pid
         except BaseException:
             for descriptor in (ours_in, ours_out, self._status):
                 os.close(descriptor)
@@ -71,7 +72,8 @@ class Command:
         self._keeper.close()
         self._reader.join()
         with os.fdopen(self._status) as stream:
-            told = [json.loads(line) for line in stream if line.strip()]
+            # What was killed may have said a part of a line.
+            told = [json.loads(line) for line in stream if line.endswith("\n")]
         return self._ended([each["exit-code"] for each in told if "exit-code" in each])
 
     def _excess(self, left: float | None) -> str:
@@ -79,7 +81,7 @@ class Command:
         if left is not None and left <= 0:
             return TIMED_OUT
         limit = self._memory or memory_of_machine()
-        if memory_below(self._keeper.pid) > limit:
+        if memory_below(self.pid) > limit:
             held = f"its limit of {limit} bytes" if self._memory else f"the {limit} bytes that this machine can spare"
             return f"out of memory: it held more than {held}"
         disk = shutil.disk_usage(self._folder)

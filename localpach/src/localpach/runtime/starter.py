@@ -23,6 +23,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -30,7 +31,7 @@ import warnings  # noqa: F401 (os.execvpe would import it when we are somebody w
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
 CAPABILITIES = 64
@@ -176,8 +177,20 @@ def end_rest() -> None:
             os.wait()
 
 
-def keep(parent: int, request: dict[str, Any], status: int) -> None:
-    """Runs one command to its end, and ends what it leaves."""
+def watch(command: int) -> int:
+    """Waits for a command's end, gives its exit code; SIGTERM ends it. A handler alone could come a moment before the wait."""
+    signals = {signal.SIGTERM, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == command:
+            return os.waitstatus_to_exitcode(status)
+        if not pid and signal.sigwait(signals) == signal.SIGTERM:
+            os.kill(command, signal.SIGKILL)
+
+
+def keep(parent: int, request: dict[str, Any], status: int) -> NoReturn:
+    """Runs one command to its end, and ends what it leaves; SIGTERM is blocked until there is something to end."""
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -187,6 +200,7 @@ def keep(parent: int, request: dict[str, Any], status: int) -> None:
     go_end, go = os.pipe()
     command = os.fork()
     if command == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         if request["boxed"]:
             os.dup2(status, STATUS)
             os.dup2(info_end, INFO)
@@ -198,6 +212,7 @@ def keep(parent: int, request: dict[str, Any], status: int) -> None:
             os.kill(command, signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     os.close(info_end)
     os.close(go_end)
     if request["boxed"]:
@@ -206,52 +221,68 @@ def keep(parent: int, request: dict[str, Any], status: int) -> None:
         except (OSError, ValueError) as error:
             os.write(2, f"bwrap: {error}\n".encode())
             os.kill(command, signal.SIGKILL)
-    while True:
-        pid, code = os.wait()
-        if pid == command:
-            break
+    code = watch(command)
     end_rest()
     if not request["boxed"]:
-        code = os.waitstatus_to_exitcode(code)
-        os.write(status, json.dumps({"exit-code": code if code >= 0 else 128 - code}).encode())
+        told = json.dumps({"exit-code": code if code >= 0 else 128 - code}) + "\n"
+        os.write(status, told.encode())
     os._exit(0)
 
 
-def bury(number: int, frame: FrameType | None) -> None:
-    """Takes note of keepers that have ended."""
+def bury(keepers: set[int]) -> None:
+    """Forgets keepers that have ended, and ends what a killed one leaves: a sandbox that is being made outlives it."""
     with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            keepers.discard(pid)
+    for pid in children():
+        if pid not in keepers:
+            os.kill(pid, signal.SIGKILL)
+
+
+def fork_keeper(given: list[int], door: socket.socket) -> int:
+    """Gives the process that keeps a new command."""
+    own = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    keeper = os.fork()
+    if keeper:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        return keeper
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    door.close()
+    letter, stdin, output, status = given
+    for descriptor, place in ((stdin, 0), (output, 1), (output, 2)):
+        os.dup2(descriptor, place)
+    os.close(stdin)
+    os.close(output)
+    # The command must neither hold it open nor write to it.
+    os.set_inheritable(status, False)
+    with open(letter) as stream:
+        stream.seek(0)
+        request = json.load(stream)
+    keep(own, request, status)
 
 
 def serve(door: socket.socket) -> None:
     """Forks for each request until nobody can send more."""
-    own = os.getpid()
-    signal.signal(signal.SIGCHLD, bury)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    keepers: set[int] = set()
+    ended, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     while True:
+        ready, _, _ = select.select([door.fileno(), ended], [], [])
+        if ended in ready:
+            os.read(ended, 1 << 16)
+            bury(keepers)
+            continue
         message, (*given,), _, _ = socket.recv_fds(door, 1, 4)
         if not message:
             return
-        # Until its descriptor is open a keeper that has ended must not be forgotten.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-        keeper = os.fork()
-        if keeper == 0:
-            door.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-            letter, stdin, output, status = given
-            for descriptor, place in ((stdin, 0), (output, 1), (output, 2)):
-                os.dup2(descriptor, place)
-            os.close(stdin)
-            os.close(output)
-            # The command must neither hold it open nor write to it.
-            os.set_inheritable(status, False)
-            with open(letter) as stream:
-                stream.seek(0)
-                request = json.load(stream)
-            keep(own, request, status)
+        keeper = fork_keeper(given, door)
+        keepers.add(keeper)
         handle = os.pidfd_open(keeper)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         try:
             socket.send_fds(door, [str(keeper).encode()], [handle])
         except BrokenPipeError:
