@@ -1,9 +1,8 @@
-"""Clients of the S3 gateway: boto3's, and one that sends what it is given."""
+"""Clients of the S3 gateway."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -11,18 +10,16 @@ import pytest
 from botocore.config import Config
 
 from tests.client import Client
-from tests.servers import Server, token
-
-Connect = Callable[..., Any]
+from tests.servers import Server, ServerProcess, token
 
 
-def address_of(server: Server) -> str:
+def address_of(server: Server | ServerProcess) -> str:
     """Where a server's S3 gateway is."""
     found: str = json.loads((server.root / "address").read_text())["s3_address"]
     return found
 
 
-def connect(server: Server, key: str, **config: Any) -> Any:
+def connect(server: Server | ServerProcess, key: str, **config: Any) -> Any:
     """A client of boto3 whose access key and secret are `key`."""
     return boto3.client(
         "s3",
