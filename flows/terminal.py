@@ -50,25 +50,25 @@ def _take_ctrl_c_alone() -> None:
     """
     prctl = ctypes.CDLL(None).prctl
     waiting = os.getpid()
+    # They are waited for: a handler's turn may come just before a wait that nothing else ends.
+    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     child = os.fork()
     if child == 0:
         os.setsid()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != waiting:
             sys.exit(1)
         return
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: _tell(child, number))
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if (number := signal.sigwait(signals)) != signal.SIGCHLD:
+            os.kill(child, number)
+    status = os.waitstatus_to_exitcode(ended[1])
     _end_rest(child)
     sys.exit(status if status >= 0 else 128 - status)
-
-
-def _tell(child: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(child, number)
 
 
 def _end_rest(group: int) -> None:

@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help="give all commands a network, as pods of a cluster have one; without it only those whose spec asks",
     )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
+    _command(commands, "page", _page, "print a link to the page in the browser, which logs in: it has the token")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
     _command(commands, "env", _env, "print what to export so that pachctl, python_pachyderm and pachyderm_sdk connect")
     fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
@@ -173,8 +174,15 @@ def _status(options: argparse.Namespace) -> int:
             raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
     print(f"running at {address}, process {pid}, data in {options.root}")
     print(f"HTTP with JSON at http://{json_address}/api/")
+    print(f"page to look at: http://{json_address}/ (`localpach page` prints a link that logs in)")
     print(f"S3 at http://{s3_address}")
     print(weakness or "commands run in sandboxes")
+    return 0
+
+
+def _page(options: argparse.Namespace) -> int:
+    directory = Directory(options.root)
+    print(f"http://{directory.server().json_address}/#token={directory.token()}")
     return 0
 
 

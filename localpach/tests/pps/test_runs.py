@@ -297,7 +297,8 @@ def test_a_try_and_its_err_cmd_share_the_datums_time(bench: Bench) -> None:
     bench.runtime.act = act
     timeout = Duration(nanos=int(limit * 1e9))
     job = bench.create(transform=pps_pb2.Transform(err_cmd=["mend"]), datum_tries=2, datum_timeout=timeout)
-    assert (job.info.data_failed, [spec.cmd for spec in bench.runtime.specs]) == (1, [["run", "it"]] * 2)
+    assert job.info.data_failed == 1
+    assert ["mend"] not in [spec.cmd for spec in bench.runtime.specs]
     assert sum("handling code after" in line and line.endswith(TIMED_OUT) for line in bench.said(job)) == 2
 
 

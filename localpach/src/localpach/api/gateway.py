@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 from google.protobuf import json_format
@@ -15,6 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from localpach.api import page
 from localpach.api.dispatch import TRANSACTION_KEY
 from localpach.api.gate import TOKEN_KEY, refusal_of
 from localpach.api.loopback import Connection, LoopbackServer
@@ -114,12 +116,36 @@ class Handler(Connection):
     expected: str | None
     max_bytes: int
 
+    def do_GET(self) -> None:
+        try:
+            self._send_file()
+        except ConnectionError:
+            # The client has gone.
+            self.close_connection = True
+
     def do_POST(self) -> None:
         try:
             self._answer()
         except ConnectionError:
-            # The client has gone.
             self.close_connection = True
+
+    def _send_file(self) -> None:
+        """A file of the page, which nobody needs a token for."""
+        try:
+            self._check_origin()
+            file = page.files().get(urlsplit(self.path).path)
+            if file is None:
+                message = f"{self.path} is no file of the page at /; RPCs are asked for by POST"
+                raise Refusal(HTTPStatus.NOT_FOUND, grpc.StatusCode.NOT_FOUND, message)
+        except Refusal as refusal:
+            self.close_connection = True
+            self._send(refusal.status, refusal.body)
+            return
+        self.send_response(HTTPStatus.OK)
+        for header in (page.HEADERS | {"Content-Type": file.type, "Content-Length": str(len(file.data))}).items():
+            self.send_header(*header)
+        self.end_headers()
+        self.wfile.write(file.data)
 
     def _answer(self) -> None:
         try:
