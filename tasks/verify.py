@@ -24,7 +24,7 @@ from prefect_pachyderm.commits import head_of
 from prefect_pachyderm.credentials import connect
 from tasks.errors import USER_ERRORS, ScriptwrightError
 from tasks.project import BRANCH
-from tasks.report.provenance import PROVENANCE, Statement, digests, hash_of
+from tasks.report.provenance import BUILD_TYPE, PROVENANCE, Statement, digests, hash_of
 from tasks.report.results import output_root
 
 # Added to the names of pipelines; also the branch on the commits from outside.
@@ -34,7 +34,7 @@ TIMES = re.compile(rb'(?<=speed: )[\d,]+(?= wps)|(?<="seconds": )[\d.]+|(?<="wor
 
 
 def main() -> int:
-    """Prints a line for each file; 1 if any is not what its provenance says."""
+    """Prints a sentence for each file that is not what its provenance says; 1 if there is any."""
     try:
         statement, directory = _read(sys.argv[1:])
         client = connect()
@@ -77,11 +77,14 @@ def _read(arguments: list[str]) -> tuple[Statement, Path]:
     found = sorted(output_root().glob(f"*/{PROVENANCE}"), key=lambda path: path.stat().st_mtime)
     path = Path(arguments[0]) / PROVENANCE if arguments else next(reversed(found), output_root() / PROVENANCE)
     try:
-        return json.loads(path.read_text()), path.parent
+        statement: Statement = json.loads(path.read_text())
+        if statement["predicate"]["buildDefinition"]["buildType"] == BUILD_TYPE:
+            return statement, path.parent
     except FileNotFoundError as error:
         raise ScriptwrightError(f"There is no {path}: name a folder of results, as RESULTS=output/ID.") from error
-    except ValueError as error:
-        raise ScriptwrightError(f"{path} is no JSON any more: {error}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ScriptwrightError(f"{path} is no provenance any more: {error!r}.") from error
+    raise ScriptwrightError(f"{path} is the provenance of something else.")
 
 
 def _changed(statement: Statement, directory: Path) -> Iterator[str]:

@@ -159,7 +159,15 @@ def test_a_changed_file_is_named(made: Results, run: Verify, tmp_path: Path) -> 
     )
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "name a folder of results"), ("{", "is no JSON any more")])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "name a folder of results"),
+        ("{", "is no provenance any more"),
+        ('{"predicate": 1}', "is no provenance any more"),
+        ('{"predicate": {"buildDefinition": {"buildType": "urn:other"}}}', "is the provenance of something else"),
+    ],
+)
 def test_a_statement_that_is_none(content: str | None, told: str, run: Verify, tmp_path: Path) -> None:
     if content:
         (tmp_path / PROVENANCE).write_text(content)
