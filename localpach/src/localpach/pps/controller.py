@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+from threading import Thread, current_thread
 
 from localpach.disk import remove_tree
 from localpach.errors import LocalpachError
@@ -33,16 +33,16 @@ class Controller:
         self._tools = tools
         self._crons = crons
         self._running = running
-        self._threads: set[threading.Thread] = set()
-        self._loop = Loop(bulletin, Topic.WORK, self._step, "controller")
+        self._threads: set[Thread] = set()
+        self.loop = Loop(bulletin, Topic.WORK, self._step, "controller")
 
     def start(self) -> None:
         """Starts to work; what was going on when the server ended is begun again."""
-        self._loop.start()
+        self.loop.start()
 
     def close(self) -> None:
         """Ends the thread and what runs; the next start takes it up."""
-        self._loop.close()
+        self.loop.close()
         self._running.kill_all()
         for thread in list(self._threads):
             thread.join()
@@ -50,7 +50,7 @@ class Controller:
     def _step(self) -> float | None:
         states: dict[PipelineRecord, tuple[pps_pb2.PipelineState, str]] = {}
         for pipeline in self._tools.pipelines.all():
-            with self._loop.alone(f"pipeline {pipeline.name}"):
+            with self.loop.alone(f"pipeline {pipeline.name}"):
                 states[pipeline] = self._state(pipeline)
         self._tools.pipelines.set_states(
             (each, *state) for each, state in states.items() if state != (each.state, each.reason)
@@ -60,7 +60,7 @@ class Controller:
         if self._running.is_empty:
             self._remove_leftovers()
         for num in self._tools.jobs.oldest():
-            with self._loop.alone(f"job number {num}"):
+            with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
         if any(state == pps_pb2.PIPELINE_CRASHING for state, _ in states.values()):
             seconds.append(LOOK_AGAIN_SECONDS)
@@ -69,14 +69,14 @@ class Controller:
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
         for left in self._tools.runtimes.work.iterdir():
-            with self._loop.alone(str(left)):
+            with self.loop.alone(str(left)):
                 remove_tree(left)
 
     def _tick(self) -> list[float]:
         """Makes the ticks that are due; gives the seconds to the next one of each cron input."""
         seconds: list[float] = []
         for waiting in self._crons.waiting():
-            with self._loop.alone(str(waiting)):
+            with self.loop.alone(str(waiting)):
                 left = self._crons.tick_if_due(waiting)
                 seconds += [] if left is None else [left]
         return seconds
@@ -116,7 +116,7 @@ class Controller:
             return
         worker = Worker(self._tools, job.num)
         if self._running.add(job.num, worker):
-            thread = threading.Thread(target=self._work, args=(worker,), name=f"job {job.num}", daemon=True)
+            thread = Thread(target=self._work, args=(worker,), name=f"job {job.num}", daemon=True)
             self._threads.add(thread)
             thread.start()
 
@@ -137,7 +137,7 @@ class Controller:
             worker.fail("an unexpected error of the server; its log has more")
         finally:
             self._running.remove(worker.num)
-            self._threads.discard(threading.current_thread())
+            self._threads.discard(current_thread())
             self._bulletin.tell(Topic.WORK)
 
 

@@ -7,10 +7,10 @@ import logging
 import shutil
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from localpach.clock import now_ns
 from localpach.proto import pps_pb2
 from localpach.waiting import Bulletin, Call, Deadline, Topic
 
@@ -36,7 +36,7 @@ class Logs:
 
     def write(self, pipeline: int, message: pps_pb2.LogMessage) -> None:
         """Appends a message, stamped now; what a killed job says after it was deleted is dropped."""
-        message.ts.FromNanoseconds(time.time_ns())
+        message.ts.FromNanoseconds(now_ns())
         path = self._path(pipeline, message.job_id)
         data = message.SerializeToString()
         with self._lock:
@@ -67,7 +67,7 @@ class Logs:
                 message = pps_pb2.LogMessage(
                     message=f"{lost} messages before this one are lost: the disk was full or failed"
                 )
-                message.ts.FromNanoseconds(time.time_ns())
+                message.ts.FromNanoseconds(now_ns())
                 note = message.SerializeToString()
                 data = _LENGTH.pack(len(note)) + note + data
             try:
