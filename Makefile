@@ -22,7 +22,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: help all run rerun input-data docker-build status verify up down clean model test test-slow lint audit sbom mutants lock
+.PHONY: help all run rerun input-data docker-build status verify up down clean model test test-slow coverage lint audit sbom mutants lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ test-slow: $(TOOLS) $(SUPPLY_ENV) ## run the slow tests
 	@cd prefect_pachyderm && python -m pytest -m slow $(TOGETHER)
 	@python -m pytest -m slow tests/docker
 	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
+
+coverage: $(TOOLS) ## which lines and branches of localpach no test reaches
+	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
 lint: $(TOOLS) ## linters and type check
 	@ruff check . && ruff format --check .
