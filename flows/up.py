@@ -35,8 +35,8 @@ In a second terminal, after
   export PREFECT_UI_URL={ui}
   export PREFECT_API_AUTH_STRING="$(cat .prefect-login)"
 try:
-  .venv/bin/prefect deployment run train/default --param model=test --watch
-  .venv/bin/prefect deployment run rerun/default --param model=small
+  .venv/bin/prefect deployment run train/train-and-write --param model=test --watch
+  .venv/bin/prefect deployment run rerun/start-over --param model=small
   make status
 Ctrl-C here ends all.
 """
