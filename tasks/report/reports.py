@@ -13,7 +13,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from prefect_pachyderm.credentials import connect
 from tasks.names import artifact_key
-from tasks.report.index_page import note_corpus, write_index
+from tasks.report.index_page import note, write_index
 from tasks.report.learning_curve import Curve, read_curve, xychart
 from tasks.report.lineage import Job, Lineage, mermaid, trace
 from tasks.report.report_page import byte_count, duration, write_report
@@ -33,7 +33,7 @@ def report(model: str, results: Results) -> str:
     curve = read_curve(metrics)
     facts = json.loads((results.directory / "script_facts.json").read_text())
     page = write_report(results.directory, metrics, results.script, facts, curve, lineage)
-    note_corpus(results.directory, lineage.tarball.source if lineage.tarball else "")
+    note(results.directory, corpus=lineage.tarball.source if lineage.tarball else "")
     write_index(results.directory.parent)
     get_run_logger().info("Wrote %s", page)
     _publish(model, metrics, results, curve, lineage)

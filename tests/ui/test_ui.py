@@ -181,6 +181,19 @@ def test_the_report_fits_the_screen(width: int, tab: Tab, artifacts: Artifacts) 
     assert not tab.errors
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_index_of_reports_fits_the_screen(width: int, tab: Tab, artifacts: Artifacts) -> None:
+    link = re.search(r"\((http[^)]+/)[^/]+/report.html\)", artifacts["report"]["data"])
+    assert link
+    page = tab.page
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(link[1])
+    expect(page.get_by_text("plays.tar.gz").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    tab.picture(f"reports-{width}")
+    assert not tab.errors
+
+
 def test_the_report_prints(tab: Tab, artifacts: Artifacts) -> None:
     link = re.search(r"\((http[^)]+)\)", artifacts["report"]["data"])
     assert link
