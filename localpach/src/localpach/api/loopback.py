@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 from localpach.errors import Precondition
 
@@ -26,8 +25,9 @@ class Connection(BaseHTTPRequestHandler):
     def stranger(self) -> str:
         """The site of whose page a request is, by whatever name it found this machine; empty for all others."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if urlsplit(f"//{host}").hostname not in LOOPBACK or origin not in (None, f"http://{host}"):
-            return origin or host
+        name = host.rpartition(":")[0] or host
+        if name not in LOOPBACK or origin not in (None, f"http://{host}"):
+            return origin or host or "nowhere"
         return ""
 
     def log_message(self, *args: object) -> None: ...

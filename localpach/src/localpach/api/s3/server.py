@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import sqlite3
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import BinaryIO, cast
@@ -137,8 +136,10 @@ class S3Connection(Connection):
                 self.send_response_only(HTTPStatus.CONTINUE)
                 self.end_headers()
             answer = operation(request, body)
-            self._send(answer, next(answer.pieces, b"") if answer.pieces else answer.body, body.is_over)
-        except (LocalpachError, OSError, sqlite3.Error) as error:
+            # What can't be read is told in place of the answer's head, not after it.
+            first = next(answer.pieces, b"") if answer.pieces and self.command != "HEAD" else answer.body
+            self._send(answer, first, body.is_over)
+        except Exception as error:
             if self._is_begun or isinstance(error, (ConnectionError, TimeoutError)):
                 # What was sent is shorter than it should be, and this tells.
                 self.close_connection = True
