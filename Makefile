@@ -8,6 +8,7 @@ UV := $(BIN)/uv
 FLOWS_ENV := .venv/.installed
 LOCALPACH_ENV := localpach/.venv/.installed
 MODEL_ENV := model/.venv/.installed
+SUPPLY_ENV := tools/.venv/.installed
 TOOLS := .venv/.tools localpach/.venv/.tools $(MODEL_ENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
@@ -21,7 +22,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: help all run rerun input-data docker-build status up down clean model test test-slow lint mutants lock
+.PHONY: help all run rerun input-data docker-build status up down clean model test test-slow lint audit sbom mutants lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,11 @@ $(LOCALPACH_ENV): $(UV) localpach/requirements.txt localpach/requirements-build.
 $(MODEL_ENV): $(UV) model/requirements-dev.txt
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python model/.venv
 	@$(INSTALL) --python model/.venv --require-hashes -r model/requirements-dev.txt
+	@touch $@
+
+$(SUPPLY_ENV): $(UV) tools/requirements.txt
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python tools/.venv
+	@$(INSTALL) --python tools/.venv --require-hashes -r tools/requirements.txt
 	@touch $@
 
 .venv/.tools: $(FLOWS_ENV) requirements-dev.txt
@@ -113,7 +119,7 @@ test: $(TOOLS) ## run the tests
 	@cd prefect_pachyderm && python -m pytest -m "not slow" $(TOGETHER)
 	@python -m pytest -m "not slow" $(TOGETHER) --ignore tests/model
 
-test-slow: $(TOOLS) ## run the slow tests
+test-slow: $(TOOLS) $(SUPPLY_ENV) ## run the slow tests
 	@cd localpach && .venv/bin/python -m pytest -m slow $(TOGETHER)
 	@model/.venv/bin/python -m pytest -m slow $(TOGETHER) tests/model
 	@cd prefect_pachyderm && python -m pytest -m slow $(TOGETHER)
@@ -127,6 +133,12 @@ lint: $(TOOLS) ## linters and type check
 	@cd localpach && .venv/bin/mypy
 	@mypy --config-file model/mypy.ini --python-executable model/.venv/bin/python
 
+audit: $(SUPPLY_ENV) ## check that all is installed by its hash, and look for known vulnerabilities
+	@python -m tools.audit
+
+sbom: $(FLOWS_ENV) $(SUPPLY_ENV) ## write what each environment and the image are made of to sbom/, as CycloneDX
+	@python -m tools.sbom sbom
+
 mutants: $(TOOLS) ## change the code a little, many times, and see whether its tests notice
 	@python tools/mutants.py
 
@@ -138,5 +150,7 @@ lock: $(UV) ## resolve the dependencies anew
 	$(COMPILE) --upgrade --no-config --fork-strategy fewest model/requirements.in -o model/requirements.txt
 	$(COMPILE) --no-config --fork-strategy fewest model/requirements-dev.in --constraints model/requirements.txt -o model/requirements-dev.txt
 	printf '%s\n' setuptools grpcio-tools | $(COMPILE) --upgrade --constraints localpach/requirements.txt - -o localpach/requirements-build.txt
+	$(COMPILE) --upgrade benchmarks/requirements.in -o benchmarks/requirements.txt
+	printf '%s\n' cyclonedx-bom pip-audit | $(COMPILE) --upgrade - -o tools/requirements.txt
 	echo setuptools | $(COMPILE) --upgrade - -o requirements-build.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements-uv.txt

@@ -22,7 +22,7 @@ from tls import HOST, Proxy
 
 ROOT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv", ".localpach", ".prefect-login", "output", ".cache", "*.egg-info", "__pycache__", ".*_cache"
+    ".git", ".venv", ".localpach", ".prefect-login", "output", "sbom", ".cache", "*.egg-info", "__pycache__", ".*_cache"
 )
 # A full training of `small` takes the better part of an hour; the test model goes the same way in a minute.
 REPLACED = {"MODEL=small make all": "MODEL=test make all", "make rerun": "MODEL=test make rerun"}

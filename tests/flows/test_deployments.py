@@ -88,6 +88,15 @@ def test_nonsense_is_rejected_before_a_run_is_made(parameter: str, told: str, it
     assert len(it.api.read_flow_runs()) == before
 
 
+def test_a_parameter_that_a_flow_lacks_is_told_in_a_sentence(it: Deployed) -> None:
+    """Through the API, where `prefect deploy` alone has made the deployment."""
+    run_id = it.start("train/default", nonsense=1)
+    assert it.wait(run_id).state_name == "Crashed"
+    it.until(lambda: "The run has a parameter that its flow lacks." in it.log_of(run_id))
+    assert "nonsense" in it.log_of(run_id)
+    assert "Traceback" not in it.log_of(run_id) + (it.folder / "worker.log").read_text()
+
+
 def test_train_from_the_command_line_to_its_end(it: Deployed, source: Path) -> None:
     printed = it.cli(
         "deployment",

@@ -129,7 +129,11 @@ def _serve(options: argparse.Namespace) -> int:
         options.json_port,
     )
     server.start()
-    print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
+    print(
+        f"localpach serves {root} at {server.address}, and S3 at http://{server.s3_address}",
+        file=sys.stderr,
+        flush=True,
+    )
     os.read(ended, 1)
     # Whatever holds it up: what is acknowledged is on disk, and the rest is done again at the next start.
     signal.alarm(CLOSE_SECONDS)
@@ -162,7 +166,7 @@ def _give_memory_back() -> None:
 def _status(options: argparse.Namespace) -> int:
     import grpc
 
-    address, pid, weakness, json_address = Directory(options.root).server()
+    address, pid, weakness, json_address, s3_address = Directory(options.root).server()
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
@@ -171,6 +175,7 @@ def _status(options: argparse.Namespace) -> int:
     print(f"running at {address}, process {pid}, data in {options.root}")
     print(f"HTTP with JSON at http://{json_address}/api/")
     print(f"page to look at: http://{json_address}/ (`localpach page` prints a link that logs in)")
+    print(f"S3 at http://{s3_address}")
     print(weakness or "commands run in sandboxes")
     return 0
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -26,6 +28,7 @@ from localpach.api.metadata import MetadataServicer
 from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
+from localpach.api.s3.server import S3Server
 from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
 from localpach.directory import Address, Directory
@@ -52,6 +55,8 @@ from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 
+T = TypeVar("T")
+
 # Each waiting call (a wait, a subscription, a followed log) holds a thread; more calls at once are refused.
 CALL_THREADS = 640
 MESSAGE_BYTES = 64 << 20
@@ -75,7 +80,8 @@ class Server:
         network: bool = False,
         json_port: int | None = None,
     ) -> None:
-        """Serves JSON on the port after `port`, or a free one where that is taken, unless `json_port` names one.
+        """Serves JSON on the port after `port`, unless `json_port` names one, and S3 on the one after that, or on free ones
+        where these are taken.
 
         Raises Precondition where another server has the directory or a port, or a sandbox that is required can't be
         had; Corrupt where the database is damaged."""
@@ -112,12 +118,9 @@ class Server:
         except RuntimeError as error:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
         make = partial(Gateway, self.address, token, list(map(_service, SERVED)), MESSAGE_BYTES)
-        try:
-            self._gateway = make((port and port + 1) if json_port is None else json_port)
-        except Precondition:
-            if json_port is not None:
-                raise
-            self._gateway = make(0)
+        self._gateway = make(json_port) if json_port is not None else _beside(make, port and port + 1)
+        self._s3 = _beside(partial(S3Server, self._pfs, token), port and port + 2)
+        self.s3_address = self._s3.address
 
     def _register(self) -> None:
         overview = OverviewServicer(self._pfs, self._pps)
@@ -153,18 +156,30 @@ class Server:
         self._bodies.start()
         self._grpc.start()
         self._gateway.start()
-        self._directory.publish(Address(self.address, os.getpid(), self.weakness, self._gateway.address))
+        self._s3.start()
+        self._directory.publish(
+            Address(self.address, os.getpid(), self.weakness, self._gateway.address, self.s3_address)
+        )
 
     def close(self) -> None:
         """Ends all calls and jobs; jobs are taken up again at the next start."""
         self._directory.withdraw()
         self._gateway.close()
+        self._s3.close()
         self._grpc.stop(STOP_SECONDS).wait()
         self._bodies.close()
         self._pps.close()
         self._pfs.finisher.close()
         self._store.close()
         os.close(self._lock)
+
+
+def _beside(make: Callable[[int], T], port: int) -> T:
+    """What serves a port beside that of gRPC, or a free one where it is taken."""
+    try:
+        return make(port)
+    except Precondition:
+        return make(0)
 
 
 def _service(module: ModuleType) -> ServiceDescriptor:
