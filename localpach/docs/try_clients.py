@@ -1,6 +1,6 @@
 """Writes the table of clients in README.md: each does a day's work on a fresh localpach, in an environment of its own.
 
-It needs the package index and curl, and takes a minute: `python docs/try_clients.py`.
+It needs the package index, curl and Chromium, and takes a minute: `python docs/try_clients.py`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ CLIENTS = (
     Tried("pachyderm_sdk", "2.7.6", "sdk.py", ("pachyderm_sdk==2.7.6", "setuptools<81")),
     Tried("pachyderm_sdk", "2.12.2", "sdk.py", ("pachyderm_sdk==2.12.2",)),
     Tried("curl", "any", "curl.py"),
+    Tried("Chromium, by Playwright", "1.65.2", "browser.py", ("playwright==1.65.2",)),
 )
 
 
