@@ -22,7 +22,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: help all run rerun input-data docker-build status up down clean model test test-slow lint audit sbom mutants lock
+.PHONY: help all run rerun input-data docker-build status verify up down clean model test test-slow lint audit sbom mutants lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ docker-build: $(FLOWS_ENV) $(LOCALPACH_ENV) ## build the image that the pipeline
 
 status: $(FLOWS_ENV) $(LOCALPACH_ENV) ## list repos, commits and jobs
 	@python -m tasks.status
+
+verify: $(FLOWS_ENV) $(LOCALPACH_ENV) ## make results again from their provenance and compare the bytes (RESULTS=)
+	@python -m tasks.verify $(RESULTS)
 
 up: export LOCALPACH_ROOT := $(or $(LOCALPACH_ROOT),$(CURDIR)/.localpach)
 up: export SCRIPTWRIGHT_OUTPUT := $(or $(SCRIPTWRIGHT_OUTPUT),$(CURDIR)/output)

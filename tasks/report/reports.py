@@ -15,6 +15,7 @@ from prefect_pachyderm.credentials import connect
 from tasks.report.index_page import note_corpus, write_index
 from tasks.report.learning_curve import Curve, read_curve, xychart
 from tasks.report.lineage import Job, Lineage, mermaid, page_of, trace
+from tasks.report.provenance import write_provenance
 from tasks.report.report_page import byte_count, duration, write_report
 from tasks.report.results import Results
 
@@ -26,8 +27,10 @@ COLUMNS = 66
 
 @task(name="report", task_run_name="report")
 def report(model: str, results: Results) -> str:
-    """Publishes the run's artifacts, writes the report page, and returns the summary to print."""
-    lineage = trace(connect(), results.jobs)
+    """Publishes the run's artifacts, writes the report page and the provenance, and returns the summary to print."""
+    client = connect()
+    lineage = trace(client, results.jobs)
+    write_provenance(client, results.directory, lineage)
     metrics = json.loads((results.directory / "metrics.json").read_text())
     curve = read_curve(metrics)
     facts = json.loads((results.directory / "script_facts.json").read_text())

@@ -78,6 +78,7 @@ def test_each_is_made_with_a_form_and_a_limit(it: Deployed) -> None:
         ("tokens=5", "minimum"),
         ("seed=-1", "minimum"),
         ("source=ftp://x/y", "ftp"),
+        ("source=https://ann:planted@example/x.tar", "does not match"),
         ("nonsense=1", "not found"),
     ],
 )
