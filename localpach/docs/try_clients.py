@@ -1,6 +1,6 @@
 """Writes the table of clients in README.md: each does a day's work on a fresh localpach, in an environment of its own.
 
-It needs the package index and curl, and takes a minute: `python docs/try_clients.py`.
+It needs the package index, curl and Chromium, and takes a minute: `python docs/try_clients.py`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ CLIENTS = (
     # The last whose httpfs is packaged, too.
     Tried("DuckDB", "1.5.5", "s3_duckdb.py", ("duckdb==1.5.5", "duckdb-extension-httpfs==1.5.5")),
     Tried("curl, S3", "any with `--aws-sigv4`", "s3_curl.py"),
+    Tried("Chromium, by Playwright", "1.65.2", "browser.py", ("playwright==1.65.2",)),
 )
 
 

@@ -31,6 +31,7 @@ from localpach.api.pps import PpsServicer
 from localpach.api.s3.buckets import Buckets
 from localpach.api.s3.job import JobGateway, remove_leftovers
 from localpach.api.s3.server import S3Server
+from localpach.api.snapshots import SnapshotServicer
 from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
 from localpach.directory import Address, Directory
@@ -49,6 +50,7 @@ from localpach.proto import (
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    snapshot_pb2,
     storage_pb2,
     transaction_pb2,
     version_pb2,
@@ -65,7 +67,7 @@ MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 2.0
 SERVED = (
     *(pfs_pb2, pps_pb2, transaction_pb2, admin_pb2, metadata_pb2, logs_pb2, storage_pb2, version_pb2, health_pb2),
-    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2),
+    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2, snapshot_pb2),
 )
 
 
@@ -138,6 +140,7 @@ class Server:
             (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
             (metadata_pb2, metadata),
             (logs_pb2, LogsServicer(self._pps)),
+            (snapshot_pb2, SnapshotServicer(self._directory.root)),
             (storage_pb2, FilesetServicer(self._pfs, files)),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),

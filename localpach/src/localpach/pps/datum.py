@@ -6,7 +6,6 @@ import re
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
 
+from localpach.clock import elapsed
 from localpach.disk import remove_tree
 from localpach.errors import Refused
 from localpach.pfs.files import Given
@@ -134,11 +134,11 @@ class DatumRun:
         """Runs the datum to success, recovery or failure."""
         layout = Layout(Path(tempfile.mkdtemp(dir=self._tools.runtimes.work)))
         outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, layout=layout)
-        start = time.monotonic()
+        start = elapsed()
         try:
             outcome.stats.download_bytes = self._lay_out(layout.view)
             outcome.stats.download_time.CopyFrom(since(start))
-            start = time.monotonic()
+            start = elapsed()
             outcome.state = self._run_tries(layout)
             outcome.stats.process_time.CopyFrom(since(start))
             outcome.problem = self._problem
@@ -189,7 +189,7 @@ class DatumRun:
 
     def _collect(self, outcome: Outcome, layout: Layout) -> None:
         """Stores what the command wrote; a datum of which that can't be has failed."""
-        start = time.monotonic()
+        start = elapsed()
         empty = [each for each in self._datum.inputs if each.spec.empty_files]
         named = {path: each.record.root for each in empty for path in layout.paths_of(each.name)}
         try:
@@ -224,7 +224,7 @@ class DatumRun:
     ) -> Ended:
         """Runs a command once, and logs how that goes."""
         self._say(f"beginning to run {kind}")
-        start = time.monotonic()
+        start = elapsed()
         lacks_network = threading.Event()
 
         def on_line(line: str) -> None:
@@ -241,7 +241,7 @@ class DatumRun:
             if self._killed:
                 self._process.kill()
             ended = self._process.wait()
-        took = f"{(time.monotonic() - start) * 1000:.6f}ms"
+        took = f"{(elapsed() - start) * 1000:.6f}ms"
         if self._is_good(ended):
             self._say(f"finished running {kind} after {took}")
             return ended
@@ -289,7 +289,7 @@ def _why(ended: Ended) -> str:
 def since(start: float) -> Duration:
     """The time from a moment of the monotonic clock until now."""
     taken = Duration()
-    taken.FromNanoseconds(int((time.monotonic() - start) * 1e9))
+    taken.FromNanoseconds(int((elapsed() - start) * 1e9))
     return taken
 
 

@@ -55,14 +55,14 @@ class Pps:
             open_gateway=open_gateway,
             cores=self.cores,
         )
-        self._controller = Controller(bulletin, tools, self.crons, self.running)
+        self.controller = Controller(bulletin, tools, self.crons, self.running)
 
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         self._runtimes.remove_leftovers()
         self.logs.keep_only({pipeline.num for pipeline in self.pipelines.all()})
-        self._controller.start()
+        self.controller.start()
 
     def close(self) -> None:
         """Ends what runs; the next start takes it up."""
-        self._controller.close()
+        self.controller.close()
