@@ -50,6 +50,10 @@ class JobBuckets(Buckets):
         nodes = [("Bucket", [("Name", name), ("CreationDate", moment)]) for name, moment in moments.items()]
         return xml_answer("ListAllMyBucketsResult", [("Buckets", nodes)])
 
+    def versioning(self, request: Request, body: Body) -> Answer:
+        """There is none."""
+        return xml_answer("VersioningConfiguration", [])
+
     def create(self, request: Request, body: Body) -> Answer:
         raise S3Error("NotImplemented", "a job makes no buckets")
 
