@@ -22,8 +22,9 @@ Format = Literal[
 ]
 MOST_TOKENS = 50_000  # of a script
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
-# No URL with a login: the server would store it before anything of ours sees it.
-SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([/?#]\S*)?|file:(//[^/@]*/.*|/?[^/\s].*)|[./~].*|[^:]+)$"
+# No URL with a login: the server would store it before anything of ours sees it. Prefect's command line prints the pattern as
+# markup of rich, in which [/ begins a tag.
+SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([?/#]\S*)?|file:(//[^/@]*/.*|/?[^/\s].*)|[./~].*|[^:]+)$"
 LOGIN = re.compile(r"\s*(?!pypi:|file:[^/])[A-Za-z][A-Za-z0-9+.-]*:/*[^/?#]*@")
 SHA256 = r"^\s*([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*$"
 

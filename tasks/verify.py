@@ -43,6 +43,9 @@ def main() -> int:
     except USER_ERRORS as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; what ran again is deleted.", file=sys.stderr)
+        return 130
     print("\n".join(wrong) or "All is as it was made.")
     return bool(wrong)
 

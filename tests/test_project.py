@@ -7,6 +7,7 @@ import re
 from typing import get_args
 
 import pytest
+from rich.markup import render
 
 from flows.parameters import MOST_TOKENS, Format, LoginInSource, Model, TrainParameters
 from flows.train import templates_of, train
@@ -78,6 +79,14 @@ def test_a_source_with_a_login_is_refused_by_schema_and_call(source: str, usable
         with pytest.raises(LoginInSource) as refused:
             train(source=source)
         assert "secret" not in str(refused.value)
+
+
+def test_patterns_can_be_told_by_the_command_line() -> None:
+    """It prints what was refused as markup."""
+    patterns = re.findall(r"'pattern': '(.*?)'[,}]", str(train.parameters.model_dump()))
+    assert len(patterns) == 2
+    for pattern in patterns:
+        assert render(pattern).plain == pattern
 
 
 def test_every_output_has_one_pipeline() -> None:

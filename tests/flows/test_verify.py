@@ -177,6 +177,17 @@ def test_a_statement_that_is_none(content: str | None, told: str, run: Verify, t
     assert len(said.splitlines()) == 1
 
 
+def test_an_interrupt_leaves_nothing(made: Results, run: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify, "_compare", interrupted)
+    well, said = run(made.directory)
+    assert not well
+    assert said.endswith("\nInterrupted; what ran again is deleted.\n")
+    assert not [info for info in connect().list_pipeline() if "verify" in info.pipeline.name]
+
+
 @pytest.mark.slow
 def test_a_trained_model_comes_out_again(embedded: Path, run: Verify) -> None:
     results = train(source=str(corpora.plays(embedded / "plays.tar.gz")), tokens=200)
