@@ -1,5 +1,5 @@
 # The image that the pipelines run, with the locked versions on whatever base: docker build --build-arg BASE_IMAGE=… .
-ARG BASE_IMAGE=python:3.12-slim
+ARG BASE_IMAGE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
 FROM ${BASE_IMAGE}
 
 COPY model/requirements.txt /code/model/requirements.txt

@@ -1,6 +1,6 @@
 """The published recipe in this project, in PyTorch eager and in Keras, in turns on the same cores; median of the rounds.
 
-    python3 -m venv /tmp/bench && /tmp/bench/bin/pip install -r benchmarks/requirements.txt
+    python3 -m venv /tmp/bench && /tmp/bench/bin/pip install --require-hashes -r benchmarks/requirements.txt
     /tmp/bench/bin/python benchmarks/model_speed.py --config small
 
 Random words stand in for a text, with 10,000 of them in the vocabulary, as in PTB, unless told otherwise. Each peer is a process that is warmed up

@@ -2,15 +2,21 @@
 
 import logging
 
+from prefect.exceptions import SignatureMismatchError
+
 from tasks.errors import USER_ERRORS
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """The way that a user's error took through our code is noise."""
-    if record.exc_info and isinstance(record.exc_info[1], USER_ERRORS):
+def _tell_by_sentence(record: logging.LogRecord) -> bool:
+    """The way that a user's error took through our code, or Prefect's, is noise."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, SignatureMismatchError):
+        # Only `make up` has the server refuse these.
+        record.msg, record.args = "The run has a parameter that its flow lacks. %s.", (error,)
+    if isinstance(error, (*USER_ERRORS, SignatureMismatchError)):
         record.exc_info = None
     return True
 
 
-for _name in ("prefect.flow_runs", "prefect.task_runs"):
-    logging.getLogger(_name).addFilter(_without_traceback)
+for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    logging.getLogger(_name).addFilter(_tell_by_sentence)

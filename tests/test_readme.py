@@ -22,7 +22,7 @@ from tls import HOST, Proxy
 
 ROOT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv", ".localpach", ".prefect-login", "output", ".cache", "*.egg-info", "__pycache__", ".*_cache"
+    ".git", ".venv", ".localpach", ".prefect-login", "output", "sbom", ".cache", "*.egg-info", "__pycache__", ".*_cache"
 )
 # A full training of `small` takes the better part of an hour; the test model goes the same way in a minute.
 REPLACED = {"MODEL=small make all": "MODEL=test make all", "make rerun": "MODEL=test make rerun"}
@@ -59,8 +59,9 @@ class Terminal:
         own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT")
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         self.env["HOME"] = str(folder / "home")
-        self.port, reports = _free_ports(2)
-        self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports, "IMAGE_BUILDER": "bundle"}
+        self.port, reports, page = _free_ports(3)
+        self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports, "PAGE_PORT": page}
+        self.env["IMAGE_BUILDER"] = "bundle"
         self._others: dict[str, subprocess.Popen[bytes]] = {}
         self._proxies: list[Proxy] = []
 
@@ -146,7 +147,7 @@ TOLD = {
     },
     # The same command twice: what the second has printed.
     "docs/scheduled-retraining.md": {
-        ".venv/bin/prefect deployment run retrain/default --param model=test --watch": "Skipped",
+        ".venv/bin/prefect deployment run retrain/retrain-and-release --param model=test --watch": "Skipped",
     },
     "docs/cluster.md": {"make status": "GoT_scripts"},
     "docs/own-pipeline.md": {".venv/bin/python docs/examples/count_words.py": "The new script has"},

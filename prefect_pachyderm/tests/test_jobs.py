@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from asyncio import CancelledError
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from prefect_pachyderm import (
     PachydermError,
     PachydermJob,
     PachydermPipeline,
+    jobs,
     logs,
 )
 from proxy import Fails, proxy
@@ -48,7 +50,15 @@ def block(server: Server, script: str, address: str | None = None, **fields: Any
 
 
 def state_of(client: Client, job: PachydermJob) -> int:
-    return int(next(iter(client.inspect_job(job.job_id, "p"))).state)
+    return int(next(iter(client.inspect_job(job.job_id, job.pipeline))).state)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits until something holds."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_trigger_wait_and_fetch(server: Server, client: Client) -> None:
@@ -291,6 +301,39 @@ def test_why_a_job_can_not_start_is_said_and_it_is_not_waited_for_for_ever(tmp_p
         assert state_of(server.client, job) == pps_proto.JOB_KILLED
     finally:
         server.stop()
+
+
+def test_what_a_job_waits_for_is_said_whenever_that_changes(
+    server: Server, client: Client, captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "START_LOOK_SECONDS", 0.1)
+    cores = os.cpu_count() or 1
+    with client.commit("in", "master") as commit:
+        for number in range(cores):
+            client.put_file_bytes(commit, f"/{number}", b"")
+    busy = PachydermPipeline(
+        credentials=credentials_of(server),
+        spec={
+            "pipeline": {"name": "busy"},
+            "input": {"pfs": {"repo": "in", "glob": "/[0-9]*"}},
+            "transform": {"image": "host", "cmd": ["sleep", "300"]},
+            "parallelismSpec": {"constant": cores},
+        },
+    ).trigger()
+    until(lambda: state_of(client, busy) == pps_proto.JOB_RUNNING)
+    spec = block(server, "true").spec
+    ahead = PachydermPipeline(credentials=busy._credentials, spec=spec | {"pipeline": {"name": "ahead"}}).trigger()
+    until(lambda: state_of(client, ahead) == pps_proto.JOB_STARTING)
+    job = block(server, "true").trigger()
+    waiting = threading.Thread(target=job.wait_for_completion)
+    waiting.start()
+    for other, count in ((ahead, "2 jobs run"), (busy, "1 job runs")):
+        until(lambda: any(message.endswith(f"{count} before it") for message in captured.messages))  # noqa: B023
+        other.stop("enough")
+    waiting.join(60)
+    told = [message.split(" is JOB_")[1] for message in captured.messages if f"{job.job_id} is JOB_" in message]
+    waits = [f"STARTING: waits for a free core: {count} before it" for count in ("2 jobs run", "1 job runs")]
+    assert [each for each in told if each not in ("CREATED", "RUNNING")] == [*waits, "SUCCESS"]
 
 
 @pytest.mark.slow

@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help="give all commands a network, as pods of a cluster have one; without it only those whose spec asks",
     )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
+    _command(commands, "page", _page, "print a link to the page in the browser, which logs in: it has the token")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
     _command(commands, "env", _env, "print what to export so that pachctl, python_pachyderm and pachyderm_sdk connect")
     fsck = _command(commands, "fsck", _fsck, "check all that is stored; exit status 1 where anything is wrong")
@@ -128,7 +129,11 @@ def _serve(options: argparse.Namespace) -> int:
         options.json_port,
     )
     server.start()
-    print(f"localpach serves {root} at {server.address}", file=sys.stderr, flush=True)
+    print(
+        f"localpach serves {root} at {server.address}, and S3 at http://{server.s3_address}",
+        file=sys.stderr,
+        flush=True,
+    )
     os.read(ended, 1)
     # Whatever holds it up: what is acknowledged is on disk, and the rest is done again at the next start.
     signal.alarm(CLOSE_SECONDS)
@@ -161,7 +166,7 @@ def _give_memory_back() -> None:
 def _status(options: argparse.Namespace) -> int:
     import grpc
 
-    address, pid, weakness, json_address = Directory(options.root).server()
+    address, pid, weakness, json_address, s3_address = Directory(options.root).server()
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
@@ -169,7 +174,15 @@ def _status(options: argparse.Namespace) -> int:
             raise Precondition(f"process {pid} on {options.root} does not answer at {address}") from error
     print(f"running at {address}, process {pid}, data in {options.root}")
     print(f"HTTP with JSON at http://{json_address}/api/")
+    print(f"page to look at: http://{json_address}/ (`localpach page` prints a link that logs in)")
+    print(f"S3 at http://{s3_address}")
     print(weakness or "commands run in sandboxes")
+    return 0
+
+
+def _page(options: argparse.Namespace) -> int:
+    directory = Directory(options.root)
+    print(f"http://{directory.server().json_address}/#token={directory.token()}")
     return 0
 
 

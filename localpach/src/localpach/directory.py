@@ -15,12 +15,13 @@ from localpach.names import new_id
 
 
 class Address(NamedTuple):
-    """Where a server listens, as `host:port`, by gRPC and by HTTP, its process, and what is missing of its sandbox."""
+    """Where a server listens, as `host:port`, by gRPC, by HTTP with JSON and by S3, its process, and what is missing of its sandbox."""
 
     address: str
     pid: int
     weakness: str = ""
     json_address: str = ""
+    s3_address: str = ""
 
 
 class Directory:

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from localpach.api.infos import job_info
 from localpach.pps.jobs import JobName
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
@@ -51,6 +52,49 @@ def test_a_job_past_its_time_is_killed(bench: Bench) -> None:
     bench.runtime.act = act
     job = bench.create(job_timeout=Duration(nanos=50_000_000))
     assert (job.state, job.info.reason) == (pps_pb2.JOB_KILLED, " jobtimed out")
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_a_job_that_waits_for_a_core_says_so_and_does_not_run(
+    bench: Bench, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.pps.cores, "_count", 1)
+    bench.put("/a")
+    over = threading.Event()
+
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        over.wait(20)
+        return Ended(code=0)
+
+    bench.runtime.act = act
+    leaf = pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/*"))
+    names = [PipelineName("default", f"p{number}") for number in range(ahead + 2)]
+
+    def info(name: PipelineName) -> pps_pb2.JobInfo:
+        return job_info(bench.pps, next(bench.pps.queries.select(name, (), -1, reverse=False)), details=True)
+
+    for number, name in enumerate(names):
+        bench.pps.lifecycle.create(
+            pps_pb2.CreatePipelineRequest(
+                pipeline=name.to_proto(), transform=pps_pb2.Transform(cmd=["x"], image="img"), input=leaf
+            )
+        )
+        state = pps_pb2.JOB_STARTING if number else pps_pb2.JOB_RUNNING
+        until(lambda: info(name).state == state)  # noqa: B023
+    shown = [info(name) for name in names]
+    runs = ["1 job runs", "2 jobs run", "3 jobs run"][: ahead + 1]
+    assert [each.reason for each in shown] == ["", *(f"waits for a free core: {text} before it" for text in runs)]
+    assert [len(each.details.worker_status) for each in shown] == [1] + [0] * (ahead + 1)
+    # Who is stopped while it waits is out of the way at once.
+    second = next(bench.pps.queries.select(names[1], (), -1, reverse=False))
+    bench.pps.jobs.stop(JobName(names[1], second.id), "enough")
+    until(lambda: not bench.pps.running.has(second.num))
+    assert info(names[-1]).reason == f"waits for a free core: {runs[ahead - 1]} before it"
+    over.set()
+    for name in names[2:]:
+        ended = bench.pps.queries.wait(JobName(name, info(name).job.id), None)
+        assert (ended.state, ended.info.reason) == (pps_pb2.JOB_SUCCESS, "")
+    assert bench.pps.jobs.get(JobName(names[1], second.id)).info.reason == "enough"
 
 
 def test_pipelines_tell_how_they_are(bench: Bench) -> None:

@@ -65,12 +65,12 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     (
         of_in(s3=True),
         "UNIMPLEMENTED",
-        "input.pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/in",
+        "input.pfs.s3: localpach gives jobs no S3 gateway; leave it out and read /pfs/in",
     ),
     (
         inputs(cross=[{"pfs": IN}, {"pfs": {**IN, "name": "b", "s3": True}}]),
         "UNIMPLEMENTED",
-        "input.cross[1].pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/b",
+        "input.cross[1].pfs.s3: localpach gives jobs no S3 gateway; leave it out and read /pfs/b",
     ),
     (inputs(), "UNKNOWN", "no input set"),
     (inputs(cross=[{}]), "UNKNOWN", "no input set"),
@@ -117,7 +117,11 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "UNIMPLEMENTED",
         "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums",
     ),
-    ({"s3_out": True}, "UNIMPLEMENTED", "s3_out: localpach gives no S3 gateway; leave it out and write to /pfs/out"),
+    (
+        {"s3_out": True},
+        "UNIMPLEMENTED",
+        "s3_out: localpach gives jobs no S3 gateway; leave it out and write to /pfs/out",
+    ),
     (
         {"egress": {"URL": "s3://bucket"}},
         "UNIMPLEMENTED",

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import grpc
+import platformdirs
 from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.service import version_grpc
 
@@ -41,10 +42,7 @@ def lasting_folder() -> Path:
     A deployment whose code is fetched runs in a folder that Prefect makes for it and deletes afterwards.
     """
     here = Path.cwd()
-    if not is_temporary(here):
-        return here
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "prefect-pachyderm"
+    return platformdirs.user_data_path("prefect-pachyderm") if is_temporary(here) else here
 
 
 def is_temporary(path: Path) -> bool:
@@ -102,6 +100,11 @@ def attach_or_start(root: Path) -> tuple[str, str]:
     with (root / "starting.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return _look(root) or _start(root)
+
+
+def page_address(root: Path) -> str:
+    """Where the running server's page is to be looked at."""
+    return f"http://{json.loads((root / 'address').read_text())['json_address']}/"
 
 
 def _start(root: Path) -> tuple[str, str]:

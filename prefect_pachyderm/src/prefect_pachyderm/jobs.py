@@ -98,6 +98,7 @@ class PachydermJob(abstract.JobRun[JobResult]):
         self._on_line = on_line
         self._start_grace_seconds = start_grace_seconds
         self._logged_state: int | None = None
+        self._logged_wait = ""
         self._logged_block: str | None = None
         self._job = job_of(pipeline, job_id)
         self._name = f"{pipeline}@{job_id}"
@@ -282,9 +283,10 @@ class PachydermJob(abstract.JobRun[JobResult]):
             self.logger.log(level, message, *arguments)
 
     def _log_state(self, info: pps_proto.JobInfo) -> None:
-        """Logs the job's state when it is another one than before."""
-        if info.state != self._logged_state:
-            self._logged_state = info.state
+        """Logs the job's state, with its reason, when it is another one than before, and what it waits for, when that is."""
+        waits_for = info.reason if info.state in STARTING else ""
+        if (info.state, waits_for) != (self._logged_state, self._logged_wait):
+            self._logged_state, self._logged_wait = info.state, waits_for
             state = pps_proto.JobState.Name(info.state)
             self._tell("Job %s is %s%s", self._name, state, f": {info.reason}" if info.reason else "")
 

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,17 +16,15 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from localpach.api import page
 from localpach.api.dispatch import TRANSACTION_KEY
 from localpach.api.gate import TOKEN_KEY, refusal_of
+from localpach.api.loopback import Connection, LoopbackServer
 from localpach.errors import Precondition
 
 PREFIX = "/api/"
 # What of a request's headers the RPC is given as metadata.
 METADATA = (TOKEN_KEY, TRANSACTION_KEY)
-IDLE_SECONDS = 10
-# How often it looks whether it shall end.
-LOOK_SECONDS = 0.2
-LOOPBACK = ("127.0.0.1", "localhost")
 STATUSES = {
     grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
     grpc.StatusCode.ALREADY_EXISTS: HTTPStatus.CONFLICT,
@@ -50,7 +47,7 @@ class Refusal(Exception):
         self.body = {"code": code.value[0], "message": message, "details": []}
 
 
-class Gateway:
+class Gateway(LoopbackServer):
     """An HTTP server on loopback that asks a gRPC server."""
 
     def __init__(
@@ -71,23 +68,14 @@ class Gateway:
             max_bytes = message_bytes
 
         try:
-            self._http = ThreadingHTTPServer(("127.0.0.1", port), Bound)
-        except OSError as error:
+            super().__init__(Bound, port, "gateway", "choose another with --json-port")
+        except Precondition:
             self._channel.close()
-            raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --json-port") from error
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, args=[LOOK_SECONDS], name="gateway", daemon=True
-        )
-        self.address = f"127.0.0.1:{self._http.server_address[1]}"
-
-    def start(self) -> None:
-        self._thread.start()
+            raise
 
     def close(self) -> None:
         """Takes no more requests; those that are going on end with the gRPC server's calls."""
-        if self._thread.is_alive():
-            self._http.shutdown()
-        self._http.server_close()
+        super().close()
         self._channel.close()
 
 
@@ -121,21 +109,43 @@ class Rpc:
         return self._call(requests[0] if requests else self._request(), metadata=metadata)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Connection):
     """One connection."""
 
     rpcs: dict[str, Rpc]
     expected: str | None
     max_bytes: int
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
+
+    def do_GET(self) -> None:
+        try:
+            self._send_file()
+        except ConnectionError:
+            # The client has gone.
+            self.close_connection = True
 
     def do_POST(self) -> None:
         try:
             self._answer()
         except ConnectionError:
-            # The client has gone.
             self.close_connection = True
+
+    def _send_file(self) -> None:
+        """A file of the page, which nobody needs a token for."""
+        try:
+            self._check_origin()
+            file = page.files().get(urlsplit(self.path).path)
+            if file is None:
+                message = f"{self.path} is no file of the page at /; RPCs are asked for by POST"
+                raise Refusal(HTTPStatus.NOT_FOUND, grpc.StatusCode.NOT_FOUND, message)
+        except Refusal as refusal:
+            self.close_connection = True
+            self._send(refusal.status, refusal.body)
+            return
+        self.send_response(HTTPStatus.OK)
+        for header in (page.HEADERS | {"Content-Type": file.type, "Content-Length": str(len(file.data))}).items():
+            self.send_header(*header)
+        self.end_headers()
+        self.wfile.write(file.data)
 
     def _answer(self) -> None:
         try:
@@ -172,10 +182,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
 
     def _check_origin(self) -> None:
-        """Pages of other sites have no business here, by whatever name they found this machine."""
-        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if urlsplit(f"//{host}").hostname not in LOOPBACK or origin not in (None, f"http://{host}"):
-            reason = f"a page of {origin or host} may not ask for anything here"
+        """Pages of other sites have no business here."""
+        if self.stranger:
+            reason = f"a page of {self.stranger} may not ask for anything here"
             raise Refusal(HTTPStatus.FORBIDDEN, grpc.StatusCode.PERMISSION_DENIED, reason)
 
     def _check_token(self) -> None:
@@ -214,8 +223,6 @@ class Handler(BaseHTTPRequestHandler):
     def _send_line(self, value: Any) -> None:
         data = json.dumps(value).encode() + b"\n"
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def log_message(self, *args: object) -> None: ...
 
 
 def _cancel_when_left(connection: socket.socket, call: Any) -> None:

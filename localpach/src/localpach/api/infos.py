@@ -111,8 +111,12 @@ def pipeline_info(pps: Pps, record: PipelineRecord, version: int, details: bool,
 
 
 def job_info(pps: Pps, job: JobRecord, details: bool) -> pps_pb2.JobInfo:
-    """A job; its details are what it takes from its spec, and what runs of it."""
+    """A job; its details are what it takes from its spec, and what runs of it. One that waits for a core says so."""
     info = job.info
+    if job.state == pps_pb2.JOB_STARTING:
+        before = pps.cores.before(job.num)
+        runs = "1 job runs" if before == 1 else f"{before} jobs run"
+        info.reason = f"waits for a free core: {runs} before it" if before else ""
     if details:
         spec = pps.pipelines.info(job.pipeline, job.version)
         info.details.CopyFrom(specs.job_details(spec, job.id))

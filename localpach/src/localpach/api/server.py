@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -26,6 +28,8 @@ from localpach.api.metadata import MetadataServicer
 from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
+from localpach.api.s3.server import S3Server
+from localpach.api.snapshots import SnapshotServicer
 from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
 from localpach.directory import Address, Directory
@@ -44,6 +48,7 @@ from localpach.proto import (
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    snapshot_pb2,
     storage_pb2,
     transaction_pb2,
     version_pb2,
@@ -52,13 +57,15 @@ from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 
+T = TypeVar("T")
+
 # Each waiting call (a wait, a subscription, a followed log) holds a thread; more calls at once are refused.
 CALL_THREADS = 640
 MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 2.0
 SERVED = (
     *(pfs_pb2, pps_pb2, transaction_pb2, admin_pb2, metadata_pb2, logs_pb2, storage_pb2, version_pb2, health_pb2),
-    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2),
+    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2, snapshot_pb2),
 )
 
 
@@ -75,7 +82,8 @@ class Server:
         network: bool = False,
         json_port: int | None = None,
     ) -> None:
-        """Serves JSON on the port after `port`, or a free one where that is taken, unless `json_port` names one.
+        """Serves JSON on the port after `port`, unless `json_port` names one, and S3 on the one after that, or on free ones
+        where these are taken.
 
         Raises Precondition where another server has the directory or a port, or a sandbox that is required can't be
         had; Corrupt where the database is damaged."""
@@ -112,12 +120,9 @@ class Server:
         except RuntimeError as error:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
         make = partial(Gateway, self.address, token, list(map(_service, SERVED)), MESSAGE_BYTES)
-        try:
-            self._gateway = make((port and port + 1) if json_port is None else json_port)
-        except Precondition:
-            if json_port is not None:
-                raise
-            self._gateway = make(0)
+        self._gateway = make(json_port) if json_port is not None else _beside(make, port and port + 1)
+        self._s3 = _beside(partial(S3Server, self._pfs, token), port and port + 2)
+        self.s3_address = self._s3.address
 
     def _register(self) -> None:
         overview = OverviewServicer(self._pfs, self._pps)
@@ -133,6 +138,7 @@ class Server:
             (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
             (metadata_pb2, metadata),
             (logs_pb2, LogsServicer(self._pps)),
+            (snapshot_pb2, SnapshotServicer(self._directory.root)),
             (storage_pb2, FilesetServicer(self._pfs, files)),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),
@@ -153,18 +159,30 @@ class Server:
         self._bodies.start()
         self._grpc.start()
         self._gateway.start()
-        self._directory.publish(Address(self.address, os.getpid(), self.weakness, self._gateway.address))
+        self._s3.start()
+        self._directory.publish(
+            Address(self.address, os.getpid(), self.weakness, self._gateway.address, self.s3_address)
+        )
 
     def close(self) -> None:
         """Ends all calls and jobs; jobs are taken up again at the next start."""
         self._directory.withdraw()
         self._gateway.close()
+        self._s3.close()
         self._grpc.stop(STOP_SECONDS).wait()
         self._bodies.close()
         self._pps.close()
         self._pfs.finisher.close()
         self._store.close()
         os.close(self._lock)
+
+
+def _beside(make: Callable[[int], T], port: int) -> T:
+    """What serves a port beside that of gRPC, or a free one where it is taken."""
+    try:
+        return make(port)
+    except Precondition:
+        return make(0)
 
 
 def _service(module: ModuleType) -> ServiceDescriptor:

@@ -46,9 +46,9 @@ class Branches:
     def of_repo(self, repo: Repo | None, reverse: bool = False) -> list[BranchRecord]:
         """Newest first; those of all repos where none is named."""
         with self._store.read() as connection:
-            num = self._repos.num_of(repo) if repo else None
-            query = f"{_SELECT} WHERE r.num = ? OR ? IS NULL ORDER BY b.num {'ASC' if reverse else 'DESC'}"
-            return [_record(row) for row in connection.execute(query, (num, num))]
+            condition, values = ("WHERE b.repo = ?", [self._repos.num_of(repo)]) if repo else ("", [])
+            query = f"{_SELECT} {condition} ORDER BY b.num {'ASC' if reverse else 'DESC'}"
+            return [_record(row) for row in connection.execute(query, values)]
 
     def ensure(self, branch: Branch) -> BranchRecord:
         """A branch, which is made if need be."""

@@ -102,7 +102,14 @@ class Provenance:
     def _check_graph(self, branches: Iterable[int]) -> None:
         """Refuses two branches of one repo that provenance connects: a commit set has one commit in a repo."""
         with self._store.read() as connection:
-            for start in branches:
+            # What is connected may be all that there is; it is looked at only where a repo has two branches in provenance.
+            may_meet = connection.execute(
+                "SELECT 1 FROM (SELECT repo FROM branches GROUP BY repo HAVING count(*) > 1) JOIN branches b USING (repo)"
+                " WHERE EXISTS (SELECT 1 FROM branch_provenance WHERE branch = b.num)"
+                " OR EXISTS (SELECT 1 FROM branch_provenance WHERE upstream = b.num)"
+                " GROUP BY repo HAVING count(*) > 1"
+            ).fetchone()
+            for start in branches if may_meet else ():
                 repo = connection.execute(
                     "WITH RECURSIVE near (num) AS (SELECT ? UNION"
                     " SELECT p.upstream FROM near JOIN branch_provenance p ON p.branch = near.num UNION"

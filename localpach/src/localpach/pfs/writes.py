@@ -90,16 +90,17 @@ class Writes:
                 edit.copy(change.source, change.path, change.target, change.datum, change.append)
         return edit
 
-    def apply_to_branch(self, branch: Branch, changes: Iterable[Change], batch: Batch) -> None:
-        """Makes the changes in the branch's open head, or in a commit made for them and finished at once."""
+    def apply_to_branch(self, branch: Branch, changes: Iterable[Change], batch: Batch) -> Commit:
+        """Makes the changes in the branch's open head, or in a commit made for them and finished at once; gives that."""
         with self._store.write():
             head = self._commits.head(branch)
             if head is not None and head.finishing is None:
                 self.apply(head.commit, changes, batch)
-                return
+                return head.commit
             commit = self._commits.start(branch)
             self.apply(commit, changes, batch)
             self._commits.finish_at_once(commit)
+            return commit
 
     def put(self, commit: Commit, path: str, data: bytes, datum: str) -> None:
         """Appends bytes to a file of an open commit."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import cache
 from threading import Thread, current_thread
+from typing import NamedTuple
 
 from localpach.disk import remove_tree
 from localpach.errors import LocalpachError
@@ -25,6 +28,14 @@ WORKING = (pps_pb2.PIPELINE_RUNNING, pps_pb2.PIPELINE_STANDBY)
 log = logging.getLogger("localpach")
 
 
+class Demands(NamedTuple):
+    """What the state of a pipeline hangs on, of its newest version, which stays as it is."""
+
+    image: str
+    gpus: int
+    autoscaling: bool
+
+
 class Controller:
     """Works in a thread of its own, and does each job in another."""
 
@@ -34,6 +45,7 @@ class Controller:
         self._crons = crons
         self._running = running
         self._threads: set[Thread] = set()
+        self._demands: dict[tuple[int, int], Demands] = {}
         self.loop = Loop(bulletin, Topic.WORK, self._step, "controller")
 
     def start(self) -> None:
@@ -49,9 +61,14 @@ class Controller:
 
     def _step(self) -> float | None:
         states: dict[PipelineRecord, tuple[pps_pb2.PipelineState, str]] = {}
-        for pipeline in self._tools.pipelines.all():
+        pipelines = self._tools.pipelines.all()
+        newest = {(each.num, each.version) for each in pipelines}
+        self._demands = {version: demands for version, demands in self._demands.items() if version in newest}
+        # Asked for once a step: that may be Docker's daemon, and a thousand pipelines may have one image.
+        crash_reason = cache(self._crash_reason)
+        for pipeline in pipelines:
             with self.loop.alone(f"pipeline {pipeline.name}"):
-                states[pipeline] = self._state(pipeline)
+                states[pipeline] = self._state(pipeline, crash_reason)
         self._tools.pipelines.set_states(
             (each, *state) for each, state in states.items() if state != (each.state, each.reason)
         )
@@ -81,18 +98,30 @@ class Controller:
                 seconds += [] if left is None else [left]
         return seconds
 
-    def _state(self, pipeline: PipelineRecord) -> tuple[pps_pb2.PipelineState, str]:
+    def _state(
+        self, pipeline: PipelineRecord, crash_reason: Callable[[str, int], str]
+    ) -> tuple[pps_pb2.PipelineState, str]:
         """The state that fits a pipeline, and its reason."""
         if pipeline.stopped:
             return pps_pb2.PIPELINE_PAUSED, ""
-        details = self._tools.pipelines.newest_info(pipeline).details
-        image = details.transform.image
-        reason = self._tools.runtimes.of(image).crash_reason(image, details.resource_limits.gpu.number)
+        demands = self._demands_of(pipeline)
+        reason = crash_reason(demands.image, demands.gpus)
         if reason:
             return pps_pb2.PIPELINE_CRASHING, reason
-        if details.autoscaling and not self._tools.jobs.unfinished(pipeline.num):
+        if demands.autoscaling and not self._tools.jobs.unfinished(pipeline.num):
             return pps_pb2.PIPELINE_STANDBY, ""
         return pps_pb2.PIPELINE_RUNNING, ""
+
+    def _crash_reason(self, image: str, gpus: int) -> str:
+        return self._tools.runtimes.of(image).crash_reason(image, gpus)
+
+    def _demands_of(self, pipeline: PipelineRecord) -> Demands:
+        version = pipeline.num, pipeline.version
+        if version not in self._demands:
+            details = self._tools.pipelines.newest_info(pipeline).details
+            gpus = details.resource_limits.gpu.number
+            self._demands[version] = Demands(details.transform.image, gpus, details.autoscaling)
+        return self._demands[version]
 
     def _take_up(self, num: int, working: set[int]) -> None:
         """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.

@@ -106,7 +106,7 @@ def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:
         raise Refused("input cannot come from a commit; use a branch with head pointing to the commit")
     if pfs.s3:
         raise Unimplemented(
-            f"{path}.pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/{pfs.name or pfs.repo}"
+            f"{path}.pfs.s3: localpach gives jobs no S3 gateway; leave it out and read /pfs/{pfs.name or pfs.repo}"
         )
 
 

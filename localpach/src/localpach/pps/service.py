@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 
 from localpach.pfs.service import Pfs
 from localpach.pps.controller import Controller
+from localpach.pps.cores import Cores
 from localpach.pps.crons import Crons
 from localpach.pps.datums import Datums
 from localpach.pps.defaults import Defaults
@@ -40,6 +40,7 @@ class Pps:
         self.lifecycle = Lifecycle(store, bulletin, pfs, self.pipelines, self.jobs, self.crons, self.secrets, self.logs)
         self.defaults = Defaults(store, pfs)
         self.regeneration = Regeneration(store, self.pipelines, self.lifecycle, self.defaults)
+        self.cores = Cores(os.cpu_count() or 1)
         tools = Tools(
             store=store,
             pfs=pfs,
@@ -49,7 +50,7 @@ class Pps:
             secrets=self.secrets,
             logs=self.logs,
             runtimes=runtimes,
-            slots=threading.BoundedSemaphore(os.cpu_count() or 1),
+            cores=self.cores,
         )
         self.controller = Controller(bulletin, tools, self.crons, self.running)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 from localpach.pfs.service import Pfs
+from localpach.pps.cores import Cores
 from localpach.pps.datums import Datums
 from localpach.pps.jobs import Jobs
 from localpach.pps.logs import Logs
@@ -17,7 +17,7 @@ from localpach.storage.store import Store
 
 @dataclass(frozen=True)
 class Tools:
-    """The parts of PFS and PPS that a job needs to be done; `slots` are the cores."""
+    """The parts of PFS and PPS that a job needs to be done."""
 
     store: Store
     pfs: Pfs
@@ -27,4 +27,4 @@ class Tools:
     secrets: Secrets
     logs: Logs
     runtimes: Runtimes
-    slots: threading.BoundedSemaphore
+    cores: Cores

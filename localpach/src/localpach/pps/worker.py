@@ -17,6 +17,7 @@ from localpach.faults import fault_of_disk, may_pass
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
 from localpach.pps.combinations import Datum, datums
+from localpach.pps.cores import Turn
 from localpach.pps.datum import DatumRun, Outcome
 from localpach.pps.records import JobRecord, RunningDatum, moment
 from localpach.pps.specs import worker_id
@@ -46,6 +47,7 @@ class Worker:
         with self._lock:
             for run in self._runs:
                 run.kill()
+        self.tools.cores.let_go(self.num)
 
     def restart(self, filters: list[str]) -> bool:
         """Starts running datums once more: those with an input of each path or hash in `filters`; says whether there
@@ -132,7 +134,18 @@ class Worker:
         credentials = self.tools.secrets.pull_credentials(transform)
         self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
         found = datums(self.tools.pfs.files, self._spec.details.input, self._head, self._check_stop)
-        new, changed = self._begin(found)
+        self._first: Turn | None = self.tools.cores.turn(self.num)
+        try:
+            self._do(found, self._first.come)
+        finally:
+            if self._first is not None:
+                self.tools.cores.leave(self._first)
+
+    def _do(self, found: list[Datum], core_is_free: threading.Event) -> None:
+        new, changed = self._begin(found, core_is_free)
+        if self._job.state == pps_pb2.JOB_STARTING:
+            core_is_free.wait()
+            self._job = self._change(lambda info: setattr(info, "state", pps_pb2.JOB_RUNNING))
         self._log_master("started processing job running")
         failed: list[str] = []
         for phase in (new, changed):
@@ -148,15 +161,18 @@ class Worker:
         self._check_alive()
         return self.tools.jobs.change(self.num, change)
 
-    def _begin(self, all_datums: list[Datum]) -> tuple[list[Datum], list[Datum]]:
-        """Marks the job as running and takes over what an earlier job did; gives the new and the changed datums."""
+    def _begin(self, all_datums: list[Datum], core_is_free: threading.Event) -> tuple[list[Datum], list[Datum]]:
+        """Marks the job as running, or as starting where it has to wait for a core, and takes over what an earlier job
+        did; gives the new and the changed datums."""
         with self.tools.store.write():
             base = self._base()
             known = self.tools.datums.hashes(base) if base is not None else {}
             skipped, new, changed = self._sort(all_datums, known)
 
+            waits = (new or changed) and not core_is_free.is_set()
+
             def begin(info: pps_pb2.JobInfo) -> None:
-                info.state = pps_pb2.JOB_RUNNING
+                info.state = pps_pb2.JOB_STARTING if waits else pps_pb2.JOB_RUNNING
                 info.started.CopyFrom(moment())
                 info.data_total = len(all_datums)
                 info.data_skipped = len(skipped)
@@ -224,17 +240,12 @@ class Worker:
             raise _Stopped
 
     def _run_one(self, datum: Datum, done: queue.Queue[Outcome]) -> None:
-        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log)
-        with self._lock:
-            self._runs.add(run)
+        if self.stop.is_set():
+            done.put(Outcome(datum, pps_pb2.DatumState.FAILED))
+            return
         try:
-            with self.tools.slots:
-                if self.stop.is_set():
-                    done.put(Outcome(datum, pps_pb2.DatumState.FAILED))
-                    return
-                self._log(pps_pb2.LogMessage(message="started process datum set task"))
-                outcome = run.run()
-                self._log(pps_pb2.LogMessage(message="finished process datum set task"))
+            with self._turn():
+                outcome = self._run(datum)
             done.put(outcome)
         except Exception as error:
             self._log(pps_pb2.LogMessage(message=f"could not run datum {datum.id}: {error}", datum_id=datum.id))
@@ -242,6 +253,24 @@ class Worker:
             done.put(Outcome(datum, pps_pb2.DatumState.FAILED, problem=told.message if told else ""))
             if not isinstance(error, (LocalpachError, OSError)):
                 log.exception("unexpected error with datum %s", datum.id)
+
+    def _turn(self) -> Turn:
+        """A turn at a core; the first datum has the one that the job waited for."""
+        with self._lock:
+            first, self._first = self._first, None
+        return first or self.tools.cores.turn(self.num)
+
+    def _run(self, datum: Datum) -> Outcome:
+        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log)
+        with self._lock:
+            self._runs.add(run)
+        try:
+            if self.stop.is_set():
+                return Outcome(datum, pps_pb2.DatumState.FAILED)
+            self._log(pps_pb2.LogMessage(message="started process datum set task"))
+            outcome = run.run()
+            self._log(pps_pb2.LogMessage(message="finished process datum set task"))
+            return outcome
         finally:
             with self._lock:
                 self._runs.discard(run)

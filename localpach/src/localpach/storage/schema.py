@@ -8,7 +8,7 @@ from pathlib import Path
 from localpach.errors import Corrupt, Precondition
 
 # Version 1 is what was there before versions were written down.
-STEPS = [(Path(__file__).parent / name).read_text() for name in ("schema.sql", "schema-2.sql")]
+STEPS = [(Path(__file__).parent / name).read_text() for name in ("schema.sql", "schema-2.sql", "schema-3.sql")]
 
 
 def open_schema(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,81 @@
+"""What a commit, its job and a look at both ask of the database does not grow with what came before them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import pfs, pipeline, put
+from tests.servers import Server, serving
+
+COPIES = 5000
+EVERY = 100
+
+# Old commits and jobs as the newest ones of their repo and pipeline are, under ids of their own.
+OLD_COMMITS = """
+WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?)
+INSERT INTO commits (repo, id, branch, parent, origin, description, started, finishing, finished, tree, size)
+SELECT repo, printf('%032x', n), branch, NULL, origin, '', started, finishing, finished, tree, size
+FROM n, (SELECT * FROM commits WHERE num IN (SELECT max(num) FROM commits GROUP BY repo))
+"""
+OLD_JOBS = """
+WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?)
+INSERT INTO jobs (pipeline, id, version, state, over, info)
+SELECT pipeline, printf('%032x', n), version, state, over, info
+FROM n, (SELECT * FROM jobs WHERE num IN (SELECT max(num) FROM jobs GROUP BY pipeline))
+"""
+
+
+class Steps:
+    """Counts, by hundreds, the steps of SQLite's machine that all connections take which are made from now on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.taken = 0
+        monkeypatch.setattr(sqlite3, "connect", partial(self._connect, sqlite3.connect))
+
+    def _connect(self, connect: Callable[..., sqlite3.Connection], *args: Any, **named: Any) -> sqlite3.Connection:
+        connection = connect(*args, **named)
+        connection.set_progress_handler(self._count, EVERY)
+        return connection
+
+    def _count(self) -> int:
+        self.taken += EVERY
+        return 0
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    return Steps(monkeypatch)
+
+
+@pytest.fixture
+def watched(tmp_path: Path, steps: Steps) -> Iterator[Server]:
+    with serving(tmp_path) as server:
+        yield server
+
+
+def test_a_job_and_looking_at_it_ask_no_more_after_many_than_after_few(watched: Server, steps: Steps) -> None:
+    client = watched.client
+    client.create_repo("in")
+    pipeline(client, "copy", "cp /pfs/in/* /pfs/out/", pfs("in"))
+
+    def work(number: int) -> int:
+        before = steps.taken
+        client.inspect_job(put(client, "in", {"/f": str(number).encode()}), "copy", wait=True)
+        client.list_pipeline()
+        client.list_commit("in", number=1)
+        return steps.taken - before
+
+    few = min(map(work, range(1, 4)))
+    old = sqlite3.connect(watched.root / "metadata.sqlite")
+    with old:
+        for copies in (OLD_COMMITS, OLD_JOBS):
+            old.execute(copies, (COPIES,))
+    old.close()
+    many = min(map(work, range(4, 7)))
+    assert many < 1.3 * few + EVERY
