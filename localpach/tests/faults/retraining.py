@@ -149,7 +149,7 @@ class Project:
             change = self.random.choice((self._update, self._stop, self._tick))
             yield from self._until_it_is_done(f"{change.__name__} {name}", partial(change, name))
             yield self._pause(2)
-            yield from self._until_it_is_done(f"start {name}", partial(self.start_pipeline, name))
+            yield from self._until_it_is_done(f"start {name}", partial(self.resume, name))
 
     def _update(self, name: str) -> None:
         self._create(name, update=True)
@@ -157,7 +157,7 @@ class Project:
     def _stop(self, name: str) -> None:
         self.machine.pps.lifecycle.stop(PipelineName("default", name))
 
-    def start_pipeline(self, name: str) -> None:
+    def resume(self, name: str) -> None:
         self.machine.pps.lifecycle.start(PipelineName("default", name))
 
     def _tick(self, name: str) -> None:

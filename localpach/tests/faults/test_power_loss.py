@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sqlite3
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 from tests.client import Client
 from tests.faults.power import Disk, Journal
+from tests.faults.simulation import Unsynced
 from tests.helpers import last_job, pfs, pipeline
 from tests.servers import ServerProcess
 
@@ -81,7 +84,7 @@ class Load:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_power_loss(tmp_path: Path) -> None:
+def test_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, chance = tmp_path / "root", random.Random("power")
     root.mkdir()
     journal = Journal(tmp_path, root)
@@ -107,6 +110,9 @@ def test_power_loss(tmp_path: Path) -> None:
     late = [number for number, record in enumerate(records) if record.end > ready]
     moments = sorted(chance.choices(range(len(records) - len(late)), k=LOSSES // 10))
     moments = sorted(moments + chance.choices(late, k=LOSSES - len(moments)))
+    # What is looked at afterwards need not be synced.
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Unsynced))
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     disk = Disk()
     played = 0
     for moment in moments:

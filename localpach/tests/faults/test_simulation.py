@@ -34,7 +34,7 @@ def settle(project: Project) -> None:
     if head.finishing is None:
         project.finish(head.commit)
     for name in OUTPUTS:
-        project.start_pipeline(name)
+        project.resume(name)
     project.machine.run(DAY / 4)
 
 
@@ -170,4 +170,4 @@ def test_many_seeds(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_year(tmp_path: Path) -> None:
-    live(tmp_path / "year", "year", 366, 1, 1500)
+    live(tmp_path / "year", "year", 366, 1, 3000)
