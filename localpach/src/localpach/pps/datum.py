@@ -105,6 +105,9 @@ class DatumRun:
         self._killed = False
         self._restarts = 0
         self._started = moment()
+        commits = {each.name: each.record.commit for each in datum.inputs if each.spec.s3}
+        has_out = spec.details.s3_out
+        self._gateway = tools.open_gateway(commits, has_out) if commits or has_out else None
 
     def kill(self) -> None:
         """Ends the user's code."""
@@ -145,6 +148,9 @@ class DatumRun:
         except BaseException:
             outcome.discard()
             raise
+        finally:
+            if self._gateway:
+                self._gateway.close()
 
     def _run_tries(self, layout: Layout) -> pps_pb2.DatumState:
         """Tries until the command succeeds; after each try that fails, `err_cmd` sees what it left, in the time that it
@@ -160,6 +166,8 @@ class DatumRun:
                 remove_tree(layout.view)
                 self._lay_out(layout.view)
             layout.begin_try()
+            if self._gateway:
+                self._gateway.begin_try()
             ended = self._run_command("user code", transform.cmd, transform.stdin, layout, deadline)
             self._problem = "" if ended.problem in (TIMED_OUT, NO_COMMAND) else ended.problem
             if self._is_good(ended):
@@ -185,7 +193,10 @@ class DatumRun:
         empty = [each for each in self._datum.inputs if each.spec.empty_files]
         named = {path: each.record.root for each in empty for path in layout.paths_of(each.name)}
         try:
-            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id, named)
+            if self._gateway and self._spec.details.s3_out:
+                outcome.output = self._gateway.collect(self._datum.id)
+            else:
+                outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id, named)
         except Refused as error:
             outcome.state = pps_pb2.DatumState.FAILED
             outcome.problem = error.message
@@ -199,6 +210,8 @@ class DatumRun:
         view.mkdir()
         size = 0
         for each in self._datum.inputs:
+            if each.spec.s3:
+                continue
             target = view / each.name / each.entry.path.strip("/")
             if target.exists():
                 continue
@@ -243,7 +256,7 @@ class DatumRun:
         return RunSpec(
             cmd=cmd,
             stdin="".join(f"{line}\n" for line in stdin),
-            env=environment(self._job, self._spec, self._datum, self._tools.secrets),
+            env=environment(self._job, self._spec, self._datum, self._tools.secrets, self._gateway),
             layout=layout,
             image=transform.image,
             working_dir=transform.working_dir,
@@ -251,6 +264,7 @@ class DatumRun:
             files=self._tools.secrets.files(transform),
             timeout=deadline.left,
             resources=_resources(details),
+            serve=self._gateway.serve if self._gateway else None,
             pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
         )
 

@@ -44,8 +44,7 @@ log = logging.getLogger("localpach")
 class Operations:
     """Which operation a request is for."""
 
-    def __init__(self, pfs: Pfs) -> None:
-        buckets = Buckets(pfs)
+    def __init__(self, pfs: Pfs, buckets: Buckets) -> None:
         objects = ObjectRequests(pfs, buckets)
         uploads = UploadRequests(pfs, buckets, objects)
         self._of_all: dict[str, Operation] = {"GET": buckets.list_all}
@@ -92,16 +91,16 @@ class Operations:
 
 
 class S3Server(LoopbackServer):
-    """The S3 gateway."""
+    """An S3 gateway to some buckets."""
 
-    def __init__(self, pfs: Pfs, token: str | None, port: int) -> None:
+    def __init__(self, pfs: Pfs, buckets: Buckets, token: str | None, at: int | socket.socket) -> None:
         """Asks for signatures by the token, if there is one. Raises Precondition where the port is taken."""
 
         class Bound(S3Connection):
-            operations = Operations(pfs)
+            operations = Operations(pfs, buckets)
             expected = token
 
-        super().__init__(Bound, port, "s3", "the S3 gateway needs another")
+        super().__init__(Bound, at, "s3", "the S3 gateway needs another")
 
 
 class S3Connection(Connection):
