@@ -205,9 +205,11 @@ def test_a_comparison_that_failed_decides_nothing(site: Site) -> None:
 def test_models_are_copied_once_and_over_what_a_dead_run_left_open(site: Site) -> None:
     first = site.train()
     gate.decide.fn(first, None, 0.0)
+    put(site.client, "GoT_scripts", {"/of-the-second": b"x"})
     second = site.train(seed=1)
     assert site.compare(second) == site.compare(second)
     copies = {repo: site.client.inspect_branch(repo, "master").head.id for repo in ("GoT_candidate", "GoT_released")}
+    site.client.delete_file(("GoT_scripts", "master"), "/of-the-second")
     third = site.train(seed=2)
     left = site.client.start_commit("GoT_candidate", "master")
     site.client.put_file_bytes(left, "/model/left", b"x")
@@ -221,3 +223,6 @@ def test_models_are_copied_once_and_over_what_a_dead_run_left_open(site: Site) -
         for repo in ("GoT_candidate", "GoT_released")
     )
     assert (candidate, released) == (f"GoT_train@{third}", f"GoT_train@{first}")
+    said = {info.repo.name: info.description for info in site.client.list_repo()}
+    for name in ("candidate", "released"):
+        assert said[f"GoT_{name}"] == f"The {name} model and the scripts that it was trained on."

@@ -72,6 +72,22 @@ def test_a_damaged_trigger(server: Server, client: Client, caplog: pytest.LogCap
     until(lambda: any("the trigger of branch" in record.getMessage() for record in caplog.records))
 
 
+def test_commits_are_finished_whose_trigger_is_damaged(
+    server: Server, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.create_repo("a")
+    trigger = pfs_pb2.Trigger(branch="master", commits=1)
+    client.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=branch_of("a", "fired"), trigger=trigger))
+    damage(server, "UPDATE branches SET trigger = x'ff' WHERE trigger IS NOT NULL")
+    ids = [put(client, "a", {"/a": str(number).encode()}) for number in range(2)]
+    said = "the trigger of branch default/a@fired is damaged; create the branch again with its trigger"
+    assert [any(id in each and said in each for each in caplog.messages) for id in ids] == [True, True]
+    assert client.inspect_commit(("a", "master")).error == ""
+    client.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=branch_of("a", "fired"), trigger=trigger))
+    id = put(client, "a", {"/a": b"2"})
+    until(lambda: client.inspect_commit(("a", "fired")).commit.id == id)
+
+
 def test_a_commit_whose_files_are_damaged_is_finished_with_that_as_its_error(server: Server, client: Client) -> None:
     client.create_repo("a")
     damaged, whole = (client.start_commit("a", branch) for branch in ("x", "y"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
+
 from localpach.clock import now
+from localpach.errors import Corrupt
 from localpach.names import Branch
 from localpach.pfs import triggers
 from localpach.pfs.branches import Branches
@@ -71,4 +74,9 @@ class Firing:
 
 
 def _trigger(branch: BranchRecord) -> pfs_pb2.Trigger:
-    return pfs_pb2.Trigger.FromString(branch.trigger or b"")
+    try:
+        return pfs_pb2.Trigger.FromString(branch.trigger or b"")
+    except DecodeError as error:
+        raise Corrupt(
+            f"the trigger of branch {branch.branch} is damaged; create the branch again with its trigger"
+        ) from error
