@@ -24,7 +24,7 @@ TELL := s=0; (while sleep 8 >/dev/null 2>&1; do s=$$((s + 8)); echo "… it goes
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: help all run rerun input-data docker-build status up down clean model test test-slow lint audit sbom mutants lock
+.PHONY: help all run rerun input-data docker-build status verify up down clean model test test-slow coverage lint audit sbom mutants lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,10 +87,14 @@ docker-build: $(FLOWS_ENV) $(LOCALPACH_ENV) ## build the image that the pipeline
 status: $(FLOWS_ENV) $(LOCALPACH_ENV) ## list repos, commits and jobs
 	@python -m tasks.status
 
+verify: $(FLOWS_ENV) $(LOCALPACH_ENV) ## make results again from their provenance and compare the bytes (RESULTS=)
+	@python -m tasks.verify $(RESULTS)
+
 up: export LOCALPACH_ROOT := $(or $(LOCALPACH_ROOT),$(CURDIR)/.localpach)
 up: export SCRIPTWRIGHT_OUTPUT := $(or $(SCRIPTWRIGHT_OUTPUT),$(CURDIR)/output)
 up: export PREFECT_SERVER_API_PORT ?= 4200
 up: export REPORTS_PORT ?= 4201
+up: export PAGE_PORT ?= 4202
 up: export PREFECT_API_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/api
 # Of Prefect's two UIs this is the one that draws the artifacts' diagrams.
 up: export PREFECT_UI_URL = http://127.0.0.1:$(PREFECT_SERVER_API_PORT)/v2
@@ -102,6 +106,7 @@ up: export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT ?= false
 up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
 # Where the reports are to be had; another address where they are looked at from another machine.
 up: export SCRIPTWRIGHT_REPORTS_URL ?= http://127.0.0.1:$(REPORTS_PORT)
+up: export SCRIPTWRIGHT_PAGE_URL ?= http://127.0.0.1:$(PAGE_PORT)
 up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground
 	@echo "Starting Prefect's server and worker, localpach and the reports"
 	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec honcho start
@@ -130,6 +135,9 @@ test-slow: $(TOOLS) $(SUPPLY_ENV) ## run the slow tests
 	@cd prefect_pachyderm && python -m pytest -m slow $(TOGETHER)
 	@python -m pytest -m slow tests/docker
 	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
+
+coverage: $(TOOLS) ## which lines and branches of localpach no test reaches
+	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
 lint: $(TOOLS) ## linters and type check
 	@ruff check . && ruff format --check .

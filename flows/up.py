@@ -31,6 +31,7 @@ READY = """
 Everything answers.
   Prefect's UI   {ui}   (it asks once for what is in .prefect-login)
   reports        {reports}
+  localpach      {page}   (`.venv/bin/localpach page --root {root}` prints a link that logs in)
 In a second terminal, after
   export PREFECT_API_URL={api}
   export PREFECT_UI_URL={ui}
@@ -58,8 +59,14 @@ def main() -> None:
             write_index(output_root())
     except USER_ERRORS as error:
         sys.exit(f"Error: {error}")
-    places = {"ui": "PREFECT_UI_URL", "reports": "SCRIPTWRIGHT_REPORTS_URL", "api": "PREFECT_API_URL"}
-    print(READY.format(**{name: os.environ[variable] for name, variable in places.items()}), flush=True)
+    places = {
+        "ui": "PREFECT_UI_URL",
+        "reports": "SCRIPTWRIGHT_REPORTS_URL",
+        "page": "SCRIPTWRIGHT_PAGE_URL",
+        "api": "PREFECT_API_URL",
+    }
+    told = {name: os.environ[variable] for name, variable in places.items()}
+    print(READY.format(root=embedded_root(), **told), flush=True)
     signal.pause()
 
 

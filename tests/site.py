@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Site:
-    """What it has and how it fails; `asked` has each request's Range, `sent` the answers' codes, `sent_bytes` their size."""
+    """What it has, who may have it, and how it fails; `asked` has each request's Range, `sent` the answers' codes, `sent_bytes` their size."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -24,6 +24,7 @@ class Site:
     asked: list[str | None] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
     sent_bytes: int = 0
+    login: str = ""
 
     def is_had(self, etag: str | None, since: str | None) -> bool:
         """Whether a client has this version already (RFC 9110, 13.2.2: the date counts where no ETag is asked for)."""
@@ -43,6 +44,8 @@ def serving() -> Iterator[Site]:
 
         def do_GET(self) -> None:  # named by http.server
             state.asked.append(self.headers.get("Range"))
+            if state.login and self.headers.get("Authorization") != state.login:
+                return self.answer(401, b"")
             body = state.files.get(self.path.partition("?")[0])
             if state.failures or body is None:
                 return self.answer(state.failures.pop(0) if state.failures else 404, b"")

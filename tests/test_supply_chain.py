@@ -44,7 +44,12 @@ BREACHES = [
     ("Dockerfile", DIGEST, "", "the base image python:3 has no digest"),
     ("Dockerfile", " --require-hashes", "", "installs what no hash holds"),
     ("Dockerfile", "FROM ${BASE}", "FROM other", "the base image other has no digest"),
+    ("Dockerfile", "pip install --require-hashes", "pip3 --quiet install", "installs what no hash holds"),
+    ("Dockerfile", "--require-hashes", "--require-hashes --index-url https://index.example", "takes from elsewhere"),
     (".ci/run", "make test", "npx something", "takes from elsewhere"),
+    (".ci/run", "make test", "curl -O https://index.example/ruff", "takes from elsewhere"),
+    (".ci/run", "make test", "git clone https://index.example/ruff", "takes from elsewhere"),
+    (".ci/run", "make test", "uv tool install ruff", "takes from elsewhere"),
     (".ci/run", "make test", "python -m pip install ruff", "installs what no hash holds"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.jobs import content, last_job, pfs, pipeline, put
@@ -83,6 +85,9 @@ def test_localpach_serves_pipelines(installed: Installed, version: str, tmp_path
         pipeline(client, "upper", "tr a-z A-Z < /pfs/in/a > /pfs/out/a", pfs("in"))
         assert last_job(client, "upper").reason == ""
         assert content(client, "upper", "/a") == b"ONE"
+        page = f"http://{json.loads((tmp_path / 'address').read_text())['json_address']}/"
+        files = [file.name for file in (ROOT / "localpach" / "src" / "localpach" / "page").iterdir()]
+        assert {httpx.get(page + name).status_code for name in ["", *files]} == {200}
     finally:
         server.stop()
 

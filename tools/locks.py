@@ -15,8 +15,10 @@ PIN = re.compile(
 RECIPES = ("Makefile", "Dockerfile", ".ci/run")
 DEFINITION = re.compile(r"^(?:ARG )?(\w+) ?:?= ?(.*)$", re.MULTILINE)
 VARIABLE = re.compile(r"\$[({](\w+)[)}]")
-INSTALL = re.compile(r"\b(?:pip|uv) install\b")
-OTHER_SOURCE = re.compile(r"\b(?:curl|wget|npm|npx|pipx|uvx)\b|\bgit clone\b|--(?:extra-)?index-url|--find-links")
+INSTALL = re.compile(r"\bpip[\d.]*\s(?:[^&|;]*\s)?install\b")
+OTHER_SOURCE = re.compile(
+    r"\b(?:curl|wget|npm|npx|pipx|uvx)\b|\b(?:git clone|uv (?:add|run|sync|tool))\b|--(?:extra-)?index-url|--find-links"
+)
 FROM = re.compile(r"^FROM (?:--\S+ )*(\S+)")
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 

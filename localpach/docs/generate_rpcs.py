@@ -30,6 +30,7 @@ from localpach.api.metadata import MetadataServicer  # noqa: E402
 from localpach.api.overview import OverviewServicer  # noqa: E402
 from localpach.api.pfs import PfsServicer  # noqa: E402
 from localpach.api.pps import PpsServicer  # noqa: E402
+from localpach.api.snapshots import SnapshotServicer  # noqa: E402
 from localpach.api.specs import SpecsServicer  # noqa: E402
 from localpach.api.transaction import TransactionServicer  # noqa: E402
 from localpach.api.versions import SINCE  # noqa: E402
@@ -66,7 +67,7 @@ SERVICES: list[tuple[ModuleType, tuple[type, ...]]] = [
     (metadata_pb2, (MetadataServicer,)),
     (logs_pb2, (LogsServicer,)),
     (storage_pb2, (FilesetServicer,)),
-    (snapshot_pb2, ()),
+    (snapshot_pb2, (SnapshotServicer,)),
 ]
 # Answered as Pachyderm 2.7.6 itself does.
 REFUSED = {"pps_v2.API/RunPipeline": "UNKNOWN, as in Pachyderm 2.7.6"}

@@ -26,6 +26,7 @@ from localpach.proto import (
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    snapshot_pb2,
     storage_pb2,
     transaction_pb2,
 )
@@ -77,6 +78,7 @@ class Client:
         self.metadata = self._rpcs(metadata_pb2.DESCRIPTOR)
         self.pfs = self._rpcs(pfs_pb2.DESCRIPTOR)
         self.pps = self._rpcs(pps_pb2.DESCRIPTOR)
+        self.snapshot = self._rpcs(snapshot_pb2.DESCRIPTOR)
         self.storage = self._rpcs(storage_pb2.DESCRIPTOR)
         self.transactions = self._rpcs(transaction_pb2.DESCRIPTOR)
 

@@ -7,12 +7,20 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from prefect_pachyderm import PachydermCredentials, PachydermError
 from prefect_pachyderm.credentials import connect, is_embedded
-from prefect_pachyderm.embedded import LocalpachError, attach_or_start, embedded_root, find_localpach, run_localpach
+from prefect_pachyderm.embedded import (
+    LocalpachError,
+    attach_or_start,
+    embedded_root,
+    find_localpach,
+    page_address,
+    run_localpach,
+)
 from server import Server
 
 
@@ -101,5 +109,7 @@ def test_runs_that_start_one_at_once_share_it(server: Server) -> None:
             first, *others = pool.map(attach_or_start, [root] * 3)
         assert all(other == first for other in others)
         assert not list(connect().list_repo())
+        with urlopen(page_address(root)) as answer:
+            assert b"localpach" in answer.read()
     finally:
         run_localpach("stop", "--root", str(root))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import python_pachyderm
 from python_pachyderm.service import pfs_proto, pps_proto
 
 from prefect_pachyderm.calls import pps, readable
+from prefect_pachyderm.credentials import is_embedded
 from prefect_pachyderm.jobs import job_of
 from tasks.errors import ScriptwrightError
 
@@ -158,6 +160,14 @@ def _seconds(duration: Any) -> float:
 
 def _moment(stamp: Any) -> datetime:
     return datetime.fromtimestamp(stamp.seconds + stamp.nanos / 1e9, UTC)
+
+
+def page_of(job: Job) -> str | None:
+    """Where localpach's page shows a job, if `make up` has said under which address that is."""
+    address = os.environ.get("SCRIPTWRIGHT_PAGE_URL")
+    if not address or not is_embedded():
+        return None
+    return f"{address.rstrip('/')}/#/job/default/{job.pipeline}/{job.id}"
 
 
 def mermaid(lineage: Lineage) -> str:

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks.files import write_whole
 from tasks.report.learning_curve import TRAIN_COLOUR, VALID_COLOUR, Curve
-from tasks.report.lineage import Lineage
+from tasks.report.lineage import Lineage, page_of
 
 TEMPLATE = "report_page.html.jinja"
 PAGE = "report.html"
@@ -129,6 +129,7 @@ def write_report(
     environment.filters["duration"] = duration
     environment.filters["bytes"] = byte_count
     environment.filters["count"] = count
+    environment.filters["page_of"] = page_of
     figures = list(_figures(directory, metrics))
     page = environment.get_template(TEMPLATE).render(
         metrics=metrics,

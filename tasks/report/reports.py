@@ -15,7 +15,8 @@ from prefect_pachyderm.credentials import connect
 from tasks.names import artifact_key
 from tasks.report.index_page import note, write_index
 from tasks.report.learning_curve import Curve, read_curve, xychart
-from tasks.report.lineage import Job, Lineage, mermaid, trace
+from tasks.report.lineage import Job, Lineage, mermaid, page_of, trace
+from tasks.report.provenance import write_provenance
 from tasks.report.report_page import byte_count, duration, write_report
 from tasks.report.results import Results
 
@@ -27,8 +28,10 @@ COLUMNS = 66
 
 @task(name="report", task_run_name="report")
 def report(model: str, results: Results) -> str:
-    """Publishes the run's artifacts, writes the report page, and returns the summary to print."""
-    lineage = trace(connect(), results.jobs)
+    """Publishes the run's artifacts, writes the report page and the provenance, and returns the summary to print."""
+    client = connect()
+    lineage = trace(client, results.jobs)
+    write_provenance(client, results.directory, lineage)
     metrics = json.loads((results.directory / "metrics.json").read_text())
     curve = read_curve(metrics)
     facts = json.loads((results.directory / "script_facts.json").read_text())
@@ -65,7 +68,7 @@ def _publish(model: str, metrics: dict[str, Any], results: Results, curve: Curve
     )
     create_markdown_artifact(
         key=artifact_key("lineage"),
-        markdown=f"{fenced('mermaid', mermaid(lineage))}\n\n{_places(results)}",
+        markdown=f"{fenced('mermaid', mermaid(lineage))}\n\n{_places(results, lineage)}",
         description="What the results were made from",
     )
     address = os.environ.get("SCRIPTWRIGHT_REPORTS_URL")
@@ -121,9 +124,13 @@ def _datum_rows(job: Job) -> list[dict[str, str]]:
     return rows
 
 
-def _places(results: Results) -> str:
-    """Where the results are, as a list in Markdown."""
-    return "\n".join(f"- `{place}`" for place in [*results.stored, f"{results.directory}/report.html"])
+def _places(results: Results, lineage: Lineage) -> str:
+    """Where the results and the jobs that made them are, as a list in Markdown."""
+    stored = [f"- `{place}`" for place in [*results.stored, f"{results.directory}/report.html"]]
+    pages = [
+        f"- [the job of {job.pipeline} on localpach's page]({page_of(job)})" for job in lineage.jobs if page_of(job)
+    ]
+    return "\n".join(stored + pages)
 
 
 def fenced(language: str, text: str) -> str:

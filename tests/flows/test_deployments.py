@@ -105,6 +105,15 @@ def test_a_parameter_that_a_flow_lacks_is_told_in_a_sentence(it: Deployed) -> No
     assert "Traceback" not in it.log_of(run_id) + (it.folder / "worker.log").read_text()
 
 
+def test_a_login_in_a_source_is_stored_nowhere(it: Deployed) -> None:
+    source = "source=https://ann:planted-9f3a@example/x.tar"
+    printed = it.cli("deployment", "run", "train/default", "-p", source, check=False)
+    assert "does not match" in printed
+    kept = {file: file.read_bytes() for file in (it.folder / "prefect").rglob("*") if file.is_file()}
+    assert any(content.startswith(b"SQLite") for content in kept.values())
+    assert [file for file, content in kept.items() if b"planted-9f3a" in content] == []
+
+
 def test_train_from_the_command_line_to_its_end(it: Deployed, source: Path) -> None:
     printed = it.cli(
         "deployment",

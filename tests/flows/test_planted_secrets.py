@@ -12,6 +12,7 @@ from prefect.settings import get_current_settings
 from pydantic import SecretStr
 
 from flows.input_data import input_data
+from flows.parameters import LoginInSource
 from prefect_pachyderm import PachydermCredentials
 from prefect_pachyderm.credentials import connect
 from prefect_pachyderm.embedded import attach_or_start
@@ -32,7 +33,11 @@ def files(*folders: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def test_planted_secrets_stay_where_they_are(
-    embedded: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    embedded: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     address, token = attach_or_start(embedded / "localpach")
     PachydermCredentials(address=address, auth_token=SecretStr(token)).save("planted", overwrite=True)
@@ -41,7 +46,12 @@ def test_planted_secrets_stay_where_they_are(
     with site.serving() as server:
         server.files["/plays.tar.gz"] = corpora.plays(embedded / "plays.tar.gz").read_bytes()
         host = server.url.removeprefix("http://")
-        input_data(source=f"http://ann:{PASSWORD}@{host}/plays.tar.gz?signature={SIGNATURE}")
+        with pytest.raises(LoginInSource, match=r"put the line .* into ~/\.netrc"):
+            input_data(source=f"http://ann:{PASSWORD}@{host}/plays.tar.gz")
+        (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login ann password {PASSWORD}\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        server.login = f"Basic {base64.b64encode(f'ann:{PASSWORD}'.encode()).decode()}"
+        input_data(source=f"{server.url}/plays.tar.gz?signature={SIGNATURE}")
     with get_client(sync_client=True) as client:
         logged = repr(client.read_logs())
     settings = get_current_settings()
@@ -52,8 +62,8 @@ def test_planted_secrets_stay_where_they_are(
     database = Path(str(settings.server.database.connection_url.get_secret_value()).partition("///")[2])  # type: ignore[union-attr]
     kept = {str(file): file.read_bytes() for file in database.parent.glob(f"{database.name}*")}
     assert kept
-    # What a run was asked for is kept with it, and so is a URL that holds a password.
-    found = [*_found(told, token, PASSWORD, SIGNATURE, LOGIN), *_found(kept, token, LOGIN)]
+    # What a run was asked for is kept with it, a URL's query as well.
+    found = [*_found(told, token, PASSWORD, SIGNATURE, LOGIN), *_found(kept, token, PASSWORD, LOGIN)]
     assert found == []
 
 

@@ -57,6 +57,15 @@ def page(folder: Path, metrics: dict[str, Any] = METRICS, script: str = SCRIPT, 
     return write_report(folder / "run", metrics, script, FACTS, read_curve(metrics), made or lineage()).read_text()
 
 
+def test_jobs_lead_to_localpach_s_page_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACH_CONFIG", str(tmp_path / "none.json"))
+    monkeypatch.setenv("SCRIPTWRIGHT_PAGE_URL", "http://127.0.0.1:4202/")
+    link = f'href="http://127.0.0.1:4202/#/job/default/GoT_train/{"b" * 32}"'
+    for cluster, times in (("", 1), ("grpc://127.0.0.1:1", 0)):
+        monkeypatch.setenv("PACHD_ADDRESS", cluster)
+        assert page(tmp_path).count(link) == times
+
+
 def test_the_page_tells_the_run(tmp_path: Path) -> None:
     shown = page(tmp_path)
     for told in (

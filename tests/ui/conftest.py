@@ -44,7 +44,7 @@ class Up:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, reports = _free_ports(2)
+        self.port, reports, page = _free_ports(3)
         self.origin = f"http://127.0.0.1:{self.port}"
         self.ui = f"{self.origin}/v2"
         self.api = f"{self.origin}/api"
@@ -55,6 +55,7 @@ class Up:
             "IMAGE_BUILDER": "bundle",
             "PREFECT_SERVER_API_PORT": str(self.port),
             "REPORTS_PORT": str(reports),
+            "PAGE_PORT": str(page),
             "LOCALPACH_ROOT": str(folder / "localpach"),
             "SCRIPTWRIGHT_OUTPUT": str(folder / "output"),
             "SCRIPTWRIGHT_CACHE": str(folder / "cache"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import re
+import struct
 import subprocess
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +31,17 @@ FILE = "/<img src=x onerror=document.title='owned'>.html"
 WAITING = "echo first; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo second"
 
 
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """A picture of 8-bit RGB pixels, row by row."""
+    rows = b"".join(b"\0" + pixels[at : at + 3 * width] for at in range(0, len(pixels), 3 * width))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 @dataclass
 class Shown:
     """What there is to look at, and the link to it."""
@@ -49,7 +62,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     client = server.client
     client.create_repo("texts", description=HOSTILE)
     client.create_repo("labels")
-    put(client, "labels", {"/labels.csv": b"a,1\n"})
+    put(client, "labels", {"/labels.csv": b"a,1\n", "/red.png": png(2, 1, b"\xff\0\0" + b"\0\0\xff")})
     put(client, "texts", {"/a.txt": b"one\ntwo\nthree\n", "/folder/b.txt": b"b\n"})
     put(client, "texts", {"/a.txt": b"one\n2\nthree\nfour\n", FILE: HOSTILE.encode(), "/picture.svg": PICTURE})
     pipeline(client, "copy", "cp -r /pfs/texts/* /pfs/out/; cat /pfs/texts/*.html", pfs("texts", "/"))
@@ -198,6 +211,14 @@ def test_a_file_is_kept_as_it_is(page: Page, shown: Shown) -> None:
         page.get_by_role("button", name="Download").click()
     assert Path(caught.value.path()).read_text() == HOSTILE
     assert caught.value.suggested_filename.endswith(".html")
+
+
+def test_a_picture_is_drawn(page: Page, shown: Shown) -> None:
+    visit(page, "file", "default", "labels", head(shown, "labels"), "/red.png")
+    drawn = page.get_by_role("img", name="Picture, 2 by 1")
+    expect(drawn).to_be_visible()
+    code = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 2, 1).data]"
+    assert drawn.evaluate(code) == [255, 0, 0, 255, 0, 0, 255, 255]
 
 
 def test_the_token_leaves_the_address_bar_and_stays_in_the_tab(page: Page, shown: Shown) -> None:

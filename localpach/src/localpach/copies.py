@@ -149,6 +149,10 @@ class States:
         self._root = root
         self._folder = root / "states"
 
+    def folder(self, name: str) -> Path:
+        """Where a state is, if there is one of that name."""
+        return self._folder / name
+
     def list(self) -> list[tuple[str, datetime]]:
         """Names, and when each was saved, in that order."""
         found = [each for each in self._folder.glob("*") if _NAME.fullmatch(each.name)]
@@ -170,6 +174,12 @@ class States:
         fresh.rename(folder)
         sync(self._folder)
         return folder
+
+    def delete(self, name: str) -> None:
+        """Forgets a state; what it shares stays."""
+        gone = self._folder / f".{name}.gone"
+        self.folder(name).rename(gone)
+        remove_tree(gone)
 
     def load(self, name: str) -> None:
         """Puts a state in the place of what is there now, which nobody may serve."""

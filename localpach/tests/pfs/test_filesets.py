@@ -53,9 +53,10 @@ def test_file_sets_are_composed_renewed_and_one_shard(client: Client) -> None:
     assert [(shard.lower, shard.upper) for shard in shards] == [("", "")]
     client.storage.RenewFileset(storage_pb2.RenewFilesetRequest(fileset_id=id, ttl_seconds=0))
     assert refused(lambda: read(client, id))[0] == "NOT_FOUND"
-    assert refused(lambda: client.storage.ReadFilesetCDR(storage_pb2.ReadFilesetRequest(fileset_id=id)))[0] == (
-        "UNIMPLEMENTED"
-    )
+    code, told = refused(lambda: client.storage.ReadFilesetCDR(storage_pb2.ReadFilesetRequest(fileset_id=id)))
+    assert code == "UNIMPLEMENTED"
+    assert "came with Pachyderm 2.11" in told
+    assert "ReadFileset has the same files" in told
 
 
 def test_a_file_set_of_one_service_is_one_of_the_other(client: Client) -> None:

@@ -21,7 +21,7 @@ from prefect.blocks import abstract
 from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
 
 from prefect_pachyderm.calls import LIVE, PachydermError, readable
-from prefect_pachyderm.embedded import attach_or_start, embedded_root
+from prefect_pachyderm.embedded import attach_or_start, embedded_root, page_address
 
 DEFAULT_PORT = 30650
 # Pachyderm's own picture.
@@ -189,7 +189,8 @@ def find_pachyderm() -> None:
     credentials = PachydermCredentials.from_environment()
     with readable(f"Connecting to Pachyderm at {credentials.address}"):
         version = credentials.get_client().get_remote_version()
-    kind = f"embedded server, data in {embedded_root()}" if is_embedded() else "cluster"
+    root = embedded_root()
+    kind = f"embedded server, data in {root}, page at {page_address(root)}" if is_embedded() else "cluster"
     get_run_logger().info(
         "Pachyderm %d.%d.%d at %s (%s)", version.major, version.minor, version.micro, credentials.address, kind
     )

@@ -102,6 +102,11 @@ def attach_or_start(root: Path) -> tuple[str, str]:
         return _look(root) or _start(root)
 
 
+def page_address(root: Path) -> str:
+    """Where the running server's page is to be looked at."""
+    return f"http://{json.loads((root / 'address').read_text())['json_address']}/"
+
+
 def _start(root: Path) -> tuple[str, str]:
     command = [find_localpach(), "serve", "--root", str(root), "--port", "0"]
     with (root / "server.log").open("ab") as log:

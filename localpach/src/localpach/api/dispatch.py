@@ -68,7 +68,7 @@ def register(
     for method in service.methods:
         found = (getattr(servicer, method.name, None) for servicer in servicers)
         function = next(filter(None, found), None) or _refuse(
-            refusals.get(method.name) or _sentence(service.full_name, method.name, missing)
+            _sentence(service.full_name, method.name, missing, refusals.get(method.name))
         )
         make = (
             grpc.stream_stream_rpc_method_handler if method.server_streaming else grpc.stream_unary_rpc_method_handler
@@ -80,9 +80,13 @@ def register(
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _sentence(service: str, method: str, missing: str) -> str:
+def _sentence(service: str, method: str, missing: str, reason: str | None = None) -> str:
+    """Why a method is refused, and which version brought it, if it is newer than 2.7."""
     version = SINCE.get(f"{service}/{method}")
-    return NEWER.format(method=method, version=version) if version else missing.format(method=method)
+    if version is None:
+        return reason or missing.format(method=method)
+    told = NEWER.format(method=method, version=version)
+    return f"{told}; {reason}" if reason else told
 
 
 class Unknown(grpc.GenericRpcHandler):

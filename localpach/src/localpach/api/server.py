@@ -28,7 +28,10 @@ from localpach.api.metadata import MetadataServicer
 from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
+from localpach.api.s3.buckets import Buckets
+from localpach.api.s3.job import JobGateway, remove_leftovers
 from localpach.api.s3.server import S3Server
+from localpach.api.snapshots import SnapshotServicer
 from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
 from localpach.directory import Address, Directory
@@ -47,6 +50,7 @@ from localpach.proto import (
     metadata_pb2,
     pfs_pb2,
     pps_pb2,
+    snapshot_pb2,
     storage_pb2,
     transaction_pb2,
     version_pb2,
@@ -63,7 +67,7 @@ MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 2.0
 SERVED = (
     *(pfs_pb2, pps_pb2, transaction_pb2, admin_pb2, metadata_pb2, logs_pb2, storage_pb2, version_pb2, health_pb2),
-    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2),
+    *(enterprise_pb2, license_pb2, debug_pb2, auth_pb2, identity_pb2, snapshot_pb2),
 )
 
 
@@ -97,7 +101,7 @@ class Server:
         self._pfs = Pfs(self._store, bulletin)
         runtimes = Runtimes(root, missing_image, sandbox, network)
         self.weakness = runtimes.weakness
-        self._pps = Pps(self._store, bulletin, self._pfs, runtimes)
+        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, partial(JobGateway, self._pfs))
         token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
@@ -119,7 +123,7 @@ class Server:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
         make = partial(Gateway, self.address, token, list(map(_service, SERVED)), MESSAGE_BYTES)
         self._gateway = make(json_port) if json_port is not None else _beside(make, port and port + 1)
-        self._s3 = _beside(partial(S3Server, self._pfs, token), port and port + 2)
+        self._s3 = _beside(partial(S3Server, self._pfs, Buckets(self._pfs), token), port and port + 2)
         self.s3_address = self._s3.address
 
     def _register(self) -> None:
@@ -136,6 +140,7 @@ class Server:
             (admin_pb2, AdminServicer(self._directory.cluster_id(), metadata.of_cluster)),
             (metadata_pb2, metadata),
             (logs_pb2, LogsServicer(self._pps)),
+            (snapshot_pb2, SnapshotServicer(self._directory.root)),
             (storage_pb2, FilesetServicer(self._pfs, files)),
             (version_pb2, VersionServicer()),
             (health_pb2, HealthServicer()),
@@ -151,6 +156,7 @@ class Server:
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
         self._pfs.objects.remove_leftovers()
+        remove_leftovers(self._pfs)
         self._pfs.finisher.start()
         self._pps.start()
         self._bodies.start()

@@ -10,6 +10,11 @@ const GAP = { along: 64, across: 22 };
 const MARGIN = 12;
 const NARROW = "(max-width: 700px)";
 
+// Whether the graph leads down rather than to the right.
+export function isNarrow() {
+  return matchMedia(NARROW).matches;
+}
+
 // The repos that an input reads, the cron's own among them.
 export function inputRepos(input) {
   if (!input) return [];
@@ -38,7 +43,7 @@ function keyOf(project, name) {
 }
 
 function drawn(nodes, { places, paths, layers }) {
-  const isDown = matchMedia(NARROW).matches;
+  const isDown = isNarrow();
   const deep = isDown ? HEIGHT.pipeline : WIDTH;
   const broad = isDown ? WIDTH : HEIGHT.pipeline;
   const turned = (along, across) => (isDown ? { x: across, y: along } : { x: along, y: across });

@@ -3,7 +3,7 @@
 import { list } from "./api.js";
 import { el, link, section, separated, table, update } from "./dom.js";
 import { badge, bytes, kindOfJob, kindOfPipeline, moment } from "./format.js";
-import { graph } from "./graph.js";
+import { graph, isNarrow } from "./graph.js";
 import { jobTable } from "./jobs.js";
 import { live } from "./live.js";
 
@@ -14,6 +14,7 @@ export function overview(main, [project], signal) {
   const projects = el("p", { class: "projects" });
   const drawing = el("div", { class: "graph", tabindex: "0", role: "region", "aria-label": "Graph of repos and pipelines" });
   const jobs = section("Newest jobs");
+  let drawn = "";
   const pipelines = section("Pipelines");
   const repos = section("Repos");
   main.append(el("h1", {}, project ? `Project ${project}` : "All that is here"), projects, drawing, jobs.element, pipelines.element, repos.element);
@@ -25,7 +26,10 @@ export function overview(main, [project], signal) {
       list("pps_v2.API/ListJob", { number: JOBS, projects: chosen }, signal),
     ]);
     update(projects, known.length > 1 ? projectLinks(known, project) : []);
-    update(drawing, repoInfos.length ? graph(pipelineInfos, repoInfos) : el("p", { class: "empty" }, "No repo yet: pachctl create repo images makes one."));
+    // A big one is not drawn again for nothing.
+    const shape = JSON.stringify([isNarrow(), pipelineInfos, repoInfos]);
+    if (shape !== drawn) update(drawing, repoInfos.length ? graph(pipelineInfos, repoInfos) : el("p", { class: "empty" }, "No repo yet: pachctl create repo images makes one."));
+    drawn = shape;
     update(jobs.body, jobTable(jobInfos, true));
     update(pipelines.body, table(["name", "state", "last job", "-version", "-description"], pipelineInfos.map(pipelineRow), "No pipelines."));
     update(repos.body, table(["name", "size", "-branches", "-created", "-description"], repoInfos.map(repoRow), "No repos."));
