@@ -18,9 +18,9 @@ from tasks.turns import turn
 def input_data(run: CorpusParameters) -> str:
     """Downloads the archive and commits its scripts; returns the commit's id."""
     find_pachyderm()
-    tarball = download(run.source, run.sha256)
+    tarball = download(run.source, run.sha256 or None)
     name_run(f"scripts of {tarball.source}")
-    scripts = extract(tarball, run.members)
+    scripts = extract(tarball, run.members or None)
     with turn([]):
         return commit_scripts(scripts, tarball.source, tarball.sha256)
 

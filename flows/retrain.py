@@ -37,8 +37,8 @@ def retrain(run: RetrainParameters) -> State[Any]:
     """Trains again where anything has changed, and releases the new model if it is good enough."""
     find_pachyderm()
     builder = choose_builder()
-    tarball = download(run.source, run.sha256)
-    scripts = extract(tarball, run.members)
+    tarball = download(run.source, run.sha256 or None)
+    scripts = extract(tarball, run.members or None)
     image = build_image(builder)
     reason = nothing_to_do(scripts, templates_of(run, image), run.tolerance)
     if reason:

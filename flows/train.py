@@ -26,8 +26,8 @@ def train(run: TrainParameters) -> Results:
     """Commits the scripts, trains the model on them, has it write a script, prints a summary of both, and returns them."""
     find_pachyderm()
     builder = choose_builder()
-    tarball = download(run.source, run.sha256)
-    scripts = extract(tarball, run.members)
+    tarball = download(run.source, run.sha256 or None)
+    scripts = extract(tarball, run.members or None)
     image = build_image(builder)
     templates = templates_of(run, image)
     with turn(templates):

@@ -45,7 +45,7 @@ def run(up: Up) -> dict[str, str]:
 def artifacts(up: Up, run: dict[str, str]) -> Artifacts:
     """The run's artifacts by key, without what sets them apart from those of other projects."""
     listed = up.filter("artifacts", flow_runs={"id": {"any_": [run["id"]]}})
-    return {artifact["key"].removeprefix("scriptwright-"): artifact for artifact in listed}
+    return {(artifact["key"] or "").removeprefix("scriptwright-"): artifact for artifact in listed}
 
 
 def test_the_login_is_for_its_owner_alone(up: Up) -> None:
