@@ -73,8 +73,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     for name in ("copy", "both", "broken"):
         last_job(client, name)
     link = subprocess.run([LOCALPACH, "page", "--root", str(server.root)], capture_output=True, text=True, check=True)
-    yield Shown(server, link.stdout.strip())
-    server.stop()
+    made = Shown(server, link.stdout.strip())
+    yield made
+    made.server.stop()
 
 
 @pytest.fixture
