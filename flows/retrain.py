@@ -27,6 +27,7 @@ from tasks.gate import compare, decide, nothing_to_do
 from tasks.image.image import build_image, choose_builder
 from tasks.names import name_run
 from tasks.project import EVALUATE, TRAIN
+from tasks.report.index_page import note, write_index
 from tasks.report.results import Results
 
 
@@ -53,6 +54,8 @@ def retrain(run: RetrainParameters) -> State[Any]:
         if job_id:
             wait_for_job(EVALUATE.name, job_id, 60 * run.timeout_minutes)
         verdict = decide(candidate, job_id, run.tolerance)
+    note(results.directory, released=verdict.released)
+    write_index(results.directory.parent)
     outcome = "Released" if verdict.released else "Rejected"
     name_run(f"retrain {run.model}: {outcome.lower()} GoT_train@{verdict.candidate[:7]}")
     return Completed(name=outcome, message=verdict.reason)

@@ -16,6 +16,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
+from flows.silence import SignsOfLife
 from tasks.errors import USER_ERRORS
 
 # Of prctl(2).
@@ -32,7 +33,8 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     names = inspect.signature(flow.fn).parameters
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
-        flow(**given)
+        with SignsOfLife("the start"):
+            flow(**given)
     except USER_ERRORS as error:
         sys.exit(f"\nError: {error}")
     except ParameterTypeError as error:

@@ -17,6 +17,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
+from flows.silence import SignsOfLife
 from prefect_pachyderm import PachydermPipeline
 from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 from tasks.errors import USER_ERRORS, ScriptwrightError
@@ -36,8 +37,8 @@ In a second terminal, after
   export PREFECT_UI_URL={ui}
   export PREFECT_API_AUTH_STRING="$(cat .prefect-login)"
 try:
-  .venv/bin/prefect deployment run train/default --param model=test --watch
-  .venv/bin/prefect deployment run rerun/default --param model=small
+  .venv/bin/prefect deployment run train/train-and-write --param model=test --watch
+  .venv/bin/prefect deployment run rerun/start-over --param model=small
   make status
 Ctrl-C here ends all.
 """
@@ -47,13 +48,15 @@ def main() -> None:
     """Waits, prints, and goes on until it is ended: when one process ends, honcho ends the others."""
     started = datetime.now(UTC)
     try:
-        _until("Prefect's server", _server_answers)
-        _until("Prefect's worker", lambda: _worker_has_answered(started))
-        _until("localpach", _localpach_answers)
-        for block in (PachydermPipeline, RegistryCredentials):
-            block.register_type_and_schema()
-        deploy()
-        write_index(output_root())
+        with SignsOfLife("the start") as signs:
+            _until("Prefect's server", _server_answers)
+            _until("Prefect's worker", lambda: _worker_has_answered(started))
+            _until("localpach", _localpach_answers)
+            signs.say("All answer; making the deployments")
+            for block in (PachydermPipeline, RegistryCredentials):
+                block.register_type_and_schema()
+            deploy()
+            write_index(output_root())
     except USER_ERRORS as error:
         sys.exit(f"Error: {error}")
     places = {

@@ -1,4 +1,4 @@
-"""Names that say what a flow run does, known only once it runs."""
+"""Names in Prefect: of flow runs, which are known only once they run, and of artifacts."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ def name_run(name: str) -> None:
     """Gives the current flow run another name."""
     with get_client(sync_client=True) as client:
         client.update_flow_run(UUID(flow_run.id), name=name)
+
+
+def artifact_key(name: str) -> str:
+    """The key of an artifact, which no other project on the same server has."""
+    return f"scriptwright-{name}".lower().replace("_", "-")

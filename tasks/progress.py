@@ -12,6 +12,8 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from tasks.names import artifact_key
+
 EPOCH = re.compile(r"Epoch: (\d+) of (\d+) Learning rate")
 STEP = re.compile(r"(0\.\d+|1\.0+) perplexity: (\S+)")
 UPDATE_SECONDS = 1.0
@@ -24,7 +26,7 @@ class Progress:
     """
 
     def __init__(self, pipeline: str, job_id: str) -> None:
-        self._key = f"progress-{pipeline}".lower().replace("_", "-")
+        self._key = artifact_key(f"progress-{pipeline}")
         self._job = f"{pipeline}@{job_id[:7]}"
         self._epoch, self._epochs = 1, 1
         self._newest: tuple[float, str] | None = None

@@ -147,7 +147,7 @@ TOLD = {
     },
     # The same command twice: what the second has printed.
     "docs/scheduled-retraining.md": {
-        ".venv/bin/prefect deployment run retrain/default --param model=test --watch": "Skipped",
+        ".venv/bin/prefect deployment run retrain/retrain-and-release --param model=test --watch": "Skipped",
     },
     "docs/cluster.md": {"make status": "GoT_scripts"},
     "docs/own-pipeline.md": {".venv/bin/python docs/examples/count_words.py": "The new script has"},

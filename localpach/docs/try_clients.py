@@ -39,6 +39,11 @@ CLIENTS = (
     Tried("pachyderm_sdk", "2.7.6", "sdk.py", ("pachyderm_sdk==2.7.6", "setuptools<81")),
     Tried("pachyderm_sdk", "2.12.2", "sdk.py", ("pachyderm_sdk==2.12.2",)),
     Tried("curl", "any", "curl.py"),
+    Tried("boto3", "1.44.8", "s3_boto3.py", ("boto3==1.44.8",)),
+    Tried("aws", "1.46.3", "s3_aws.py", ("awscli==1.46.3",)),
+    # The last whose httpfs is packaged, too.
+    Tried("DuckDB", "1.5.5", "s3_duckdb.py", ("duckdb==1.5.5", "duckdb-extension-httpfs==1.5.5")),
+    Tried("curl, S3", "any with `--aws-sigv4`", "s3_curl.py"),
     Tried("Chromium, by Playwright", "1.65.2", "browser.py", ("playwright==1.65.2",)),
 )
 
@@ -74,7 +79,12 @@ def table(root: Path) -> str:
         contexts = {"localpach": {"pachd_address": f"grpc://{server.address}", "session_token": token}}
         config = root / "client.json"
         config.write_text(json.dumps({"v2": {"active_context": "localpach", "contexts": contexts}}))
-        env = {"PACH_CONFIG": str(config), "JSON_ADDRESS": published["json_address"], "TOKEN": token}
+        env = {
+            "PACH_CONFIG": str(config),
+            "JSON_ADDRESS": published["json_address"],
+            "S3_ADDRESS": published["s3_address"],
+            "TOKEN": token,
+        }
         rows = [row(tried, env) for tried in CLIENTS]
     finally:
         server.close()

@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from localpach import waiting
-from localpach.waiting import Bulletin, Cancelled, Deadline, Loop, Topic
+from localpach import clock, waiting
+from localpach.waiting import Appointment, Bulletin, Cancelled, Deadline, Loop, Topic
 
 
 class Call:
@@ -78,6 +78,57 @@ def test_a_deadline_is_over_when_its_seconds_have_passed() -> None:
     assert 0 < far.left <= 50
     assert not far.is_over
     assert (Deadline(None).left, Deadline(None).is_over) == (None, False)
+
+
+class Times:
+    """Clocks that the test sets, in seconds."""
+
+    wall = counted = 1000.0
+
+    def time_ns(self) -> int:
+        return int(self.wall * 10**9)
+
+    def monotonic(self) -> float:
+        return self.counted
+
+
+def test_an_appointment_comes_by_whichever_clock_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = Times()
+    monkeypatch.setattr(clock, "time", times)
+    appointment = Appointment(50)
+    assert (appointment.left, Appointment(None).left, Appointment(0).is_over) == (50, None, True)
+    times.wall += 30
+    assert appointment.left == 20
+    times.counted += 45
+    assert appointment.left == 5
+    # Set back: what has passed has passed.
+    times.wall -= 1000
+    assert appointment.left == 5
+    times.counted += 5
+    assert appointment.is_over
+    # However far it is, the clock is looked at in between.
+    assert Appointment(10_000).left == waiting.LOOK_AT_CLOCK_SECONDS
+
+
+def test_a_loop_sees_that_the_clock_was_set(bulletin: Bulletin, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = Times()
+    monkeypatch.setattr(clock, "time", times)
+    monkeypatch.setattr(waiting, "LOOK_AT_CLOCK_SECONDS", 0.01)
+    steps = threading.Semaphore(0)
+
+    def step() -> float:
+        steps.release()
+        return 3600.0
+
+    loop = Loop(bulletin, Topic.WORK, step, "night watch")
+    loop.start()
+    try:
+        assert steps.acquire(timeout=20)
+        assert not steps.acquire(timeout=0.1)
+        times.wall += 3600
+        assert steps.acquire(timeout=20)
+    finally:
+        loop.close()
 
 
 def test_a_wait_for_what_is_there_does_not_wait(bulletin: Bulletin) -> None:

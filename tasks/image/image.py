@@ -23,6 +23,7 @@ from prefect_pachyderm.credentials import is_embedded
 from prefect_pachyderm.embedded import LocalpachError, embedded_root, run_localpach
 from tasks.image import docker_images
 from tasks.image.docker_images import DockerUnavailable, ImageError, Login
+from tasks.names import artifact_key
 
 IMAGE = "tensor_flow_rnn_got"
 PROJECT = Path(__file__).parents[2]
@@ -158,7 +159,7 @@ class _Progress:
 
     def __init__(self, what: str) -> None:
         self._logger = get_run_logger()
-        self._artifact = cast(UUID, create_progress_artifact(0.0, key="image", description=what))
+        self._artifact = cast(UUID, create_progress_artifact(0.0, key=artifact_key("image"), description=what))
         self._updated = time.monotonic()
 
     def __call__(self, line: str, part: float) -> None:

@@ -67,11 +67,11 @@ class Plot:
     """A curve in the coordinates of an SVG."""
 
     width = 720
-    height = 350
+    height = 368
     left = 52
     right = 120
     top = 14
-    bottom = 44
+    bottom = 62
     curve: Curve
 
     @property

@@ -12,7 +12,8 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from prefect_pachyderm.credentials import connect
-from tasks.report.index_page import note_corpus, write_index
+from tasks.names import artifact_key
+from tasks.report.index_page import note, write_index
 from tasks.report.learning_curve import Curve, read_curve, xychart
 from tasks.report.lineage import Job, Lineage, mermaid, page_of, trace
 from tasks.report.provenance import write_provenance
@@ -35,7 +36,7 @@ def report(model: str, results: Results) -> str:
     curve = read_curve(metrics)
     facts = json.loads((results.directory / "script_facts.json").read_text())
     page = write_report(results.directory, metrics, results.script, facts, curve, lineage)
-    note_corpus(results.directory, lineage.tarball.source if lineage.tarball else "")
+    note(results.directory, corpus=lineage.tarball.source if lineage.tarball else "")
     write_index(results.directory.parent)
     get_run_logger().info("Wrote %s", page)
     _publish(model, metrics, results, curve, lineage)
@@ -44,27 +45,29 @@ def report(model: str, results: Results) -> str:
 
 def _publish(model: str, metrics: dict[str, Any], results: Results, curve: Curve | None, lineage: Lineage) -> None:
     create_table_artifact(
-        key="perplexity",
+        key=artifact_key("perplexity"),
         table=_perplexities(metrics, results),
         description=f"Perplexity of the {model} model",
     )
     if curve:
         create_markdown_artifact(
-            key="learning-curve",
+            key=artifact_key("learning-curve"),
             markdown=f"{fenced('mermaid', xychart(curve))}\n\n{_epochs(metrics)}",
             description=f"Perplexity of the {model} model by {curve.unit}",
         )
     opening = "\n".join(
         row for line in results.script.splitlines()[:ARTIFACT_LINES] for row in wrap(line, COLUMNS) or [""]
     )
-    create_markdown_artifact(key="new-script", markdown=fenced("text", opening), description="The new script's opening")
+    create_markdown_artifact(
+        key=artifact_key("new-script"), markdown=fenced("text", opening), description="The new script's opening"
+    )
     create_table_artifact(
-        key="datums",
+        key=artifact_key("datums"),
         table=[row for job in lineage.jobs for row in _datum_rows(job)],
         description="Datums of the jobs: state, time and bytes",
     )
     create_markdown_artifact(
-        key="lineage",
+        key=artifact_key("lineage"),
         markdown=f"{fenced('mermaid', mermaid(lineage))}\n\n{_places(results, lineage)}",
         description="What the results were made from",
     )
@@ -72,7 +75,7 @@ def _publish(model: str, metrics: dict[str, Any], results: Results, curve: Curve
     if address:
         link = f"{address.rstrip('/')}/{results.directory.name}/report.html"
         create_link_artifact(
-            key="report", link=link, link_text="The report page", description="The whole run on a page"
+            key=artifact_key("report"), link=link, link_text="The report page", description="The whole run on a page"
         )
 
 

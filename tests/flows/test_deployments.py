@@ -24,7 +24,13 @@ from tests.flows.deployed import Deployed, deployed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-DEPLOYMENTS = ("train", "retrain", "rerun", "teardown", "follow")
+DEPLOYMENTS = (
+    "train/train-and-write",
+    "retrain/retrain-and-release",
+    "rerun/start-over",
+    "teardown/delete-project",
+    "follow/report-commits",
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +65,17 @@ def known(moment: datetime | None) -> datetime:
 
 def test_each_is_made_with_a_form_and_a_limit(it: Deployed) -> None:
     for name in DEPLOYMENTS:
-        found = it.api.read_deployment_by_name(f"{name}/default")
+        found = it.api.read_deployment_by_name(name)
         assert found.enforce_parameter_schema
         assert found.global_concurrency_limit and found.global_concurrency_limit.limit == 1
         schema = found.parameter_openapi_schema or {}
         for field in schema["properties"].values():
             assert field["description"].endswith(".")
-    schema = it.api.read_deployment_by_name("train/default").parameter_openapi_schema or {}
+            assert field["title"][0].isupper()
+    schema = it.api.read_deployment_by_name("train/train-and-write").parameter_openapi_schema or {}
+    assert schema["properties"]["timeout_minutes"]["title"] == "Time-out in minutes"
     assert schema["properties"]["model"]["enum"] == ["test", "quick", "small", "medium", "best", "large"]
-    (schedule,) = it.api.read_deployment_by_name("retrain/default").schedules
+    (schedule,) = it.api.read_deployment_by_name("retrain/retrain-and-release").schedules
     assert not schedule.active
 
 
@@ -84,14 +92,14 @@ def test_each_is_made_with_a_form_and_a_limit(it: Deployed) -> None:
 )
 def test_nonsense_is_rejected_before_a_run_is_made(parameter: str, told: str, it: Deployed) -> None:
     before = len(it.api.read_flow_runs())
-    printed = it.cli("deployment", "run", "train/default", "-p", parameter, check=False)
+    printed = it.cli("deployment", "run", "train/train-and-write", "-p", parameter, check=False)
     assert told in printed
     assert len(it.api.read_flow_runs()) == before
 
 
 def test_a_parameter_that_a_flow_lacks_is_told_in_a_sentence(it: Deployed) -> None:
     """Through the API, where `prefect deploy` alone has made the deployment."""
-    run_id = it.start("train/default", nonsense=1)
+    run_id = it.start("train/train-and-write", nonsense=1)
     assert it.wait(run_id).state_name == "Crashed"
     it.until(lambda: "The run has a parameter that its flow lacks." in it.log_of(run_id))
     assert "nonsense" in it.log_of(run_id)
@@ -102,7 +110,7 @@ def test_train_from_the_command_line_to_its_end(it: Deployed, source: Path) -> N
     printed = it.cli(
         "deployment",
         "run",
-        "train/default",
+        "train/train-and-write",
         "-p",
         "model=small",
         "-p",
@@ -133,7 +141,7 @@ def test_train_from_the_command_line_to_its_end(it: Deployed, source: Path) -> N
 def test_a_cancelled_run_stops_its_job_and_leaves_no_process(it: Deployed, source: Path) -> None:
     slow = cheap.specs(it.project / "pipeline_specs", seconds=100)
     try:
-        run_id = it.start("train/default", source=str(source), seed=7)
+        run_id = it.start("train/train-and-write", source=str(source), seed=7)
         it.until(lambda: "JOB_RUNNING" in it.log_of(run_id), 200)
         pid = it.pid_of(run_id)
         it.cli("flow-run", "cancel", str(run_id))
@@ -146,12 +154,12 @@ def test_a_cancelled_run_stops_its_job_and_leaves_no_process(it: Deployed, sourc
         it.until(lambda: killed in told(it, "pachyderm.job.killed"), 30)
     finally:
         cheap.specs(slow)
-    assert it.run("train/default", source=str(source), seed=7).state_name == "Completed"
+    assert it.run("train/train-and-write", source=str(source), seed=7).state_name == "Completed"
 
 
 def test_a_commit_that_anybody_makes_is_followed(it: Deployed, source: Path) -> None:
-    assert it.run("train/default", source=str(source)).state_name == "Completed"
-    following = it.start("follow/default", commits=1)
+    assert it.run("train/train-and-write", source=str(source)).state_name == "Completed"
+    following = it.start("follow/report-commits", commits=1)
     it.until(lambda: it.wait(following, "Running").state_name == "Running")
     it.until(lambda: "Following" in it.log_of(following))
     client = it.pachyderm
@@ -164,7 +172,7 @@ def test_a_commit_that_anybody_makes_is_followed(it: Deployed, source: Path) -> 
 
 
 def deployment(it: Deployed, name: str) -> DeploymentResponse:
-    return it.api.read_deployment_by_name(f"{name}/default")
+    return it.api.read_deployment_by_name(name)
 
 
 @pytest.fixture
@@ -193,32 +201,32 @@ def executed(it: Deployed, automation: str) -> list[str]:
 
 def test_the_automations_act(it: Deployed, source: Path, automations: None) -> None:
     """Each for what it is there for, and for nothing else."""
-    it.run("teardown/default")
-    assert it.run("retrain/default", source=str(source)).state_name == "Released"
-    skipped = it.start("retrain/default", source=str(source))
+    it.run("teardown/delete-project")
+    assert it.run("retrain/retrain-and-release", source=str(source)).state_name == "Released"
+    skipped = it.start("retrain/retrain-and-release", source=str(source))
     assert it.wait(skipped).state_name == "Skipped"
     cheap.scripts(source, 2, 90.0)
-    assert it.run("retrain/default", source=str(source)).state_name == "Rejected"
+    assert it.run("retrain/retrain-and-release", source=str(source)).state_name == "Rejected"
     retrain = f"prefect.deployment.{deployment(it, 'retrain').id}"
     it.until(lambda: executed(it, "Pause retraining when new models keep being rejected") == [retrain], 60)
-    assert deployment(it, "retrain").paused
-    it.api.resume_deployment(deployment(it, "retrain").id)
+    assert deployment(it, "retrain/retrain-and-release").paused
+    it.api.resume_deployment(deployment(it, "retrain/retrain-and-release").id)
 
     spec = it.project / "pipeline_specs" / "GoT_train.jsonnet"
     good = spec.read_text()
     try:
         spec.write_text(good.replace("'-e', '-c', \"", "'-e', '-c', \"exit 3; "))
-        assert it.run("retrain/default", source=str(source), seed=31).state_name == "Failed"
+        assert it.run("retrain/retrain-and-release", source=str(source), seed=31).state_name == "Failed"
     finally:
         spec.write_text(good)
     it.until(lambda: executed(it, "Pause a deployment whose jobs keep failing") == [retrain], 60)
-    assert deployment(it, "retrain").paused
-    it.api.resume_deployment(deployment(it, "retrain").id)
+    assert deployment(it, "retrain/retrain-and-release").paused
+    it.api.resume_deployment(deployment(it, "retrain/retrain-and-release").id)
 
     slow = cheap.specs(it.project / "pipeline_specs", seconds=200)
     assert it.worker
     try:
-        run_id = it.start("train/default", source=str(source), seed=32)
+        run_id = it.start("train/train-and-write", source=str(source), seed=32)
         it.until(lambda: "JOB_RUNNING" in it.log_of(run_id), 200)
         # The worker would tell of its end.
         it.worker.send_signal(signal.SIGSTOP)
@@ -229,7 +237,7 @@ def test_the_automations_act(it: Deployed, source: Path, automations: None) -> N
         it.worker.send_signal(signal.SIGCONT)
         cheap.specs(slow)
         # The job is on, for the next run to go on with.
-        it.run("teardown/default")
+        it.run("teardown/delete-project")
     it.until(lambda: bool(executed(it, "Mark runs whose process is gone as crashed")), 30)
     assert executed(it, "Mark runs whose process is gone as crashed") == [f"prefect.flow-run.{run_id}"]
     assert it.api.read_flow_run(skipped).state_name == "Skipped"
@@ -238,36 +246,36 @@ def test_the_automations_act(it: Deployed, source: Path, automations: None) -> N
 def test_deploying_again_leaves_the_schedules_as_they_are_set(it: Deployed) -> None:
     """As `make up` does."""
     it.cli("--no-prompt", "deployment", "schedule", "resume", "--all")
-    it.cli("deployment", "schedule", "create", "retrain/default", "--cron", "30 5 * * 1")
-    it.api.pause_deployment(deployment(it, "retrain").id)
+    it.cli("deployment", "schedule", "create", "retrain/retrain-and-release", "--cron", "30 5 * * 1")
+    it.api.pause_deployment(deployment(it, "retrain/retrain-and-release").id)
     try:
         command = [sys.executable, "-c", "from flows.up import deploy; deploy()"]
         subprocess.run(command, cwd=it.project, env=it.env, check=True, capture_output=True)
-        found = deployment(it, "retrain")
+        found = deployment(it, "retrain/retrain-and-release")
         assert found.paused
         # The command line refuses what is not in the form; asked through the API, the server does.
         with pytest.raises(PrefectHTTPStatusError, match="409"):
-            it.start("train/default", nonsense=1)
+            it.start("train/train-and-write", nonsense=1)
         set_to = {(str(schedule.schedule.cron), schedule.active) for schedule in found.schedules}  # type: ignore[union-attr]
         assert set_to == {("0 3 * * *", True), ("30 5 * * 1", True)}
     finally:
         it.cli("--no-prompt", "deploy", "--all")
-    found = deployment(it, "retrain")
+    found = deployment(it, "retrain/retrain-and-release")
     assert not found.paused
     assert [schedule.active for schedule in found.schedules] == [False]
 
 
 def test_rerun_and_teardown_to_their_ends(it: Deployed, source: Path) -> None:
-    assert it.run("rerun/default", source=str(source)).state_name == "Completed"
-    assert it.run("teardown/default").state_name == "Completed"
+    assert it.run("rerun/start-over", source=str(source)).state_name == "Completed"
+    assert it.run("teardown/delete-project").state_name == "Completed"
     assert not {"GoT_scripts", "GoT_train", "GoT_lock"} & {info.repo.name for info in it.pachyderm.list_repo()}
 
 
 @pytest.mark.timeout(1500)
 def test_retraining_by_a_schedule(it: Deployed, source: Path) -> None:
     """Every minute: the first model is released, an unchanged source skipped, a worse model rejected, a better released."""
-    it.run("teardown/default")
-    found = it.api.read_deployment_by_name("retrain/default")
+    it.run("teardown/delete-project")
+    found = it.api.read_deployment_by_name("retrain/retrain-and-release")
     it.api._client.patch(f"/deployments/{found.id}", json={"parameters": {"source": str(source)}}).raise_for_status()
     (schedule,) = found.schedules
     every = IntervalSchedule(interval=timedelta(minutes=1), anchor_date=datetime.now(UTC))
@@ -315,7 +323,7 @@ def outcomes(it: Deployed) -> list[str]:
 
 def test_missed_firings_do_not_pile_up(it: Deployed, source: Path) -> None:
     """Five runs that are late start at the same moment: one runs, the others are dropped."""
-    found = it.api.read_deployment_by_name("retrain/default")
+    found = it.api.read_deployment_by_name("retrain/retrain-and-release")
     late = [
         it.api.create_flow_run_from_deployment(
             found.id,
@@ -332,12 +340,12 @@ def test_missed_firings_do_not_pile_up(it: Deployed, source: Path) -> None:
 def test_a_flow_run_that_is_killed_is_gone_on_with_by_the_next(it: Deployed, source: Path) -> None:
     slow = cheap.specs(it.project / "pipeline_specs", seconds=3)
     try:
-        first = it.start("train/default", source=str(source), seed=11)
+        first = it.start("train/train-and-write", source=str(source), seed=11)
         it.until(lambda: "JOB_RUNNING" in it.log_of(first), 200)
         os.kill(it.pid_of(first), signal.SIGKILL)
         assert it.wait(first).state_name == "Crashed"
         before = [job.job.id for job in jobs(it.pachyderm, "GoT_train")]
-        assert it.run("train/default", source=str(source), seed=11).state_name == "Completed"
+        assert it.run("train/train-and-write", source=str(source), seed=11).state_name == "Completed"
         assert [job.job.id for job in jobs(it.pachyderm, "GoT_train")] == before
     finally:
         cheap.specs(slow)
@@ -347,7 +355,7 @@ def test_a_run_that_hangs_is_cancelled_and_its_job_stopped(it: Deployed, source:
     """Its process does not answer; once Prefect has killed it, the worker stops the job in its place."""
     slow = cheap.specs(it.project / "pipeline_specs", seconds=200)
     try:
-        run_id = it.start("train/default", source=str(source), seed=12)
+        run_id = it.start("train/train-and-write", source=str(source), seed=12)
         it.until(lambda: "JOB_RUNNING" in it.log_of(run_id), 200)
         os.kill(it.pid_of(run_id), signal.SIGSTOP)
         it.cli("flow-run", "cancel", str(run_id))

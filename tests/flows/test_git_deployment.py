@@ -42,7 +42,7 @@ def prepare(it: Deployed) -> None:
 def test_the_second_run_finds_what_the_first_has_kept(tmp_path: Path) -> None:
     source = cheap.scripts(tmp_path / "scripts.tar.gz", 1, 50.0)
     with deployed(tmp_path, prepare) as it:
-        runs = [it.start("train/default", source=str(source)) for _ in range(2)]
+        runs = [it.start("train/train-and-write", source=str(source)) for _ in range(2)]
         for run in runs:
             ended = it.wait(run)
             assert ended.state_name == "Completed", f"{ended.state}\n{it.log_of(run)}"

@@ -67,7 +67,9 @@ def test_a_run_ends_with_perplexity_and_script(embedded: Path, first: Results) -
 
 def test_a_run_leaves_artifacts_and_a_report_page(embedded: Path, first: Results) -> None:
     with get_client(sync_client=True) as client:
-        artifacts = {artifact.key: str(artifact.data) for artifact in client.read_latest_artifacts()}
+        artifacts = {str(artifact.key): str(artifact.data) for artifact in client.read_latest_artifacts()}
+    assert all(key.startswith("scriptwright-") for key in artifacts)
+    artifacts = {key.removeprefix("scriptwright-"): data for key, data in artifacts.items()}
     assert artifacts.keys() >= {"perplexity", "learning-curve", "new-script", "datums", "lineage"}
     assert float(artifacts["progress-got-train"]) == 100
     assert "```mermaid" in artifacts["learning-curve"]

@@ -21,11 +21,11 @@ Artifacts = dict[str, dict[str, Any]]
 
 
 def submit(tab: Tab, up: Up, model: str, name: str) -> str:
-    """Fills in the form of the deployment `train/default` and submits it; returns the id of the flow run."""
+    """Fills in the form of the deployment `train/train-and-write` and submits it; returns the id of the flow run."""
     deployment = next(each for each in up.filter("deployments") if each["entrypoint"] == "flows/train.py:train")
     page = tab.page
     page.goto(f"{up.ui}/deployments/deployment/{deployment['id']}/run")
-    page.get_by_label("source").fill(str(up.folder / "plays.tar.gz"))
+    page.get_by_label("Scripts").fill(str(up.folder / "plays.tar.gz"))
     page.get_by_label("Select model").click()
     page.get_by_role("option", name=model, exact=True).click()
     tab.picture(name)
@@ -43,9 +43,9 @@ def run(up: Up) -> dict[str, str]:
 
 @pytest.fixture
 def artifacts(up: Up, run: dict[str, str]) -> Artifacts:
-    """The run's artifacts by key."""
+    """The run's artifacts by key, without what sets them apart from those of other projects."""
     listed = up.filter("artifacts", flow_runs={"id": {"any_": [run["id"]]}})
-    return {artifact["key"]: artifact for artifact in listed}
+    return {artifact["key"].removeprefix("scriptwright-"): artifact for artifact in listed}
 
 
 def test_the_login_is_for_its_owner_alone(up: Up) -> None:
@@ -116,7 +116,7 @@ def test_the_run_page_shows_graph_logs_and_artifacts(up: Up, tab: Tab, run: dict
     tab.picture("run-logs")
     page.get_by_role("tab", name="Artifacts").click()
     for key in ("perplexity", "learning-curve", "new-script", "datums", "lineage", "report"):
-        expect(page.get_by_text(key, exact=True).first).to_be_visible()
+        expect(page.get_by_text(f"scriptwright-{key}", exact=True).first).to_be_visible()
     tab.picture("run-artifacts")
     assert not tab.errors
 
@@ -178,6 +178,19 @@ def test_the_report_fits_the_screen(width: int, tab: Tab, artifacts: Artifacts) 
     assert page.locator("svg polyline").count() == 2
     tab.picture(f"report-{width}")
     assert [url for url in asked if not url.startswith("data:")] == [link[1]]
+    assert not tab.errors
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_index_of_reports_fits_the_screen(width: int, tab: Tab, artifacts: Artifacts) -> None:
+    link = re.search(r"\((http[^)]+/)[^/]+/report.html\)", artifacts["report"]["data"])
+    assert link
+    page = tab.page
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(link[1])
+    expect(page.get_by_text("plays.tar.gz").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    tab.picture(f"reports-{width}")
     assert not tab.errors
 
 

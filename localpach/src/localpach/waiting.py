@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
 from typing import Protocol, TypeVar
 
+from localpach.clock import elapsed, now
 from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk
 
 T = TypeVar("T")
 
 RETRY_SECONDS = 1.0
+LOOK_AT_CLOCK_SECONDS = 60.0
 
 log = logging.getLogger("localpach")
 
@@ -47,16 +48,32 @@ class Deadline:
     """A moment of the monotonic clock; without seconds it never comes."""
 
     def __init__(self, seconds: float | None) -> None:
-        self._at = None if seconds is None else time.monotonic() + seconds
+        self._at = None if seconds is None else elapsed() + seconds
 
     @property
     def left(self) -> float | None:
         """Seconds until then, at least 0."""
-        return None if self._at is None else max(self._at - time.monotonic(), 0.0)
+        return None if self._at is None else max(self._at - elapsed(), 0.0)
 
     @property
     def is_over(self) -> bool:
         return self.left == 0.0
+
+
+class Appointment(Deadline):
+    """A moment of the system's clock, too, whichever comes first: that clock may be set, and goes on while the machine
+    sleeps. `left` is how long to wait at most before looking at it again."""
+
+    def __init__(self, seconds: float | None) -> None:
+        super().__init__(seconds)
+        self._moment = now() + (seconds or 0.0) * 1_000_000
+
+    @property
+    def left(self) -> float | None:
+        left = super().left
+        if left is None:
+            return None
+        return min(left, max((self._moment - now()) / 1_000_000, 0.0), LOOK_AT_CLOCK_SECONDS)
 
 
 class Bulletin:
@@ -139,11 +156,15 @@ class Loop:
             edition = self._bulletin.edition(self._topic)
             if self.is_closing:
                 return
-            seconds = self._take_step()
-            if self._faults:
-                seconds = RETRY_SECONDS if seconds is None else min(seconds, RETRY_SECONDS)
-            self._known_faults, self._faults = self._faults, set()
-            self._bulletin.wait_past(self._topic, edition, Deadline(seconds))
+            self._bulletin.wait_past(self._topic, edition, self.turn())
+
+    def turn(self) -> Appointment:
+        """Takes a step; gives when to take the next one in any case."""
+        seconds = self._take_step()
+        if self._faults:
+            seconds = RETRY_SECONDS if seconds is None else min(seconds, RETRY_SECONDS)
+        self._known_faults, self._faults = self._faults, set()
+        return Appointment(seconds)
 
     def _take_step(self) -> float | None:
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from localpach import clock
 from localpach.errors import NotFound
 from localpach.names import Branch, Repo
-from localpach.pfs import file_sets, fsck, records
 from localpach.pfs.service import Pfs
 from localpach.pfs.writes import Add
 from localpach.proto import pfs_pb2
@@ -93,10 +93,8 @@ class Clock:
     """A time that the test sets, in seconds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seconds = records.now() / 1_000_000
-        for module in (file_sets, fsck):
-            if hasattr(module, "now"):
-                monkeypatch.setattr(module, "now", lambda: int(self.seconds * 1_000_000))
+        self.seconds = clock.now() / 1_000_000
+        monkeypatch.setattr(clock, "now_ns", lambda: int(self.seconds * 1_000_000_000))
 
 
 def test_a_file_set_lives_for_half_an_hour_or_as_long_as_it_is_renewed(

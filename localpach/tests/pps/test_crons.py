@@ -19,6 +19,7 @@ from localpach.storage.store import Store
 
 START = int(datetime(2024, 2, 3, 4, 5, tzinfo=UTC).timestamp())
 TICKS = Branch(Repo("default", "p_tick"), "master")
+OTHER_TICKS = Branch(Repo("default", "p_tick1"), "master")
 
 
 class Bench:
@@ -33,19 +34,31 @@ class Bench:
 
     def create(self, *specs: str, name: str = "p", version: int = 1, overwrite: bool = False) -> int:
         """A pipeline with a cron input for each spec; its number."""
+        info = self._info(specs, name, version, overwrite, START)
+        record = self.pipelines.add_version(info)
+        self.crons.reset(record.num, info)
+        return record.num
+
+    def update(self, *specs: str, start: float | None = None) -> None:
+        """A new version of the pipeline, with other cron inputs, which start now."""
+        before = self.pipelines.newest_info(self.pipelines.get(PipelineName("default", "p")))
+        info = self._info(specs, "p", before.version + 1, False, int(start or self.seconds))
+        self.crons.reset(self.pipelines.add_version(info).num, info, before)
+
+    def _info(
+        self, specs: tuple[str, ...], name: str, version: int, overwrite: bool, start: int
+    ) -> pps_pb2.PipelineInfo:
         leaves = []
         for number, spec in enumerate(specs):
             repo = f"{name}_tick{number or ''}"
             cron = pps_pb2.CronInput(name=f"tick{number}", repo=repo, project="default", spec=spec, overwrite=overwrite)
-            cron.start.CopyFrom(Timestamp(seconds=START))
+            cron.start.CopyFrom(Timestamp(seconds=start))
             leaves.append(pps_pb2.Input(cron=cron))
             self.pfs.repos.create(Repo("default", repo), update=True)
         leaves.append(pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="in", glob="/")))
         info = pps_pb2.PipelineInfo(pipeline=PipelineName("default", name).to_proto(), version=version)
         info.details.input.CopyFrom(pps_pb2.Input(cross=leaves))
-        record = self.pipelines.add_version(info)
-        self.crons.reset(record.num, info)
-        return record.num
+        return info
 
     def tick_due(self) -> float | None:
         """Gives all inputs their turn; the seconds to the next tick."""
@@ -86,9 +99,9 @@ def test_a_tick_comes_when_it_is_due_and_has_the_name_of_its_time(bench: Bench) 
 def test_ticks_that_were_missed_come_one_by_one(bench: Bench) -> None:
     bench.create("* * * * *")
     bench.seconds += 150
-    assert bench.tick_due() == 30
+    assert bench.tick_due() == 0
     assert bench.ticks() == ["/2024-02-03T04:06:00Z"]
-    bench.tick_due()
+    assert bench.tick_due() == 30
     assert bench.ticks() == ["/2024-02-03T04:06:00Z", "/2024-02-03T04:07:00Z"]
     assert bench.tick_due() == 30
     assert len(bench.ticks()) == 2
@@ -109,7 +122,7 @@ def test_the_next_tick_of_all_inputs_counts(bench: Bench) -> None:
     assert bench.tick_due() == 20
     bench.seconds += 20
     assert bench.tick_due() == 10
-    assert (bench.ticks(), len(bench.ticks(Branch(Repo("default", "p_tick1"), "master")))) == ([], 1)
+    assert (bench.ticks(), len(bench.ticks(OTHER_TICKS))) == ([], 1)
 
 
 def test_without_a_schedule_nothing_is_due(bench: Bench) -> None:
@@ -137,11 +150,46 @@ def test_a_new_version_ticks_by_its_own_inputs(bench: Bench) -> None:
     assert bench.tick_due() == 60
 
 
+def test_an_update_leaves_the_ticks_of_a_schedule_that_stays_as_they_are(bench: Bench) -> None:
+    bench.create("@every 10s", "@every 10s")
+    bench.seconds += 15
+    bench.update("@every 10s", "@every 20s")
+    # The tick that was due is made, and the next one comes when it would have.
+    assert bench.tick_due() == 5
+    assert (bench.ticks(), bench.ticks(OTHER_TICKS)) == (["/2024-02-03T04:05:10Z"], [])
+    bench.seconds += 5
+    bench.tick_due()
+    assert (len(bench.ticks()), bench.ticks(OTHER_TICKS)) == (2, [])
+    bench.seconds += 15
+    bench.tick_due()
+    assert bench.ticks(OTHER_TICKS) == ["/2024-02-03T04:05:35Z"]
+
+
+def test_an_update_may_put_a_start_off(bench: Bench) -> None:
+    bench.create("@every 10s")
+    bench.seconds += 15
+    bench.update("@every 10s", start=START + 100)
+    assert bench.tick_due() == 95
+    assert bench.ticks() == []
+
+
+def test_what_has_ticked_does_not_tick_again_when_the_clock_is_set_back(bench: Bench) -> None:
+    bench.create("0 * * * *", "@never")
+    bench.seconds += 3600
+    bench.tick_due()
+    bench.seconds -= 3600
+    bench.crons.run(PipelineName("default", "p"))
+    bench.update("0 * * * *", "@never")
+    bench.seconds += 3600
+    bench.tick_due()
+    assert bench.ticks() == ["/2024-02-03T04:05:00Z", "/2024-02-03T05:00:00Z"]
+
+
 def test_all_inputs_tick_when_told_to(bench: Bench) -> None:
     bench.create("@never", "@every 10s")
     bench.seconds += 7.9
     bench.crons.run(PipelineName("default", "p"))
-    for branch in (TICKS, Branch(Repo("default", "p_tick1"), "master")):
+    for branch in (TICKS, OTHER_TICKS):
         assert bench.ticks(branch) == ["/2024-02-03T04:05:07Z"]
     assert bench.tick_due() == 10
     bench.create(name="q")

@@ -131,12 +131,7 @@ def test_datums_of_a_job_are_listed_by_state_and_inspected(client: Client) -> No
 @pytest.mark.parametrize(
     ("input", "code", "text"),
     [
-        (pfs("in", "/", s3=True), grpc.StatusCode.UNIMPLEMENTED, "input.pfs.s3"),
-        (
-            pps_pb2.Input(cross=[pfs("in"), pfs("in", name="x", s3=True)]),
-            grpc.StatusCode.UNIMPLEMENTED,
-            r"input\.cross\[1\]\.pfs\.s3",
-        ),
+        (pfs("in", "/*", s3=True), grpc.StatusCode.UNKNOWN, "inputs that set 's3' to 'true' must also set 'glob'"),
         (pfs("in", "/", commit="1" * 32), grpc.StatusCode.UNKNOWN, "input cannot come from a commit"),
         (pfs("in", "/", name=".env"), grpc.StatusCode.UNKNOWN, "input cannot be named .env"),
         (pfs("in", ""), grpc.StatusCode.UNKNOWN, "input must specify a glob"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from localpach.api.s3.job import JobGateway
 from localpach.errors import NotFound, Refused
 from localpach.names import META, SPEC, Branch, Repo
 from localpach.pfs.service import Pfs
@@ -50,7 +52,7 @@ class Bench:
         self.store = Store(root)
         self.bulletin = Bulletin(self.store.after_commit)
         self.pfs = Pfs(self.store, self.bulletin)
-        self.pps = Pps(self.store, self.bulletin, self.pfs, Runtimes(root, "host"))
+        self.pps = Pps(self.store, self.bulletin, self.pfs, Runtimes(root, "host"), partial(JobGateway, self.pfs))
         self.pfs.repos.create(IN.repo)
 
     def create(self, name: str = "p", repo: str = "in", **fields: object) -> PipelineRecord:

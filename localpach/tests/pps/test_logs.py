@@ -63,6 +63,20 @@ def test_half_a_message_is_cut_off_by_the_first_one_after_a_restart(logs: Logs, 
     assert said(again) == ["whole", "next", "and on"]
 
 
+def test_what_power_loss_has_left_of_messages_is_left_out_and_the_log_goes_on(logs: Logs, tmp_path: Path) -> None:
+    for text in ("whole", "damaged", "whole, too"):
+        say(logs, text)
+    file = tmp_path / "logs" / "1" / "j"
+    data = bytearray(file.read_bytes())
+    length = int.from_bytes(data[:4], "big")
+    data[length + 8 : length + 11] = b"\xff\xff\xff"
+    file.write_bytes(bytes(data) + bytes(600))
+    assert said(logs) == ["whole", "whole, too"]
+    again = Logs(tmp_path, Bulletin(lambda call: call()))
+    say(again, "next")
+    assert said(again) == ["whole", "whole, too", "next"]
+
+
 class Follower:
     """Follows logs in another thread."""
 

@@ -64,13 +64,14 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     (of_in(branch="master", trigger={"branch": "master", "commits": 1}), "UNKNOWN", "triggers cannot form a loop"),
     (
         of_in(s3=True),
-        "UNIMPLEMENTED",
-        "input.pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/in",
+        "UNKNOWN",
+        "inputs that set 's3' to 'true' must also set 'glob', to \"/\", as the s3 gateway is only able to expose data"
+        " at the commit level",
     ),
     (
-        inputs(cross=[{"pfs": IN}, {"pfs": {**IN, "name": "b", "s3": True}}]),
-        "UNIMPLEMENTED",
-        "input.cross[1].pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/b",
+        inputs(cross=[{"pfs": IN}, {"pfs": {**IN, "name": "b", "glob": "/", "s3": True, "lazy": True}}]),
+        "UNKNOWN",
+        "input cannot specify both 's3' and 'lazy', as 's3' requires input data to be accessed via S3",
     ),
     (inputs(), "UNKNOWN", "no input set"),
     (inputs(cross=[{}]), "UNKNOWN", "no input set"),
@@ -117,7 +118,6 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "UNIMPLEMENTED",
         "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums",
     ),
-    ({"s3_out": True}, "UNIMPLEMENTED", "s3_out: localpach gives no S3 gateway; leave it out and write to /pfs/out"),
     (
         {"egress": {"URL": "s3://bucket"}},
         "UNIMPLEMENTED",

@@ -204,3 +204,16 @@ def test_processes_end_with_their_command(prison: Prison) -> None:
     prison.job(f"left-{prison.image.partition(':')[0]}", FINE["leftover processes"][0])
     found = subprocess.run(["pgrep", "-fxc", f"sleep {SLEEPER}"], capture_output=True, text=True, check=False)
     assert int(found.stdout) == 1
+
+
+ASK = """bash -c 'exec 3<>/dev/tcp/127.0.0.1/600; printf "GET / HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n" >&3; cat <&3'"""
+
+
+@pytest.mark.parametrize("s3_out", [False, True])
+def test_only_who_asked_for_it_has_an_s3_gateway_of_its_own(prison: Prison, s3_out: bool) -> None:
+    name = f"s3-{s3_out}-{prison.image.partition(':')[0]}"
+    job = prison.job(name, f"{ASK} 2>&1; true", s3_out=s3_out)
+    assert job.state == pps_pb2.JOB_SUCCESS, lines(prison.client, name, job)
+    said = "\n".join(lines(prison.client, name, job))
+    # What is not signed is refused.
+    assert ("<Code>AccessDenied</Code>" in said, "Connection refused" in said) == (s3_out, not s3_out)

@@ -96,6 +96,8 @@ CHANGES: list[tuple[Callable[[Signed], Any], str]] = [
     (add("Authorization", "Bearer a"), "AccessDenied"),
     (lambda request: request.headers.pop("Authorization"), "AccessDenied"),
     (add("Origin", "http://evil.example"), "AccessDenied"),
+    (add("Host", "evil.example"), "AccessDenied"),
+    (add("Host", "["), "AccessDenied"),
 ]
 
 

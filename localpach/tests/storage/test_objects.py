@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from localpach.errors import Corrupt
+from localpach.storage import big as big_module
 from localpach.storage.big import READ_BYTES
 from localpach.storage.objects import BATCH_BYTES, INLINE_BYTES, Batch, Objects
 from localpach.storage.refs import Ref, digest
@@ -258,6 +259,32 @@ def test_damage_is_found(store: Store, objects: Objects, batch: Batch) -> None:
     assert objects.problem(small, False) == (
         f"content {small.hash} is missing from the database; put the file again, or restore it from a backup"
     )
+
+
+def test_a_damaged_content_is_written_anew_when_it_comes_again(store: Store, objects: Objects, batch: Batch) -> None:
+    ref = written(objects, batch, BIG)
+    damage(store, objects, ref, b"x" * ref.size)
+    assert written(objects, batch, BIG) == ref
+    assert b"".join(objects.read(ref)) == BIG
+    assert list((store.root / "quarantine").iterdir()) == []
+
+
+def test_a_bounded_number_of_contents_is_known_to_be_whole(
+    objects: Objects, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(big_module, "KNOWN_VERIFIED", 2)
+    refs = [written(objects, batch, BIG + end) for end in (b"1", b"2", b"3")]
+    for ref in refs:
+        path = objects.big.path(ref)
+        before = path.stat()
+        path.chmod(0o600)
+        path.write_bytes(b"x" * ref.size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    # What is known looks as it did.
+    objects.check(refs[2])
+    for ref in refs[:2]:
+        with pytest.raises(Corrupt):
+            objects.check(ref)
 
 
 def test_only_what_is_asked_for_is_kept_once_that_is_durable(store: Store, objects: Objects, batch: Batch) -> None:

@@ -68,6 +68,17 @@ def test_a_block_that_fails_leaves_nothing(store: Store) -> None:
     assert (kept(store), done) == (["b"], [])
 
 
+def test_a_write_that_sqlite_has_taken_back_is_told_of_as_it_was(store: Store) -> None:
+    with store.write() as connection:
+        put(connection, "a")
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), store.write() as connection:
+        put(connection, "b")
+        connection.execute(PUT.replace("INSERT", "INSERT OR ROLLBACK"), ("a",))
+    with store.write() as connection:
+        put(connection, "c")
+    assert kept(store) == ["a", "c"]
+
+
 def test_a_write_within_a_write_joins_it(store: Store) -> None:
     with pytest.raises(KeyError), store.write() as connection:
         with store.write() as nested:
@@ -195,6 +206,20 @@ def test_calls_that_follow_a_commit_keep_their_order(store: Store) -> None:
         for number in range(5):
             store.after_commit(lambda number=number: done.append(number))  # type: ignore[misc]
     assert done == [0, 1, 2, 3, 4]
+
+
+def test_a_call_that_fails_after_a_commit_stops_no_other(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise OSError("no more files")
+
+    with store.write() as connection:
+        put(connection, "a")
+        store.after_commit(fail)
+        store.after_commit(lambda: done.append("later"))
+    assert (kept(store), done) == (["a"], ["later"])
+    assert [record.message for record in caplog.records] == ["unexpected error after a write"]
 
 
 def test_a_write_has_one_moment_and_one_of_each_gathering(store: Store) -> None:

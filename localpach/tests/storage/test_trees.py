@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from localpach.errors import Corrupt
 from localpach.storage import trees as module
+from localpach.storage.refs import digest
 from localpach.storage.store import Store
 from localpach.storage.trees import DEFAULT_DATUM, EMPTY, Dir, Entry, File, Trees
 from tests.storage.files import blake, file_of, plain, ref_of
@@ -119,6 +122,15 @@ def test_what_is_reachable_is_given_once(trees: Trees) -> None:
     assert everything <= seen
 
 
+def test_all_leaves_of_a_directory_are_reachable(store: Store, trees: Trees) -> None:
+    entries: dict[str, Entry | None] = {f"{number:04}": plain(b"%d" % number) for number in range(2000)}
+    whole = trees.update(EMPTY, entries)
+    seen: set[str] = set()
+    assert list(trees.reachable(whole.key, seen)) == [ref_of(b"%d" % number) for number in range(2000)]
+    assert len(seen) > 2
+    assert seen == keys(store).keys()
+
+
 def keys(store: Store) -> dict[str, int]:
     with store.read() as connection:
         return {row["key"].hex(): len(row["data"]) for row in connection.execute("SELECT * FROM nodes")}
@@ -147,6 +159,49 @@ def test_damaged_and_missing_nodes_are_named(store: Store, trees: Trees) -> None
     sentence = f"directory node {gone.key} is missing from the database; restore it from a backup"
     assert caught.value.message == sentence
     assert trees.lookup(good, "a") == plain(b"1")
+
+
+def test_what_can_be_read_of_a_directory_is_salvaged(store: Store, trees: Trees) -> None:
+    entries: dict[str, Entry | None] = {f"{number:04}": plain(b"1") for number in range(2000)}
+    whole = trees.update(EMPTY, entries)
+    assert trees.salvage(whole) == (entries, "")
+    assert trees.salvage(EMPTY) == ({}, "")
+    with store.read() as connection:
+        data = connection.execute("SELECT data FROM nodes WHERE key = ?", (bytes.fromhex(whole.key),)).fetchone()[0]
+    leaves = json.loads(data)["leaves"]
+    (first, leaf, _), (after, _, _) = leaves[1:3]
+    damage = "UPDATE nodes SET data = x'5b5d' WHERE key = ?"
+    with store.write() as connection:
+        connection.execute(damage, (bytes.fromhex(leaf),))
+    rest = {name: entry for name, entry in entries.items() if not first <= name < after}
+    sentence = "directory node {} is damaged; restore it from a backup"
+    assert Trees(store).salvage(whole) == (rest, sentence.format(leaf))
+    with store.write() as connection:
+        connection.execute(damage, (bytes.fromhex(whole.key),))
+    assert Trees(store).salvage(whole) == ({}, sentence.format(whole.key))
+    trees.drop_damaged()
+    assert keys(store).keys() == {key for _, key, _ in leaves} - {leaf}
+
+
+def test_a_node_that_two_read_at_once_is_kept_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHED_ENTRIES", 3)
+    trees = Trees(store)
+    both, other = (trees.update(EMPTY, dict.fromkeys(names, plain(b"1"))) for names in (("a", "b"), ("c",)))
+    together, checked = threading.Barrier(2), digest
+
+    def meet(data: bytes) -> bytes:
+        together.wait(20)
+        return checked(data)
+
+    monkeypatch.setattr(module, "digest", meet)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: trees.lookup(both, "a"), range(2))) == [plain(b"1")] * 2
+    monkeypatch.setattr(module, "digest", checked)
+    # Counted twice, it would leave no room for another.
+    reads = Reads(store)
+    for _ in range(2):
+        assert trees.lookup(other, "c") == trees.lookup(both, "a") == plain(b"1")
+    assert reads.taken() == 1
 
 
 class Reads:

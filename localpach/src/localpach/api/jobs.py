@@ -11,9 +11,9 @@ from google.protobuf.empty_pb2 import Empty
 from localpach.api.infos import job_info
 from localpach.api.pfs import resolve
 from localpach.api.programs import jq_filter
+from localpach.clock import now
 from localpach.errors import NotFound, Refused
 from localpach.messages import commit_message
-from localpach.pfs.records import now
 from localpach.pfs.service import Pfs
 from localpach.pps.jobs import JobName
 from localpach.pps.records import PipelineName

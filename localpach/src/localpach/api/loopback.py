@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 from localpach.errors import Precondition
 
@@ -26,8 +26,9 @@ class Connection(BaseHTTPRequestHandler):
     def stranger(self) -> str:
         """The site of whose page a request is, by whatever name it found this machine; empty for all others."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if urlsplit(f"//{host}").hostname not in LOOPBACK or origin not in (None, f"http://{host}"):
-            return origin or host
+        name = host.rpartition(":")[0] or host
+        if name not in LOOPBACK or origin not in (None, f"http://{host}"):
+            return origin or host or "nowhere"
         return ""
 
     def log_message(self, *args: object) -> None: ...
@@ -36,12 +37,13 @@ class Connection(BaseHTTPRequestHandler):
 class LoopbackServer:
     """Serves connections of a kind on one port."""
 
-    def __init__(self, connection: type[Connection], port: int, name: str, advice: str) -> None:
-        """`name` is that of the thread. Raises Precondition, with advice, where the port is taken."""
+    def __init__(self, connection: type[Connection], at: int | socket.socket, name: str, advice: str = "") -> None:
+        """At a port, or a socket that listens; `name` is that of the thread. Raises Precondition, with advice, where the port
+        is taken."""
         try:
-            self._http = ThreadingHTTPServer(("127.0.0.1", port), connection)
+            self._http = _listening(at, connection) if isinstance(at, socket.socket) else _bound(at, connection)
         except OSError as error:
-            raise Precondition(f"port {port} of 127.0.0.1 is taken; {advice}") from error
+            raise Precondition(f"port {at} of 127.0.0.1 is taken; {advice}") from error
         self._thread = threading.Thread(target=self._http.serve_forever, args=[LOOK_SECONDS], name=name, daemon=True)
         self.address = f"127.0.0.1:{self._http.server_address[1]}"
 
@@ -53,3 +55,14 @@ class LoopbackServer:
         if self._thread.is_alive():
             self._http.shutdown()
         self._http.server_close()
+
+
+def _bound(port: int, connection: type[Connection]) -> ThreadingHTTPServer:
+    return ThreadingHTTPServer(("127.0.0.1", port), connection)
+
+
+def _listening(door: socket.socket, connection: type[Connection]) -> ThreadingHTTPServer:
+    made = ThreadingHTTPServer(door.getsockname(), connection, bind_and_activate=False)
+    made.socket.close()
+    made.socket = door
+    return made

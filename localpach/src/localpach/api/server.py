@@ -28,6 +28,8 @@ from localpach.api.metadata import MetadataServicer
 from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
+from localpach.api.s3.buckets import Buckets
+from localpach.api.s3.job import JobGateway, remove_leftovers
 from localpach.api.s3.server import S3Server
 from localpach.api.snapshots import SnapshotServicer
 from localpach.api.specs import SpecsServicer
@@ -99,7 +101,7 @@ class Server:
         self._pfs = Pfs(self._store, bulletin)
         runtimes = Runtimes(root, missing_image, sandbox, network)
         self.weakness = runtimes.weakness
-        self._pps = Pps(self._store, bulletin, self._pfs, runtimes)
+        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, partial(JobGateway, self._pfs))
         token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
@@ -121,7 +123,7 @@ class Server:
             raise Precondition(f"port {port} of 127.0.0.1 is taken; choose another with --port") from error
         make = partial(Gateway, self.address, token, list(map(_service, SERVED)), MESSAGE_BYTES)
         self._gateway = make(json_port) if json_port is not None else _beside(make, port and port + 1)
-        self._s3 = _beside(partial(S3Server, self._pfs, token), port and port + 2)
+        self._s3 = _beside(partial(S3Server, self._pfs, Buckets(self._pfs), token), port and port + 2)
         self.s3_address = self._s3.address
 
     def _register(self) -> None:
@@ -154,6 +156,7 @@ class Server:
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
         self._pfs.objects.remove_leftovers()
+        remove_leftovers(self._pfs)
         self._pfs.finisher.start()
         self._pps.start()
         self._bodies.start()

@@ -9,11 +9,11 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from localpach import VERSION
+from localpach.clock import now
 from localpach.copies import States
 from localpach.disk import write_atomically
 from localpach.errors import NotFound, Refused
 from localpach.messages import timestamp
-from localpach.pfs.records import now
 from localpach.proto import snapshot_pb2
 from localpach.waiting import Call
 

@@ -8,10 +8,11 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 
+from localpach.clock import now
 from localpach.errors import LocalpachError, NotFound, Refused
 from localpach.messages import timestamp
 from localpach.names import new_id
-from localpach.pfs.records import Gathered, now
+from localpach.pfs.records import Gathered
 from localpach.proto import pfs_pb2, pps_pb2, transaction_pb2
 from localpach.storage.store import Store
 from localpach.waiting import Call

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from localpach.clock import now
 from localpach.errors import NotFound, Refused
 from localpach.names import SPEC, Branch, Commit, Repo, check_branch_name
 from localpach.pfs.branches import Branches
-from localpach.pfs.records import BranchRecord, CommitRecord, Gathered, now
+from localpach.pfs.records import BranchRecord, CommitRecord, Gathered
 from localpach.pfs.repos import Repos
 from localpach.pfs.rows import SELECT_COMMIT, commit_record
 from localpach.proto import pfs_pb2

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from localpach.clock import now
 from localpach.errors import NotFound, Refused
 from localpach.names import Commit, Repo, new_id
 from localpach.pfs.commits import Commits
 from localpach.pfs.editing import walk_files
-from localpach.pfs.records import CommitRecord, now
+from localpach.pfs.records import CommitRecord
 from localpach.pfs.writes import Add, Change, Copy, Delete, Writes
 from localpach.proto import pfs_pb2
 from localpach.storage.objects import Batch

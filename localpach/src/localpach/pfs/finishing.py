@@ -24,22 +24,22 @@ class Finisher:
         self._trees = trees
         self._commits = commits
         self._firing = firing
-        self._loop = Loop(bulletin, Topic.FINISHING, self._step, "commit finisher")
+        self.loop = Loop(bulletin, Topic.FINISHING, self._step, "commit finisher")
 
     def start(self) -> None:
         """Finishes what was finishing when the server ended, and what comes; fires the triggers that are due."""
-        self._loop.start()
+        self.loop.start()
 
     def close(self) -> None:
         """Ends the thread."""
-        self._loop.close()
+        self.loop.close()
 
     def _step(self) -> float | None:
-        while not self._loop.is_closing and self._finish_some():
+        while not self.loop.is_closing and self._finish_some():
             pass
         seconds: list[float] = []
         for branch in self._firing.waiting():
-            with self._loop.alone(f"the trigger of branch {branch.branch}"):
+            with self.loop.alone(f"the trigger of branch {branch.branch}"):
                 left = self._firing.fire_if_due(branch)
                 seconds += [] if left is None else [left]
         return min(seconds, default=None)
@@ -56,7 +56,7 @@ class Finisher:
             log.debug("commits are finished one by one", exc_info=True)
         done = 0
         for record in self._commits.finishing():
-            with self._loop.alone(f"commit {record.commit}"):
+            with self.loop.alone(f"commit {record.commit}"):
                 self._finish(record)
                 done += 1
         return done

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from localpach.clock import now
 from localpach.names import Branch
 from localpach.pfs import triggers
 from localpach.pfs.branches import Branches
 from localpach.pfs.commits import Commits
-from localpach.pfs.records import BranchRecord, CommitRecord, now
+from localpach.pfs.records import BranchRecord, CommitRecord
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 

@@ -3,18 +3,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from localpach.names import Branch, Commit, Repo, new_id
 from localpach.proto import pfs_pb2
 from localpach.storage.trees import Dir
-
-
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 class ProjectRecord(NamedTuple):

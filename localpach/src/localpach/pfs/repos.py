@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from localpach.clock import now
 from localpach.errors import AlreadyExists, NotFound, Precondition
 from localpach.names import DEFAULT_PROJECT, SPEC, USER, Repo, check_name, check_project_name
-from localpach.pfs.records import ProjectRecord, RepoRecord, now
+from localpach.pfs.records import ProjectRecord, RepoRecord
 from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 

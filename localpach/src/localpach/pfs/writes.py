@@ -129,6 +129,11 @@ class Writes:
             changes.append(Add(output.path, datum, refs))
         return Collected(changes, batch)
 
+    def collect_commit(self, commit: Commit, datum: str) -> Collected:
+        """All that is in a commit, as written by `datum`."""
+        files = walk_files(self._trees, self._commits.get(commit).root, "/")
+        return Collected([Add(path, datum, tuple(file.refs)) for path, file in files], self.batch())
+
     def _named(self, named: Mapping[str, Dir], path: str) -> tuple[Ref, ...] | None:
         for place, root in named.items():
             if path.startswith(f"{place}/"):

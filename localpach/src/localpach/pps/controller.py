@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from functools import cache
+from threading import Thread, current_thread
 from typing import NamedTuple
 
 from localpach.disk import remove_tree
@@ -44,17 +44,17 @@ class Controller:
         self._tools = tools
         self._crons = crons
         self._running = running
-        self._threads: set[threading.Thread] = set()
+        self._threads: set[Thread] = set()
         self._demands: dict[tuple[int, int], Demands] = {}
-        self._loop = Loop(bulletin, Topic.WORK, self._step, "controller")
+        self.loop = Loop(bulletin, Topic.WORK, self._step, "controller")
 
     def start(self) -> None:
         """Starts to work; what was going on when the server ended is begun again."""
-        self._loop.start()
+        self.loop.start()
 
     def close(self) -> None:
         """Ends the thread and what runs; the next start takes it up."""
-        self._loop.close()
+        self.loop.close()
         self._running.kill_all()
         for thread in list(self._threads):
             thread.join()
@@ -67,7 +67,7 @@ class Controller:
         # Asked for once a step: that may be Docker's daemon, and a thousand pipelines may have one image.
         crash_reason = cache(self._crash_reason)
         for pipeline in pipelines:
-            with self._loop.alone(f"pipeline {pipeline.name}"):
+            with self.loop.alone(f"pipeline {pipeline.name}"):
                 states[pipeline] = self._state(pipeline, crash_reason)
         self._tools.pipelines.set_states(
             (each, *state) for each, state in states.items() if state != (each.state, each.reason)
@@ -77,7 +77,7 @@ class Controller:
         if self._running.is_empty:
             self._remove_leftovers()
         for num in self._tools.jobs.oldest():
-            with self._loop.alone(f"job number {num}"):
+            with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
         if any(state == pps_pb2.PIPELINE_CRASHING for state, _ in states.values()):
             seconds.append(LOOK_AGAIN_SECONDS)
@@ -86,14 +86,14 @@ class Controller:
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
         for left in self._tools.runtimes.work.iterdir():
-            with self._loop.alone(str(left)):
+            with self.loop.alone(str(left)):
                 remove_tree(left)
 
     def _tick(self) -> list[float]:
         """Makes the ticks that are due; gives the seconds to the next one of each cron input."""
         seconds: list[float] = []
         for waiting in self._crons.waiting():
-            with self._loop.alone(str(waiting)):
+            with self.loop.alone(str(waiting)):
                 left = self._crons.tick_if_due(waiting)
                 seconds += [] if left is None else [left]
         return seconds
@@ -145,7 +145,7 @@ class Controller:
             return
         worker = Worker(self._tools, job.num)
         if self._running.add(job.num, worker):
-            thread = threading.Thread(target=self._work, args=(worker,), name=f"job {job.num}", daemon=True)
+            thread = Thread(target=self._work, args=(worker,), name=f"job {job.num}", daemon=True)
             self._threads.add(thread)
             thread.start()
 
@@ -166,7 +166,7 @@ class Controller:
             worker.fail("an unexpected error of the server; its log has more")
         finally:
             self._running.remove(worker.num)
-            self._threads.discard(threading.current_thread())
+            self._threads.discard(current_thread())
             self._bulletin.tell(Topic.WORK)
 
 

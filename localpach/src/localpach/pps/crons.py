@@ -6,10 +6,10 @@ import logging
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from localpach.clock import now
 from localpach.errors import LocalpachError, Refused
 from localpach.messages import microseconds
 from localpach.names import Branch, Repo
-from localpach.pfs.records import now
 from localpach.pfs.service import Pfs
 from localpach.pfs.triggers import next_time
 from localpach.pfs.writes import Add, Change, Delete
@@ -41,10 +41,18 @@ class Crons:
         self._pfs = pfs
         self._pipelines = pipelines
 
-    def reset(self, pipeline: int, info: pps_pb2.PipelineInfo) -> None:
-        """Lets the cron inputs of a pipeline tick from their start on."""
-        rows = [(pipeline, cron.name, microseconds(cron.start)) for cron in _crons(info)]
+    def reset(self, pipeline: int, info: pps_pb2.PipelineInfo, before: pps_pb2.PipelineInfo | None = None) -> None:
+        """Lets the cron inputs of a pipeline tick from their start on; one with the schedule that it had `before` goes on from
+        its last tick."""
+        same = {_schedule(cron) for cron in _crons(before)} if before is not None else set()
         with self._store.write() as connection:
+            query = "SELECT name, last FROM ticks WHERE pipeline = ?"
+            last = {row["name"]: row["last"] for row in connection.execute(query, (pipeline,))}
+            rows = []
+            for cron in _crons(info):
+                start = microseconds(cron.start)
+                goes_on = _schedule(cron) in same and start <= now()
+                rows.append((pipeline, cron.name, last.get(cron.name, start) if goes_on else start))
             connection.execute("DELETE FROM ticks WHERE pipeline = ?", (pipeline,))
             connection.executemany("INSERT INTO ticks VALUES (?, ?, ?)", rows)
 
@@ -75,12 +83,14 @@ class Crons:
         cron = next(each for each in _crons(self._pipelines.newest_info(pipeline)) if each.name == waiting.name)
         due = next_time(cron.spec, waiting.last)
         if due is not None and due <= now():
+            ticked = due
             try:
                 self._tick(pipeline.num, cron, due)
             except LocalpachError as error:
                 # Its repo may have been deleted by force; it has its next turn at the next tick.
                 log.warning("no tick in repo %s for cron input %s: %s", cron.repo, cron.name, error.message)
-            due = next_time(cron.spec, max(due, now()))
+                ticked = now()
+            due = next_time(cron.spec, ticked)
         return None if due is None else max((due - now()) / 1_000_000, 0.0)
 
     def _tick(self, pipeline: int, cron: pps_pb2.CronInput, at: int) -> None:
@@ -90,9 +100,14 @@ class Crons:
         changes.append(Add(f"/{stamp}", "", (batch.add(b""),)))
         with self._store.write() as connection:
             row = (at, pipeline, cron.name)
-            if connection.execute("UPDATE ticks SET last = ? WHERE pipeline = ? AND name = ?", row).rowcount:
+            # The clock may have been set back: what has ticked does not tick again.
+            if connection.execute("UPDATE ticks SET last = max(last, ?) WHERE pipeline = ? AND name = ?", row).rowcount:
                 self._pfs.writes.apply_to_branch(Branch(Repo(cron.project, cron.repo), "master"), changes, batch)
 
 
 def _crons(info: pps_pb2.PipelineInfo) -> list[pps_pb2.CronInput]:
     return [leaf.cron for leaf in inputs.leaves_of(info) if leaf.HasField("cron")]
+
+
+def _schedule(cron: pps_pb2.CronInput) -> tuple[str, str, str]:
+    return cron.name, cron.repo, cron.spec

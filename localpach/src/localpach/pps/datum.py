@@ -6,7 +6,6 @@ import re
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
 
+from localpach.clock import elapsed
 from localpach.disk import remove_tree
 from localpach.errors import Refused
 from localpach.pfs.files import Given
@@ -105,6 +105,9 @@ class DatumRun:
         self._killed = False
         self._restarts = 0
         self._started = moment()
+        commits = {each.name: each.record.commit for each in datum.inputs if each.spec.s3}
+        has_out = spec.details.s3_out
+        self._gateway = tools.open_gateway(commits, has_out) if commits or has_out else None
 
     def kill(self) -> None:
         """Ends the user's code."""
@@ -131,11 +134,11 @@ class DatumRun:
         """Runs the datum to success, recovery or failure."""
         layout = Layout(Path(tempfile.mkdtemp(dir=self._tools.runtimes.work)))
         outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, layout=layout)
-        start = time.monotonic()
+        start = elapsed()
         try:
             outcome.stats.download_bytes = self._lay_out(layout.view)
             outcome.stats.download_time.CopyFrom(since(start))
-            start = time.monotonic()
+            start = elapsed()
             outcome.state = self._run_tries(layout)
             outcome.stats.process_time.CopyFrom(since(start))
             outcome.problem = self._problem
@@ -145,6 +148,9 @@ class DatumRun:
         except BaseException:
             outcome.discard()
             raise
+        finally:
+            if self._gateway:
+                self._gateway.close()
 
     def _run_tries(self, layout: Layout) -> pps_pb2.DatumState:
         """Tries until the command succeeds; after each try that fails, `err_cmd` sees what it left, in the time that it
@@ -160,6 +166,8 @@ class DatumRun:
                 remove_tree(layout.view)
                 self._lay_out(layout.view)
             layout.begin_try()
+            if self._gateway:
+                self._gateway.begin_try()
             ended = self._run_command("user code", transform.cmd, transform.stdin, layout, deadline)
             self._problem = "" if ended.problem in (TIMED_OUT, NO_COMMAND) else ended.problem
             if self._is_good(ended):
@@ -181,11 +189,14 @@ class DatumRun:
 
     def _collect(self, outcome: Outcome, layout: Layout) -> None:
         """Stores what the command wrote; a datum of which that can't be has failed."""
-        start = time.monotonic()
+        start = elapsed()
         empty = [each for each in self._datum.inputs if each.spec.empty_files]
         named = {path: each.record.root for each in empty for path in layout.paths_of(each.name)}
         try:
-            outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id, named)
+            if self._gateway and self._spec.details.s3_out:
+                outcome.output = self._gateway.collect(self._datum.id)
+            else:
+                outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id, named)
         except Refused as error:
             outcome.state = pps_pb2.DatumState.FAILED
             outcome.problem = error.message
@@ -199,6 +210,8 @@ class DatumRun:
         view.mkdir()
         size = 0
         for each in self._datum.inputs:
+            if each.spec.s3:
+                continue
             target = view / each.name / each.entry.path.strip("/")
             if target.exists():
                 continue
@@ -211,7 +224,7 @@ class DatumRun:
     ) -> Ended:
         """Runs a command once, and logs how that goes."""
         self._say(f"beginning to run {kind}")
-        start = time.monotonic()
+        start = elapsed()
         lacks_network = threading.Event()
 
         def on_line(line: str) -> None:
@@ -228,7 +241,7 @@ class DatumRun:
             if self._killed:
                 self._process.kill()
             ended = self._process.wait()
-        took = f"{(time.monotonic() - start) * 1000:.6f}ms"
+        took = f"{(elapsed() - start) * 1000:.6f}ms"
         if self._is_good(ended):
             self._say(f"finished running {kind} after {took}")
             return ended
@@ -243,7 +256,7 @@ class DatumRun:
         return RunSpec(
             cmd=cmd,
             stdin="".join(f"{line}\n" for line in stdin),
-            env=environment(self._job, self._spec, self._datum, self._tools.secrets),
+            env=environment(self._job, self._spec, self._datum, self._tools.secrets, self._gateway),
             layout=layout,
             image=transform.image,
             working_dir=transform.working_dir,
@@ -251,6 +264,7 @@ class DatumRun:
             files=self._tools.secrets.files(transform),
             timeout=deadline.left,
             resources=_resources(details),
+            serve=self._gateway.serve if self._gateway else None,
             pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
         )
 
@@ -275,7 +289,7 @@ def _why(ended: Ended) -> str:
 def since(start: float) -> Duration:
     """The time from a moment of the monotonic clock until now."""
     taken = Duration()
-    taken.FromNanoseconds(int((time.monotonic() - start) * 1e9))
+    taken.FromNanoseconds(int((elapsed() - start) * 1e9))
     return taken
 
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from google.protobuf import json_format
 
+from localpach.clock import now
 from localpach.errors import Refused
 from localpach.names import DEFAULT_PROJECT
-from localpach.pfs.records import now
 from localpach.pfs.service import Pfs
 from localpach.pps.specs import DEFAULT_IMAGE, DEFAULT_TRIES
 from localpach.proto import pps_pb2

@@ -5,10 +5,14 @@ from __future__ import annotations
 from localpach.pps.combinations import Datum
 from localpach.pps.secrets import Secrets
 from localpach.pps.specs import worker_id
+from localpach.pps.tools import S3Gateway
 from localpach.proto import pps_pb2
+from localpach.runtime.interface import PORT
 
 
-def environment(job: pps_pb2.JobInfo, spec: pps_pb2.PipelineInfo, datum: Datum, secrets: Secrets) -> dict[str, str]:
+def environment(
+    job: pps_pb2.JobInfo, spec: pps_pb2.PipelineInfo, datum: Datum, secrets: Secrets, gateway: S3Gateway | None
+) -> dict[str, str]:
     """The variables of a datum's command: what runs, its inputs, secrets, and what the spec says itself."""
     transform = spec.details.transform
     env = {
@@ -24,12 +28,16 @@ def environment(job: pps_pb2.JobInfo, spec: pps_pb2.PipelineInfo, datum: Datum, 
     }
     for each in datum.inputs:
         path = each.entry.path.strip("/")
-        env[each.name] = f"/pfs/{each.name}" + (f"/{path}" if path else "")
+        if not each.spec.s3:
+            env[each.name] = f"/pfs/{each.name}" + (f"/{path}" if path else "")
         env[f"{each.name}_COMMIT"] = each.record.commit.id
         if each.spec.join_on:
             env[f"PACH_DATUM_{each.name}_JOIN_ON"] = each.expand(each.spec.join_on)
         if each.spec.group_by:
             env[f"PACH_DATUM_{each.name}_GROUP_BY"] = each.expand(each.spec.group_by)
+    if gateway:
+        env["S3_ENDPOINT"] = f"http://127.0.0.1:{PORT}"
+        env["AWS_ACCESS_KEY_ID"] = env["AWS_SECRET_ACCESS_KEY"] = gateway.key
     env.update(secrets.environment(transform))
     env.update(transform.env)
     return env

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from localpach.errors import Refused, Unimplemented
+from localpach.errors import Refused
 from localpach.names import DEFAULT_PROJECT, USER, Branch, Repo
 from localpach.pfs.globs import compile_glob
 from localpach.pfs.paths import clean
@@ -96,7 +96,9 @@ def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:
         raise Refused("input must specify a name")
     if not pfs.repo:
         raise Refused("input must specify a repo")
-    if not pfs.glob and not pfs.s3:
+    if pfs.s3:
+        _check_s3(pfs)
+    elif not pfs.glob:
         raise Refused("input must specify a glob")
     try:
         compile_glob(pfs.glob)
@@ -104,9 +106,18 @@ def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:
         raise Refused(f"{path}.pfs.glob: {pfs.glob!r} is no glob: {error.message}") from error
     if pfs.commit:
         raise Refused("input cannot come from a commit; use a branch with head pointing to the commit")
-    if pfs.s3:
-        raise Unimplemented(
-            f"{path}.pfs.s3: localpach gives no S3 gateway; leave it out and read /pfs/{pfs.name or pfs.repo}"
+
+
+def _check_s3(pfs: pps_pb2.PFSInput) -> None:
+    if pfs.glob != "/":
+        raise Refused(
+            "inputs that set 's3' to 'true' must also set 'glob', to \"/\", as the s3 gateway is only able to expose data"
+            " at the commit level"
+        )
+    if pfs.lazy or pfs.empty_files:
+        field = "lazy" if pfs.lazy else "empty_files"
+        raise Refused(
+            f"input cannot specify both 's3' and '{field}', as 's3' requires input data to be accessed via S3"
         )
 
 

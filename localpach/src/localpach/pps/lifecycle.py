@@ -71,7 +71,7 @@ class Lifecycle:
                 self._jobs.stop_all(old.num, UPDATED)
             record = self._pipelines.add_version(info)
             self._set_provenance(info, attached=not record.stopped)
-            self._crons.reset(record.num, info)
+            self._crons.reset(record.num, info, before)
             self._bulletin.tell(Topic.WORK)
 
     def _make_repos(self, info: pps_pb2.PipelineInfo, name: PipelineName) -> None:

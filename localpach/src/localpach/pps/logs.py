@@ -7,10 +7,12 @@ import logging
 import shutil
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
+from localpach.clock import now_ns
 from localpach.proto import pps_pb2
 from localpach.waiting import Bulletin, Call, Deadline, Topic
 
@@ -36,7 +38,7 @@ class Logs:
 
     def write(self, pipeline: int, message: pps_pb2.LogMessage) -> None:
         """Appends a message, stamped now; what a killed job says after it was deleted is dropped."""
-        message.ts.FromNanoseconds(time.time_ns())
+        message.ts.FromNanoseconds(now_ns())
         path = self._path(pipeline, message.job_id)
         data = message.SerializeToString()
         with self._lock:
@@ -67,7 +69,7 @@ class Logs:
                 message = pps_pb2.LogMessage(
                     message=f"{lost} messages before this one are lost: the disk was full or failed"
                 )
-                message.ts.FromNanoseconds(time.time_ns())
+                message.ts.FromNanoseconds(now_ns())
                 note = message.SerializeToString()
                 data = _LENGTH.pack(len(note)) + note + data
             try:
@@ -83,6 +85,7 @@ class Logs:
         yield from (message for message, _ in self._from(self._path(pipeline, job_id), 0))
 
     def _from(self, path: Path, offset: int) -> Iterator[tuple[pps_pb2.LogMessage, int]]:
+        """The messages from a place on, each with where it ends; without those that power loss or damage left unreadable."""
         try:
             stream = path.open("rb")
         except FileNotFoundError:
@@ -92,10 +95,14 @@ class Logs:
             while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
                 (length,) = _LENGTH.unpack(head)
                 data = stream.read(length)
-                if len(data) < length:
+                if not data or len(data) < length:
                     return
                 offset += _LENGTH.size + length
-                yield pps_pb2.LogMessage.FromString(data), offset
+                try:
+                    message = pps_pb2.LogMessage.FromString(data)
+                except DecodeError:
+                    continue
+                yield message, offset
 
     def follow(
         self, pipeline: int, jobs: list[str], more: bool, is_over: Callable[[], bool], call: Call

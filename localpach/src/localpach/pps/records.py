@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from localpach.clock import now
 from localpach.messages import timestamp
 from localpach.names import DEFAULT_PROJECT, META, Commit, Repo
-from localpach.pfs.records import Entry, now
+from localpach.pfs.records import Entry
 from localpach.proto import pps_pb2
 
 OVER = frozenset((pps_pb2.JOB_SUCCESS, pps_pb2.JOB_FAILURE, pps_pb2.JOB_KILLED, pps_pb2.JOB_UNRUNNABLE))

@@ -6,8 +6,8 @@ import base64
 import json
 from typing import NamedTuple
 
+from localpach.clock import now
 from localpach.errors import NotFound, Refused
-from localpach.pfs.records import now
 from localpach.proto import pps_pb2
 from localpach.storage.store import Store
 

@@ -18,7 +18,7 @@ from localpach.pps.queries import JobQueries
 from localpach.pps.regeneration import Regeneration
 from localpach.pps.running import Running
 from localpach.pps.secrets import Secrets
-from localpach.pps.tools import Tools
+from localpach.pps.tools import OpenGateway, Tools
 from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
@@ -27,7 +27,9 @@ from localpach.waiting import Bulletin
 class Pps:
     """The parts of PPS; each is given what it uses."""
 
-    def __init__(self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes) -> None:
+    def __init__(
+        self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes, open_gateway: OpenGateway
+    ) -> None:
         self._runtimes = runtimes
         self.running = Running()
         self.logs = Logs(store.root, bulletin)
@@ -50,16 +52,17 @@ class Pps:
             secrets=self.secrets,
             logs=self.logs,
             runtimes=runtimes,
+            open_gateway=open_gateway,
             cores=self.cores,
         )
-        self._controller = Controller(bulletin, tools, self.crons, self.running)
+        self.controller = Controller(bulletin, tools, self.crons, self.running)
 
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         self._runtimes.remove_leftovers()
         self.logs.keep_only({pipeline.num for pipeline in self.pipelines.all()})
-        self._controller.start()
+        self.controller.start()
 
     def close(self) -> None:
         """Ends what runs; the next start takes it up."""
-        self._controller.close()
+        self.controller.close()

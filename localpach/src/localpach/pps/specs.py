@@ -85,8 +85,6 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
     ):
         if request.HasField(field):
             raise Unimplemented(f"{field}: a pipeline that {need} needs a Pachyderm cluster; leave the field out here")
-    if request.s3_out:
-        raise Unimplemented("s3_out: localpach gives no S3 gateway; leave it out and write to /pfs/out")
     if request.reprocess_spec not in ("", "until_success", "every_job"):
         raise Refused("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'")
     if request.transform.datum_batching:

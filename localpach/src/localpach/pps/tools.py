@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from localpach.names import Commit
 from localpach.pfs.service import Pfs
+from localpach.pfs.writes import Collected
 from localpach.pps.cores import Cores
 from localpach.pps.datums import Datums
 from localpach.pps.jobs import Jobs
@@ -12,7 +17,30 @@ from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
 from localpach.pps.secrets import Secrets
 from localpach.runtime.choice import Runtimes
+from localpach.runtime.interface import Serving
 from localpach.storage.store import Store
+
+
+class S3Gateway(Protocol):
+    """What a datum's commands reach by S3."""
+
+    key: str
+
+    def begin_try(self) -> None:
+        """Forgets what an earlier try has written."""
+
+    def serve(self, door: socket.socket) -> Serving:
+        """Takes requests at a socket that listens."""
+
+    def collect(self, datum: str) -> Collected:
+        """What was written, as written by a datum."""
+
+    def close(self) -> None:
+        """Forgets what was written."""
+
+
+# One to some commits by name, and to `out` or not.
+OpenGateway = Callable[[Mapping[str, Commit], bool], S3Gateway]
 
 
 @dataclass(frozen=True)
@@ -28,3 +56,4 @@ class Tools:
     logs: Logs
     runtimes: Runtimes
     cores: Cores
+    open_gateway: OpenGateway

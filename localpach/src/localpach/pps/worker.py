@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Timer
 
 from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk, may_pass
@@ -87,7 +88,7 @@ class Worker:
         if seconds <= 0:
             yield
             return
-        timer = threading.Timer(seconds, self._time_out)
+        timer = Timer(seconds, self._time_out)
         timer.daemon = True
         timer.start()
         try:

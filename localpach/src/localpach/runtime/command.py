@@ -7,11 +7,13 @@ import logging
 import os
 import re
 import shutil
+import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
-from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, RunSpec
+from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, RunSpec, Serving
 from localpach.runtime.launcher import Launcher
 from localpach.runtime.machine import memory_below, memory_of_machine
 
@@ -38,11 +40,14 @@ class Command:
         self._on_line = on_line
         self._problem = ""
         self._last = ""
+        self._serving: Serving | None = None
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         self._status, status = os.pipe()
+        door, taker = socket.socketpair()
         try:
-            self._keeper = launcher.start(request, theirs_in, theirs_out, status)
+            given = [theirs_in, theirs_out, status, *([taker.fileno()] if spec.serve else [])]
+            self._keeper = launcher.start(request, given)
             self.pid = self._keeper.pid
         except BaseException:
             for descriptor in (ours_in, ours_out, self._status):
@@ -51,9 +56,19 @@ class Command:
         finally:
             for descriptor in (theirs_in, theirs_out, status):
                 os.close(descriptor)
+            taker.close()
         threading.Thread(target=_feed, args=(ours_in, spec.stdin.encode()), daemon=True).start()
+        if spec.serve:
+            self._serve(spec.serve, door)
+        door.close()
         self._reader = threading.Thread(target=self._read, args=(ours_out,), daemon=True)
         self._reader.start()
+
+    def _serve(self, serve: Callable[[socket.socket], Serving], door: socket.socket) -> None:
+        """Serves the command what it is given alone, unless its sandbox can't be made."""
+        _, descriptors, _, _ = socket.recv_fds(door, 1, 1)
+        if descriptors:
+            self._serving = serve(socket.socket(fileno=descriptors[0]))
 
     def kill(self) -> None:
         """Ends the command and all that it started."""
@@ -70,6 +85,8 @@ class Command:
                 self._problem = problem
                 self.kill()
         self._keeper.close()
+        if self._serving:
+            self._serving.close()
         self._reader.join()
         with os.fdopen(self._status) as stream:
             # What was killed may have said a part of a line.

@@ -81,6 +81,10 @@ class DockerRuntime:
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Container:
         """Starts a container."""
+        if spec.serve:
+            raise Refused(
+                "an S3 gateway of its own is for commands of bundles; build the image with `localpach image build`"
+            )
         api = self._connect()
         with _told(f'image "{spec.image}" could not be run'):
             return Container(api, self._settings(api, spec), spec, on_line)

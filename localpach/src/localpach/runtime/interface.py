@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,6 +15,15 @@ TIMED_OUT = "context deadline exceeded"
 PROCESSES = 4096
 
 OnLine = Callable[[str], None]
+# Where on its own loopback a command finds what is served to it alone; Pachyderm's S3 gateway has it.
+PORT = 600
+
+
+class Serving(Protocol):
+    """What serves a command."""
+
+    def close(self) -> None:
+        """Takes no more requests."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,8 @@ class Pod:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What to run. `layout` has what appears as `/pfs`; `files` are small ones to be found at absolute paths."""
+    """What to run. `layout` has what appears as `/pfs`; `files` are small ones to be found at absolute paths; `serve` takes
+    a socket that listens at `PORT` of the command's own loopback, until the command ends."""
 
     cmd: list[str]
     stdin: str
@@ -51,6 +62,7 @@ class RunSpec:
     user: str = ""
     files: dict[str, str] = field(default_factory=dict)
     pod: Pod = Pod()
+    serve: Callable[[socket.socket], Serving] | None = None
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ class Launcher:
         self._lock = threading.Lock()
         self._door: socket.socket | None = None
 
-    def start(self, request: dict[str, object], stdin: int, output: int, status: int) -> Keeper:
-        """Starts one; starter.py says what is in a request."""
+    def start(self, request: dict[str, object], descriptors: list[int]) -> Keeper:
+        """Starts one; starter.py says what is in a request, and which descriptors come with it."""
         # Not in the message, which may be no longer than the kernel's buffers.
         letter = os.memfd_create("request")
         try:
@@ -63,11 +63,11 @@ class Launcher:
                 json.dump(request, stream)
             with self._lock:
                 try:
-                    return self._ask([letter, stdin, output, status])
+                    return self._ask([letter, *descriptors])
                 except (BrokenPipeError, ConnectionResetError):
                     # It was killed; the commands of then are gone with it.
                     self._door = None
-                    return self._ask([letter, stdin, output, status])
+                    return self._ask([letter, *descriptors])
         finally:
             os.close(letter)
 

@@ -1,7 +1,8 @@
 """Starts commands, each under limits; a program of its own, without imports from the rest, which forks for each.
 
 usage: python starter.py FD [staged], where the file descriptor FD is a socket on which each request is one message that brings
-four file descriptors: the request itself, as JSON, the command's input, its output, and where its end is told. The answer
+file descriptors: the request itself, as JSON, the command's input, its output, where its end is told, and, where it has a
+port, a socket to which one is sent that listens there. The answer
 is the process id of the command's keeper with a descriptor of it. The keeper ends when nothing of the command is left.
 A request has
   argv, env, cwd: what to run
@@ -10,6 +11,7 @@ A request has
   files: contents, in base64, to be found at the descriptors from FIRST_FILE on
   boxed: whether it is bwrap, which tells its end at the descriptor STATUS and begins when told to
   filter: a program for seccomp(2), in base64, to run under
+  port: null, or where on a sandbox's own loopback somebody listens
   network: null, or a command that connects the process whose id is put in place of PID, and tells so at READY
 
 A keeper dies with this program, what it keeps with it, and this program with who holds the other end of the socket or,
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -35,6 +38,8 @@ from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
 CAPABILITIES = 64
+# Of setns(2) and ioctl_ns(2).
+CLONE_NEWUSER, CLONE_NEWNET, NS_GET_USERNS = 0x10000000, 0x40000000, 0xB701
 SECCOMP_MODE_FILTER = 2
 STATUS, INFO, GO, READY, FIRST_FILE = 100, 101, 102, 103, 110
 NOT_RUN = 127
@@ -134,7 +139,7 @@ def limit_sandbox(request: dict[str, Any], process: int) -> None:
         os.setresgid(os.getegid(), -1, -1)
 
 
-def let_go(request: dict[str, Any], info: int, go: int) -> None:
+def let_go(request: dict[str, Any], info: int, go: int, taker: int) -> None:
     """Limits what is in a sandbox, gives it its network, and lets it begin; without one it does not."""
     with open(info) as stream:
         text = stream.read()
@@ -143,9 +148,36 @@ def let_go(request: dict[str, Any], info: int, go: int) -> None:
         return
     process = json.loads(text)["child-pid"]
     limit_sandbox(request, process)
+    if request["port"]:
+        listen(request["port"], process, taker)
     if request["network"]:
         connect(request, process)
     os.write(go, b"1")
+
+
+def listen(port: int, process: int, taker: int) -> None:
+    """Listens on a sandbox's loopback, and gives the socket away: it stays there, whoever has it."""
+    child = os.fork()
+    if child == 0:
+        network = os.open(f"/proc/{process}/ns/net", os.O_RDONLY)
+        try:
+            if os.geteuid():
+                enter(fcntl.ioctl(network, NS_GET_USERNS), CLONE_NEWUSER)
+            enter(network, CLONE_NEWNET)
+            with socket.create_server(("127.0.0.1", port)) as door:
+                socket.send_fds(socket.socket(fileno=taker), [b"!"], [door.fileno()])
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise OSError(f"port {port} of its loopback could not be listened at")
+
+
+def enter(namespace: int, kind: int) -> None:
+    """setns(2)."""
+    if libc.setns(namespace, kind):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
 
 
 def connect(request: dict[str, Any], process: int) -> None:
@@ -189,7 +221,7 @@ def watch(command: int) -> int:
             os.kill(command, signal.SIGKILL)
 
 
-def keep(parent: int, request: dict[str, Any], status: int) -> NoReturn:
+def keep(parent: int, request: dict[str, Any], status: int, taker: int) -> NoReturn:
     """Runs one command to its end, and ends what it leaves; SIGTERM is blocked until there is something to end."""
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -217,7 +249,7 @@ def keep(parent: int, request: dict[str, Any], status: int) -> NoReturn:
     os.close(go_end)
     if request["boxed"]:
         try:
-            let_go(request, info, go)
+            let_go(request, info, go, taker)
         except (OSError, ValueError) as error:
             os.write(2, f"bwrap: {error}\n".encode())
             os.kill(command, signal.SIGKILL)
@@ -250,17 +282,18 @@ def fork_keeper(given: list[int], door: socket.socket) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     door.close()
-    letter, stdin, output, status = given
+    letter, stdin, output, status, *taker = given
     for descriptor, place in ((stdin, 0), (output, 1), (output, 2)):
         os.dup2(descriptor, place)
     os.close(stdin)
     os.close(output)
     # The command must neither hold it open nor write to it.
-    os.set_inheritable(status, False)
+    for descriptor in (status, *taker):
+        os.set_inheritable(descriptor, False)
     with open(letter) as stream:
         stream.seek(0)
         request = json.load(stream)
-    keep(own, request, status)
+    keep(own, request, status, *taker or [-1])
 
 
 def serve(door: socket.socket) -> None:
@@ -277,7 +310,7 @@ def serve(door: socket.socket) -> None:
             os.read(ended, 1 << 16)
             bury(keepers)
             continue
-        message, (*given,), _, _ = socket.recv_fds(door, 1, 4)
+        message, (*given,), _, _ = socket.recv_fds(door, 1, 5)
         if not message:
             return
         keeper = fork_keeper(given, door)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from localpach.clock import now
 from localpach.storage.schema import open_schema
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Transaction:
     """One outermost `Store.write()`: its time in microseconds since 1970, and what parts gather in it."""
 
     def __init__(self) -> None:
-        self.moment = time.time_ns() // 1000
+        self.moment = now()
         self.after: dict[Callable[[], None], None] = {}
         self._gathered: dict[type, Any] = {}
 

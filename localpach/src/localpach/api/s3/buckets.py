@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from localpach.api.s3.errors import S3Error
+from localpach.api.s3.parts import PARTS
 from localpach.api.s3.payload import Body
 from localpach.api.s3.request import Answer, Request, xml_answer
 from localpach.api.s3.xml import Node, iso, parse
@@ -20,8 +21,6 @@ from localpach.storage.objects import Batch
 # Pachyderm's names for what it has none of.
 LOCATION = "PACHYDERM"
 OWNER: list[Node] = [("ID", "00000000000000000000000000000000"), ("DisplayName", "pachyderm")]
-# Where the parts of uploads lie.
-MULTIPART_REPO = "_s3gateway_multipart_"
 SMALL_BYTES = 64 << 10
 
 
@@ -88,10 +87,15 @@ class Buckets:
         self._pfs.writes.apply(target, changes, batch)
         return target
 
+    def identity(self, name: str) -> str:
+        """What tells a bucket from all others, by whatever name."""
+        branch, id = Bucket.named(name)
+        return f"{branch}/{id}"
+
     def list_all(self, request: Request, body: Body) -> Answer:
         found: list[Node] = []
         for record in self._pfs.repos.all(USER):
-            if record.repo.name != MULTIPART_REPO:
+            if record.repo != PARTS:
                 for branch in record.branches:
                     name = f"{branch}.{record.repo.name}.{record.repo.project}"
                     found.append(("Bucket", [("Name", name), ("CreationDate", iso(record.created))]))

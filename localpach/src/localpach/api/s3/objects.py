@@ -106,7 +106,7 @@ class ObjectRequests:
             return Answer()
         path = checked_path(request.key)
         ref = self.store(body, batch)
-        return self._written(request, target, [Delete(path, ""), Add(path, "", (ref,))], batch)
+        return Answer(headers=self.written(request, target, [Delete(path, ""), Add(path, "", (ref,))], batch))
 
     def store(self, pieces: Iterator[bytes] | Body, batch: Batch) -> Ref:
         """A content, in constant memory."""
@@ -118,10 +118,11 @@ class ObjectRequests:
         finally:
             writer.abandon()
 
-    def _written(self, request: Request, target: Branch | Commit, changes: list[Change], batch: Batch) -> Answer:
+    def written(self, request: Request, target: Branch | Commit, changes: list[Change], batch: Batch) -> dict[str, str]:
+        """Makes changes; gives the headers that tell of the object that came of them."""
         commit = self._buckets.write(target, changes, batch)
-        found = self.find(request.bucket, request.key, commit.id)
-        return Answer(headers={"ETag": etag(found.entry), "x-amz-version-id": commit.id})
+        found = self._in(self._pfs.commits.get(commit), request.key)
+        return {"ETag": etag(found.entry) if found else "", "x-amz-version-id": commit.id}
 
     def copy(self, request: Request, body: Body) -> Answer:
         """Without its bytes being copied."""
@@ -130,9 +131,9 @@ class ObjectRequests:
         path = checked_path(request.key)
         target = self._buckets.writable(request.bucket)
         changes: list[Change] = [Copy(source.record.root, source.entry.path, path, "", append=False)]
-        answer = self._written(request, target, changes, self._pfs.writes.batch())
-        nodes: list[Node] = [("ETag", answer.headers["ETag"]), ("LastModified", iso(source.modified))]
-        return xml_answer("CopyObjectResult", nodes, answer.headers)
+        headers = self.written(request, target, changes, self._pfs.writes.batch())
+        nodes: list[Node] = [("ETag", headers["ETag"]), ("LastModified", iso(source.modified))]
+        return xml_answer("CopyObjectResult", nodes, headers)
 
     def source(self, request: Request) -> Found:
         """The object that is to be copied."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from functools import cached_property
 from http import HTTPStatus
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from localpach.api.s3.errors import S3Error
 from localpach.api.s3.xml import Content, document
@@ -24,12 +24,12 @@ class Request:
     @cached_property
     def path(self) -> str:
         """As it was sent, escaped."""
-        return urlsplit(self.target).path
+        return self.target.partition("?")[0]
 
     @cached_property
     def query(self) -> tuple[tuple[str, str], ...]:
         """Names and values in the order in which they were sent. A `+` is itself: signatures know no other."""
-        parts = [part.partition("=") for part in urlsplit(self.target).query.split("&") if part]
+        parts = [part.partition("=") for part in self.target.partition("?")[2].split("&") if part]
         return tuple((_unescaped(name), _unescaped(value)) for name, _, value in parts)
 
     @cached_property

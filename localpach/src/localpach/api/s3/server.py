@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import sqlite3
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import BinaryIO, cast
@@ -45,8 +44,7 @@ log = logging.getLogger("localpach")
 class Operations:
     """Which operation a request is for."""
 
-    def __init__(self, pfs: Pfs) -> None:
-        buckets = Buckets(pfs)
+    def __init__(self, pfs: Pfs, buckets: Buckets) -> None:
         objects = ObjectRequests(pfs, buckets)
         uploads = UploadRequests(pfs, buckets, objects)
         self._of_all: dict[str, Operation] = {"GET": buckets.list_all}
@@ -93,16 +91,16 @@ class Operations:
 
 
 class S3Server(LoopbackServer):
-    """The S3 gateway."""
+    """An S3 gateway to some buckets."""
 
-    def __init__(self, pfs: Pfs, token: str | None, port: int) -> None:
+    def __init__(self, pfs: Pfs, buckets: Buckets, token: str | None, at: int | socket.socket) -> None:
         """Asks for signatures by the token, if there is one. Raises Precondition where the port is taken."""
 
         class Bound(S3Connection):
-            operations = Operations(pfs)
+            operations = Operations(pfs, buckets)
             expected = token
 
-        super().__init__(Bound, port, "s3", "the S3 gateway needs another")
+        super().__init__(Bound, at, "s3", "the S3 gateway needs another")
 
 
 class S3Connection(Connection):
@@ -137,8 +135,10 @@ class S3Connection(Connection):
                 self.send_response_only(HTTPStatus.CONTINUE)
                 self.end_headers()
             answer = operation(request, body)
-            self._send(answer, next(answer.pieces, b"") if answer.pieces else answer.body, body.is_over)
-        except (LocalpachError, OSError, sqlite3.Error) as error:
+            # What can't be read is told in place of the answer's head, not after it.
+            first = next(answer.pieces, b"") if answer.pieces and self.command != "HEAD" else answer.body
+            self._send(answer, first, body.is_over)
+        except Exception as error:
             if self._is_begun or isinstance(error, (ConnectionError, TimeoutError)):
                 # What was sent is shorter than it should be, and this tells.
                 self.close_connection = True

@@ -1,4 +1,4 @@
-"""Uploads in parts: each is an open commit, on a branch of its own in the repo that Pachyderm keeps parts in, too."""
+"""Uploads in parts: each is a commit in the making, and a part a file of it, by its number."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from http import HTTPStatus
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from localpach.api.s3.buckets import LOCATION, MULTIPART_REPO, OWNER, Bucket, Buckets
+from localpach.api.s3.buckets import LOCATION, OWNER, Buckets
 from localpach.api.s3.conditions import within
 from localpach.api.s3.errors import S3Error
 from localpach.api.s3.listing import etag
 from localpach.api.s3.objects import ObjectRequests, check_unconditional, checked_path
+from localpach.api.s3.parts import PARTS, UPLOAD, all_begun, begin, forget
 from localpach.api.s3.payload import Body
 from localpach.api.s3.request import Answer, Request, xml_answer
 from localpach.api.s3.xml import Node, iso, parse
 from localpach.errors import NotFound, Refused
-from localpach.names import DEFAULT_PROJECT, Branch, Commit, Repo, new_id
+from localpach.names import Commit
 from localpach.pfs.records import CommitRecord, Entry
 from localpach.pfs.service import Pfs
 from localpach.pfs.writes import Add, Change, Copy, Delete
 
-REPO = Repo(DEFAULT_PROJECT, MULTIPART_REPO)
 MOST_PARTS = 10_000
 MOST_LISTED = 1000
 LEAST_BYTES = 5 << 20
@@ -33,7 +33,7 @@ class Upload(NamedTuple):
     """An upload, and the commit that its parts are in, each a file named by its number."""
 
     record: CommitRecord
-    bucket: Bucket
+    bucket: str
     key: str
 
     @property
@@ -53,9 +53,7 @@ class UploadRequests:
     def begin(self, request: Request, body: Body) -> Answer:
         checked_path(request.key)
         self._buckets.writable(request.bucket)
-        self._pfs.repos.create(REPO, "parts of uploads to the S3 gateway", update=True)
-        branch = Branch(REPO, f"upload-{new_id()}")
-        commit = self._pfs.commits.start(branch, f"{request.bucket}/{request.key}")
+        commit = begin(self._pfs, UPLOAD, f"{self._buckets.identity(request.bucket)} {request.key}")
         nodes: list[Node] = [("Bucket", request.bucket), ("Key", request.key), ("UploadId", commit.id)]
         return xml_answer("InitiateMultipartUploadResult", nodes)
 
@@ -92,16 +90,15 @@ class UploadRequests:
         path = checked_path(request.key)
         changes: list[Change] = [Delete(path, "")]
         changes += [Copy(upload.record.root, part.path, path, "", append=True) for part in parts]
-        commit = self._buckets.write(target, changes, self._pfs.writes.batch())
+        headers = self._objects.written(request, target, changes, self._pfs.writes.batch())
         self._remove(upload)
-        found = self._objects.find(request.bucket, request.key, commit.id)
         nodes: list[Node] = [
             ("Location", LOCATION),
             ("Bucket", request.bucket),
             ("Key", request.key),
-            ("ETag", etag(found.entry)),
+            ("ETag", headers["ETag"]),
         ]
-        return xml_answer("CompleteMultipartUploadResult", nodes, {"x-amz-version-id": commit.id})
+        return xml_answer("CompleteMultipartUploadResult", nodes, headers)
 
     def _named(self, upload: Upload, asked: Element) -> list[Entry]:
         """The parts that an upload is to be completed of."""
@@ -131,8 +128,7 @@ class UploadRequests:
     def _remove(self, upload: Upload) -> None:
         """What nobody needs any more: no commit keeps the parts."""
         with _of(upload):
-            self._pfs.branches.delete(Branch(REPO, upload.record.branch))
-            self._pfs.commit_sets.drop_commit(upload.record, recursive=False)
+            forget(self._pfs, upload.record)
 
     def list_parts(self, request: Request, body: Body) -> Answer:
         upload = self._find(request)
@@ -167,7 +163,7 @@ class UploadRequests:
         prefix = request.arguments.get("prefix", "")
         marker = request.arguments.get("key-marker", ""), request.arguments.get("upload-id-marker", "")
         most = min(request.number("max-uploads", MOST_LISTED), MOST_LISTED)
-        uploads = [each for each in self._all() if each.bucket == Bucket.named(request.bucket)]
+        uploads = [each for each in self._all() if each.bucket == self._buckets.identity(request.bucket)]
         left = [
             each
             for each in sorted(uploads, key=lambda upload: (upload.key, upload.commit.id))
@@ -192,23 +188,22 @@ class UploadRequests:
         return xml_answer("ListMultipartUploadsResult", nodes)
 
     def _all(self) -> list[Upload]:
-        branches = self._pfs.branches.of_repo(REPO) if self._pfs.repos.exists(REPO) else []
-        return [_upload(self._pfs.commits.by_num(branch.head)) for branch in branches if branch.head]
+        return [_upload(record) for record in all_begun(self._pfs, UPLOAD)]
 
     def _find(self, request: Request) -> Upload:
         id = request.arguments["uploadId"]
         try:
-            found = _upload(self._pfs.commits.open_commit(Commit(REPO, id)))
+            found = _upload(self._pfs.commits.open_commit(Commit(PARTS, id)))
         except (NotFound, Refused) as error:
             raise S3Error("NoSuchUpload", f"there is no upload {id}; it may be complete, or aborted") from error
-        if (found.bucket, found.key) != (Bucket.named(request.bucket), request.key):
+        if (found.bucket, found.key) != (self._buckets.identity(request.bucket), request.key):
             raise S3Error("NoSuchUpload", f"upload {id} is not one of {request.key} to {request.bucket}")
         return found
 
 
 def _upload(record: CommitRecord) -> Upload:
-    bucket, _, key = record.description.partition("/")
-    return Upload(record, Bucket.named(bucket), key)
+    bucket, _, key = record.description.partition(" ")
+    return Upload(record, bucket, key)
 
 
 @contextmanager
