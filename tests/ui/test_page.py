@@ -64,17 +64,18 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     client.create_repo("labels")
     put(client, "labels", {"/labels.csv": b"a,1\n", "/red.png": png(2, 1, b"\xff\0\0" + b"\0\0\xff")})
     put(client, "texts", {"/a.txt": b"one\ntwo\nthree\n", "/folder/b.txt": b"b\n"})
-    put(client, "texts", {"/a.txt": b"one\n2\nthree\nfour\n", FILE: HOSTILE.encode(), "/picture.svg": PICTURE})
-    pipeline(client, "copy", "cp -r /pfs/texts/* /pfs/out/; cat /pfs/texts/*.html", pfs("texts", "/"))
+    pipeline(client, "copy", "cp -r /pfs/texts/* /pfs/out/; cat /pfs/texts/*.html || true", pfs("texts", "/"))
     both = pps_proto.Input(cross=[pfs("copy", "/"), pfs("labels", "/")])
     pipeline(client, "both", "ls /pfs/copy /pfs/labels > /pfs/out/listing", both, description=HOSTILE)
     pipeline(client, "broken", "echo about to fail; exit 3", pfs("both", "/"), datum_tries=1)
     pipeline(client, "slow", WAITING, pfs("labels", "/"))
+    put(client, "texts", {"/a.txt": b"one\n2\nthree\nfour\n", FILE: HOSTILE.encode(), "/picture.svg": PICTURE})
     for name in ("copy", "both", "broken"):
         last_job(client, name)
     link = subprocess.run([LOCALPACH, "page", "--root", str(server.root)], capture_output=True, text=True, check=True)
-    yield Shown(server, link.stdout.strip())
-    server.stop()
+    made = Shown(server, link.stdout.strip())
+    yield made
+    made.server.stop()
 
 
 @pytest.fixture
@@ -106,6 +107,11 @@ def page(context: BrowserContext, shown: Shown) -> Iterator[Page]:
 
 def visit(page: Page, *words: str) -> None:
     page.evaluate("words => { location.hash = '#/' + words.map(encodeURIComponent).join('/') }", list(words))
+
+
+def rows(page: Page, section: str) -> Locator:
+    """The rows of a section's table."""
+    return page.locator("section", has=page.get_by_role("heading", name=section, exact=True)).locator("tbody tr")
 
 
 def head(shown: Shown, repo: str) -> str:
@@ -142,8 +148,10 @@ def test_a_job_shows_its_datums_and_their_logs(page: Page, shown: Shown) -> None
     expect(page.locator(".log")).to_contain_text("about to fail")
     expect(page.locator("dl .badge")).to_have_text("failure")
     expect(page.locator("dl")).to_contain_text("1 of 1, 1 failed")
-    datum = page.locator("section", has_text="Datums").locator("tbody tr")
+    datum = rows(page, "Datums")
     expect(datum).to_contain_text("failed")
+    beside = rows(page, "Jobs of the same commit set")
+    expect(beside.locator("td:first-child")).to_have_text(["copy", "both", "broken"])
     datum.locator(".id a").click()
     expect(page.get_by_role("heading", name="Log of one datum")).to_be_visible()
     expect(page.locator(".log")).to_contain_text("about to fail")

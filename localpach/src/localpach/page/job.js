@@ -1,9 +1,9 @@
-// A job: how far it is, its datums, and its log as it comes; with a datum's id, the log of that alone.
+// A job: how far it is, its datums, its log as it comes, and the jobs beside it; with a datum's id, the log of that alone.
 
 import { call, list, pipelineOf } from "./api.js";
 import { button, el, facts, link, section, table, update } from "./dom.js";
 import { badge, bytes, duration, kindOfJob, moment, took } from "./format.js";
-import { isOver, progress } from "./jobs.js";
+import { isOver, jobTable, progress } from "./jobs.js";
 import { live } from "./live.js";
 import { followLog } from "./log.js";
 
@@ -17,8 +17,9 @@ export function job(main, [project, name, id, datum], signal) {
   const about = el("div");
   const datums = section("Datums");
   const lines = section(datum ? "Log of one datum" : "Log");
+  const others = section("Jobs of the same commit set");
   const more = button("Show more datums", () => { number += PAGE; more.disabled = true; });
-  main.append(el("h1", {}, `Job ${id.slice(0, 8)} of ${name}`), about, lines.element, datums.element);
+  main.append(el("h1", {}, `Job ${id.slice(0, 8)} of ${name}`), about, lines.element, datums.element, others.element);
   datums.element.append(more);
   if (datum) lines.body.before(el("p", {}, "Datum ", el("span", { class: "id" }, datum), ". ", link("The log of the whole job", "job", project, name, id)));
   return live(signal, async () => {
@@ -28,6 +29,7 @@ export function job(main, [project, name, id, datum], signal) {
     hasLog = true;
     const infos = await list("pps_v2.API/ListDatum", { job: which, number }, signal);
     update(datums.body, table(["datum", "state", "-took", "-read", "files"], infos.map(row), "No datums yet."));
+    update(others.body, jobTable(await list("pps_v2.API/InspectJobSet", { jobSet: { id } }, signal), true));
     more.hidden = infos.length < number;
     more.disabled = false;
     return isOver(info) && more.hidden;
