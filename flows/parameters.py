@@ -14,14 +14,21 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.corpus.corpus import DEFAULT_SOURCE
+from tasks.errors import ScriptwrightError
 
 Format = Literal[
     "", "play", "transcript", "screenplay", "fountain", "final-draft", "subtitles", "table", "tokens", "prose"
 ]
 MOST_TOKENS = 50_000  # of a script
+LEAST_MINUTES, MOST_MINUTES = 0.5, 10_000
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
 SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://\S+|file:\S.*|[./~].*|[^:]+)$"
 SHA256 = r"^\s*([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*$"
+
+
+class RecipeError(ScriptwrightError):
+    """More than one way to train is asked for."""
+
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
@@ -56,6 +63,12 @@ class TrainParameters(CorpusParameters):
         description="Configuration of the model: test runs in a minute and shows that everything works; on two cores "
         "quick takes five minutes, best and small the better part of an hour.",
     )
+    minutes: float | None = Field(
+        default=None,
+        ge=LEAST_MINUTES,
+        le=MOST_MINUTES,
+        description="Instead of a model: train for so many minutes, by the best recipe for it on this machine.",
+    )
     format: Format = Field(
         default="", description="What the scripts are in; empty reads each file in the format that it seems to have."
     )
@@ -64,6 +77,21 @@ class TrainParameters(CorpusParameters):
     timeout_minutes: int = Field(
         default=2880, ge=1, le=43_200, description="A job that takes longer than this is stopped, and the run fails."
     )
+
+    @property
+    def recipe(self) -> str:
+        """What the model is called.
+
+        Raises:
+            RecipeError: a model is named, and minutes are given as well.
+        """
+        if self.minutes is None:
+            return self.model
+        if self.model != type(self).model_fields["model"].default:
+            raise RecipeError(
+                f"the model {self.model} and {self.minutes:g} minutes are two ways to say how long to train: give model or minutes"
+            )
+        return f"{self.minutes:g}-minute"
 
 
 class RerunParameters(TrainParameters):
