@@ -68,7 +68,7 @@ localpach/.venv/.tools: $(LOCALPACH_ENV) localpach/requirements-dev.txt
 	@$(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements-dev.txt
 	@touch $@
 
-all: run ## set up, train, write a script and print both results (MODEL=, SOURCE=, MEMBERS=, SEED=)
+all: run ## set up, train, write a script and print both results (MODEL= or MINUTES=, SOURCE=, MEMBERS=, SEED=)
 
 run: $(FLOWS_ENV) $(LOCALPACH_ENV) ## run the train flow
 	@echo "Starting Prefect"

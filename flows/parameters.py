@@ -21,6 +21,7 @@ Format = Literal[
     "", "play", "transcript", "screenplay", "fountain", "final-draft", "subtitles", "table", "tokens", "prose"
 ]
 MOST_TOKENS = 50_000  # of a script
+LEAST_MINUTES, MOST_MINUTES = 0.5, 10_000
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
 # No URL with a login: the server would store it before anything of ours sees it. Prefect's command line prints the pattern as
 # markup of rich, in which [/ begins a tag.
@@ -28,6 +29,11 @@ SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([?/#]\
 LOGIN = re.compile(r"\s*(?!pypi:|file:[^/])[A-Za-z][A-Za-z0-9+.-]*:/*[^/?#]*@")
 # Empty, too: a field that may have no value is a form of its own in Prefect's UI.
 SHA256 = r"^\s*(([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*)?$"
+
+
+class RecipeError(ScriptwrightError):
+    """More than one way to train is asked for."""
+
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
@@ -73,6 +79,12 @@ class TrainParameters(CorpusParameters):
         description="On two cores, with Shakespeare's plays: test takes a minute and shows that everything works, quick "
         "5 minutes, best and small 35 minutes; by their size, medium takes half a day and large days.",
     )
+    minutes: float | None = Field(
+        default=None,
+        ge=LEAST_MINUTES,
+        le=MOST_MINUTES,
+        description="Instead of a model: train for so many minutes, by the best recipe for it on this machine.",
+    )
     format: Format = Field(
         title="Format",
         default="",
@@ -89,6 +101,21 @@ class TrainParameters(CorpusParameters):
         le=43_200,
         description="A job that takes longer than this is stopped, and the run fails.",
     )
+
+    @property
+    def recipe(self) -> str:
+        """What the model is called.
+
+        Raises:
+            RecipeError: a model is named, and minutes are given as well.
+        """
+        if self.minutes is None:
+            return self.model
+        if self.model != type(self).model_fields["model"].default:
+            raise RecipeError(
+                f"the model {self.model} and {self.minutes:g} minutes are two ways to say how long to train: give model or minutes"
+            )
+        return f"{self.minutes:g}-minute"
 
 
 class RerunParameters(TrainParameters):

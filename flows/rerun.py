@@ -16,8 +16,11 @@ from tasks.report.results import Results
 @takes(RerunParameters)
 def rerun(run: RerunParameters) -> Results:
     """Deletes this project's pipelines and repos, then trains anew; returns what `train` does."""
+    given = run.model_dump()
+    if run.recipe != run.model:
+        del given["model"]
     teardown()
-    results: Results = train(**run.model_dump())
+    results: Results = train(**given)
     return results
 
 

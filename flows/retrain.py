@@ -35,6 +35,7 @@ from tasks.report.results import Results
 @takes(RetrainParameters)
 def retrain(run: RetrainParameters) -> State[Any]:
     """Trains again where anything has changed, and releases the new model if it is good enough."""
+    recipe = run.recipe
     find_pachyderm()
     builder = choose_builder()
     tarball = download(run.source, run.sha256 or None)
@@ -42,7 +43,7 @@ def retrain(run: RetrainParameters) -> State[Any]:
     image = build_image(builder)
     reason = nothing_to_do(scripts, templates_of(run, image), run.tolerance)
     if reason:
-        name_run(f"retrain {run.model}: nothing new")
+        name_run(f"retrain {recipe}: nothing new")
         return Completed(name="Skipped", message=reason)
     # The very archive that was looked at: it is not asked for again.
     results: Results = train(**{**run.model_dump(exclude={"tolerance"}), "sha256": tarball.sha256})
@@ -57,7 +58,7 @@ def retrain(run: RetrainParameters) -> State[Any]:
     note(results.directory, released=verdict.released)
     write_index(results.directory.parent)
     outcome = "Released" if verdict.released else "Rejected"
-    name_run(f"retrain {run.model}: {outcome.lower()} GoT_train@{verdict.candidate[:7]}")
+    name_run(f"retrain {recipe}: {outcome.lower()} GoT_train@{verdict.candidate[:7]}")
     return Completed(name=outcome, message=verdict.reason)
 
 

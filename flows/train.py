@@ -24,6 +24,7 @@ from tasks.turns import turn
 @takes(TrainParameters)
 def train(run: TrainParameters) -> Results:
     """Commits the scripts, trains the model on them, has it write a script, prints a summary of both, and returns them."""
+    recipe = run.recipe
     find_pachyderm()
     builder = choose_builder()
     tarball = download(run.source, run.sha256 or None)
@@ -33,19 +34,20 @@ def train(run: TrainParameters) -> Results:
     with turn(templates):
         commit = commit_scripts(scripts, tarball.source, tarball.sha256)
         jobs = create_pipelines(templates)
-    name_run(f"train {run.model} on GoT_scripts@{commit[:7]}")
+    name_run(f"train {recipe} on GoT_scripts@{commit[:7]}")
     seconds = 60 * run.timeout_minutes
     with Progress(TRAIN.name, jobs[TRAIN.name]) as progress:
         wait_for_job(TRAIN.name, jobs[TRAIN.name], seconds, on_line=progress.read)
     wait_for_job(GENERATE.name, jobs[GENERATE.name], seconds)
     results = fetch_results(jobs)
-    print(report(run.model, results))
+    print(report(recipe, results))
     return results
 
 
 def templates_of(run: TrainParameters, image: str) -> list[Template]:
     """What the pipelines' specifications are made of."""
-    return [pipeline.template({**run.model_dump(), "image": image}) for pipeline in CHAIN]
+    minutes = "" if run.minutes is None else f"{run.minutes:g}"
+    return [pipeline.template({**run.model_dump(), "minutes": minutes, "image": image}) for pipeline in CHAIN]
 
 
 if __name__ == "__main__":

@@ -84,6 +84,12 @@ def load_training(folder: Path, like: Any) -> tuple[Any, dict[str, Any]] | None:
     return tf.nest.pack_sequence_as(like, tensors), kept["position"]
 
 
+def read_position(folder: Path) -> dict[str, Any] | None:
+    """Where a training under way is; None where there is none."""
+    kept = _read_training(folder)
+    return kept and kept["position"]
+
+
 def delete_training(folder: Path) -> None:
     """Deletes what `save_training` kept: the training is over."""
     kept = _read_training(folder)

@@ -1,4 +1,4 @@
-"""The four published configurations (Zaremba, Sutskever, Vinyals 2014, and the PTB tutorial's `test`) and our own two."""
+"""The four published configurations (Zaremba, Sutskever, Vinyals 2014, and the PTB tutorial's `test`) and our own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class GradientDescent:
     decay: float
     rate: float = 1.0
 
-    def rate_at(self, epochs: float, of: int) -> float:
+    def rate_at(self, epochs: float, of: float) -> float:
         """The learning rate after so many epochs, whole and parts, of a training of so many."""
         return float(self.rate * self.decay ** max(0, int(epochs) + 1 - self.full_rate_epochs))
 
@@ -28,7 +28,7 @@ class Adam:
     rate: float
     cycles: int = 1
 
-    def rate_at(self, epochs: float, of: int) -> float:
+    def rate_at(self, epochs: float, of: float) -> float:
         """The learning rate after so many epochs, whole and parts, of a training of so many."""
         share = epochs / of * self.cycles % 1
         return self.rate * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
@@ -48,6 +48,8 @@ class Config:
     init: float  # all weights start uniform in [-init, init]
     max_norm: float  # the gradient's global norm is clipped to this
     optimiser: GradientDescent | Adam
+    dynamic: bool = False  # at its end the model is measured while it learns, too (Krause et al. 2018)
+    last_epoch: float = 1.0  # share of the last epoch that is trained on
     tied: bool = False  # the softmax's weights are the embedding's (Press and Wolf 2017)
     unigram_start: bool = False  # the softmax's bias starts as the logarithm of each word's frequency
     variational_dropout: bool = False  # one mask for all steps of a batch (Gal and Ghahramani 2016)
@@ -57,13 +59,18 @@ class Config:
         if not self.tied == (self.sampled > 0) == isinstance(self.optimiser, Adam):
             raise ValueError(f"{self.name}: tied weights, sampled softmax and Adam are one step: choose all or none")
 
+    @property
+    def length(self) -> float:
+        """Epochs, whole and parts."""
+        return self.epochs - 1 + self.last_epoch
+
     def rate_in(self, epoch: int) -> float:
         """The learning rate in the middle of an epoch, the first being 1."""
-        return self.rate_at(epoch - 0.5)
+        return self.rate_at((epoch - 1 + min(epoch, self.length)) / 2)
 
     def rate_at(self, epochs: float) -> float:
         """The learning rate after so many epochs, whole and parts."""
-        return self.optimiser.rate_at(epochs, self.epochs)
+        return self.optimiser.rate_at(epochs, self.length)
 
 
 PUBLISHED = (
@@ -118,7 +125,10 @@ PUBLISHED = (
 )
 
 
-def _own(name: str, *, hidden: int, epochs: int, keep: float, optimiser: Adam) -> Config:
+def own(
+    name: str, *, hidden: int, epochs: int, keep: float, optimiser: Adam, dynamic: bool = True, last_epoch: float = 1.0
+) -> Config:
+    """A recipe of our own: what all of them have in common, with what they differ in."""
     return Config(
         name=name,
         layers=1,
@@ -130,6 +140,8 @@ def _own(name: str, *, hidden: int, epochs: int, keep: float, optimiser: Adam) -
         init=0.1,
         max_norm=5.0,
         optimiser=optimiser,
+        dynamic=dynamic,
+        last_epoch=last_epoch,
         tied=True,
         unigram_start=True,
         variational_dropout=True,
@@ -138,7 +150,7 @@ def _own(name: str, *, hidden: int, epochs: int, keep: float, optimiser: Adam) -
 
 
 OWN = (
-    _own("quick", hidden=240, epochs=6, keep=0.8, optimiser=Adam(rate=4e-3)),
-    _own("best", hidden=400, epochs=24, keep=0.5, optimiser=Adam(rate=3e-3, cycles=2)),
+    own("quick", hidden=240, epochs=6, keep=0.8, optimiser=Adam(rate=4e-3)),
+    own("best", hidden=400, epochs=24, keep=0.5, optimiser=Adam(rate=3e-3, cycles=2)),
 )
 CONFIGS = {config.name: config for config in (*PUBLISHED, *OWN)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LONGEST = 50_000  # tokens of a script
 HIGHEST_SEED = 2**32 - 1
+LEAST_MINUTES, MOST_MINUTES = 0.5, 10_000  # of a training
 # What scripts may be in.
 FORMATS = (
     "play",

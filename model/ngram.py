@@ -13,6 +13,8 @@ key is the place of its first n-1 words among those of that length, times V, plu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ from model.corpus import Corpus, Ids
 Floats = NDArray[np.float64]
 ORDER = 5
 CACHE = 500  # words; what a text has said lately it says again
+MIXED = ("ngram", "cache", "network")
 FALLBACK = (0.5, 1.0, 1.5)  # discounts of a text too small to tell them
 
 
@@ -85,10 +88,13 @@ def _discounts(counts: NDArray[np.int64]) -> tuple[float, float, float]:
     return found if all(0 < d < k for k, d in enumerate(found, 1)) else FALLBACK
 
 
-def compare(corpus: Corpus, network: dict[str, Floats]) -> dict[str, Any]:
+def compare(
+    corpus: Corpus, network: dict[str, Floats], dynamic: Mapping[str, Floats] = MappingProxyType({})
+) -> dict[str, Any]:
     """What counting makes of valid and test: the model of train alone, with a cache, and both mixed with the network.
 
-    `network` holds what the network gives to each token of the two splits. All weights are fitted on valid.
+    `network` holds what the network gives to each token of the two splits, `dynamic` what it gives where it learns from
+    them, to the first tokens of valid and to all of test. All weights are fitted on valid.
     """
     size = len(corpus.words)
     model = KneserNey(corpus.train, size)
@@ -109,8 +115,23 @@ def compare(corpus: Corpus, network: dict[str, Floats]) -> dict[str, Any]:
             },
         },
         "mixture": {
-            "weights": dict(zip(("ngram", "cache", "network"), mixed.tolist(), strict=True)),
+            "weights": dict(zip(MIXED, mixed.tolist(), strict=True)),
             **{name: perplexity(mixed @ part) for name, part in parts.items()},
+        },
+        "dynamic": _mix_dynamic(parts, dynamic) if dynamic else None,
+    }
+
+
+def _mix_dynamic(parts: dict[str, Floats], dynamic: Mapping[str, Floats]) -> dict[str, Any]:
+    """What all others and the network that learns from a text make of test; the weights are fitted on as much of valid as
+    it has seen."""
+    more = {name: np.stack([*parts[name][:, : len(found)], found]) for name, found in dynamic.items()}
+    weights = mixture_weights(more["valid"])
+    return {
+        "test": perplexity(dynamic["test"]),
+        "mixture": {
+            "weights": dict(zip((*MIXED, "dynamic"), weights.tolist(), strict=True)),
+            "test": perplexity(weights @ more["test"]),
         },
     }
 
@@ -119,10 +140,15 @@ def log_lines(comparison: dict[str, Any]) -> list[str]:
     """The comparison as lines of the training log."""
     plain, mixture = comparison["ngram"], comparison["mixture"]
     valid_and_test = [f"valid {of['valid']:.3f} test {of['test']:.3f}" for of in (plain, plain["cache"], mixture)]
-    return [
+    lines = [
         f"N-gram (Kneser-Ney, order {ORDER}): {valid_and_test[0]}; with a cache of {CACHE} words: {valid_and_test[1]}",
         f"Network, n-gram and cache mixed: {valid_and_test[2]}",
     ]
+    if dynamic := comparison["dynamic"]:
+        lines.append(
+            f"Dynamic evaluation: test {dynamic['test']:.3f}; all mixed: test {dynamic['mixture']['test']:.3f}"
+        )
+    return lines
 
 
 def perplexity(chances: Floats) -> float:

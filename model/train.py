@@ -8,6 +8,8 @@ import math
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ import numpy as np
 
 from model import checkpoints, machine, ngram, training_text
 from model.configs import CONFIGS, Config
-from model.corpus import CorpusError, check_size, read_corpus
+from model.corpus import Corpus, CorpusError, check_size, read_corpus
 from model.curve import draw_learning_curve
+from model.dynamic import FITTED
 from model.files import write_text
-from model.limits import FORMATS, HIGHEST_SEED
+from model.limits import FORMATS, HIGHEST_SEED, LEAST_MINUTES, MOST_MINUTES
 from model.network import write_out_softmax
 from model.options import make_folder, number
+from model.plan import make_plan, read_plan
 from model.sampling import sample_text
 from model.trainer import Stopped, Trainer, TrainingError, count_parameters, extend_weights
 
@@ -60,11 +64,12 @@ class Log:
 def train(
     data: Path,
     save: Path,
-    config: Config,
+    recipe: Config | float,
     seed: int,
     vocabulary: int | None = None,
     warm_start: Path | None = None,
     form: str | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
     """Trains on the scripts in `data` and writes model, log, curve and metrics to `save`; gives the metrics.
 
@@ -73,36 +78,68 @@ def train(
     Args:
         data: Folder of scripts.
         save: Folder for the results.
-        config: The model and how it is trained.
+        recipe: The model and how it is trained; or the minutes that all may take, and the best is chosen.
         seed: Of the split, the weights and all draws.
         vocabulary: At most so many words, `<unk>` among them; all of the corpus by default.
         warm_start: Folder of a model to start from, in place of random weights.
         form: The format of the scripts; by default each file is read in the one that it seems to have.
+        clock: What time is told by, in seconds.
 
     Raises:
         CorpusError: the corpus can't be trained on.
-        TrainingError: the training diverged, or `save` or `warm_start` holds what can't be gone on with.
+        TrainingError: the training diverged or has no time, or `save` or `warm_start` holds what can't be gone on with.
         Stopped: a SIGTERM came; `save` holds what has been done.
     """
+    begun = clock()
     if problem := make_folder(save):
         raise TrainingError(problem)
     earlier = checkpoints.load_as_trained(warm_start) if warm_start else None
     if warm_start:
         _check_seed(warm_start, seed)
     corpus = read_corpus(data, seed, vocabulary, earlier.words if earlier else (), form)
-    check_size(corpus, config, smallest=min(c.batch * c.steps + 1 for c in CONFIGS.values()))
+    # All recipes of a given length need as much text as `quick`.
+    shape = recipe if isinstance(recipe, Config) else CONFIGS["quick"]
+    check_size(corpus, shape, smallest=min(c.batch * c.steps + 1 for c in CONFIGS.values()))
+    plan = None
+    if not isinstance(recipe, Config):
+        hidden = earlier.weights.embedding.shape[1] if earlier else None
+        plan = read_plan(save, recipe) or make_plan(recipe, corpus, seed, hidden, begun, clock)
+    config = plan.config() if plan else shape
     weights = extend_weights(config, earlier, corpus, seed) if earlier else None
     log = Log(save / LOG)
-    trainer = Trainer(config, corpus, seed, log.say, log.show, weights)
+    trainer = Trainer(config, corpus, seed, log.say, log.show, weights, clock)
     resumed = trainer.resume(save)
     at = trainer.position
+    at.plan = plan.as_json() if plan else None
     log.cut(at.log)
     if resumed:
         print(f"Going on in epoch {at.epoch} after {at.steps} steps.", flush=True)
     else:
         for line in corpus.summary.log_lines():
             log.say(line)
+        if plan:
+            log.say(plan.log_line())
         log.say(f"Model: {config.name} Parameters: {count_parameters(trainer.weights)} Vocabulary: {len(corpus.words)}")
+
+    _train_on(trainer, corpus, config, seed, save, log)
+    metrics = {
+        "model": config.name,
+        "plan": at.plan,
+        "seed": seed,
+        "format": form,
+        "warm_start": _describe(warm_start) if warm_start else None,
+        **_measure(trainer, corpus, config, log),
+    }
+    checkpoints.save(save, trainer.weights, corpus.words)
+    training_text.save(save, corpus)
+    write_text(save / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    checkpoints.delete_training(save)
+    return metrics
+
+
+def _train_on(trainer: Trainer, corpus: Corpus, config: Config, seed: int, save: Path, log: Log) -> None:
+    """Trains to the end; after each epoch the model writes a few lines, and `save` holds what has been done."""
+    at = trainer.position
 
     def keep() -> None:
         at.log = log.length()
@@ -115,11 +152,10 @@ def train(
     try:
         while at.epoch <= config.epochs:
             trainer.run_epoch()
-            for line in sample_text(
-                write_out_softmax(trainer.weights), corpus.words, seed=seed, style=corpus.style
-            ).splitlines():
+            written = sample_text(write_out_softmax(trainer.weights), corpus.words, seed=seed, style=corpus.style)
+            for line in written.splitlines():
                 log.say(f"  | {line}")
-            valid = [[entry["epoch"], entry["valid"]] for entry in at.epochs]
+            valid = [[min(entry["epoch"], config.length), entry["valid"]] for entry in at.epochs]
             write_text(
                 save / "learning-curve.svg",
                 draw_learning_curve(f"Perplexity of {config.name}", at.curve, valid, config.epochs),
@@ -130,19 +166,22 @@ def train(
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _measure(trainer: Trainer, corpus: Corpus, config: Config, log: Log) -> dict[str, Any]:
+    """The figures of a training that is over."""
+    at = trainer.position
     losses = {"valid": trainer.losses(corpus.valid), "test": trainer.losses(corpus.test)}
     test = math.exp(losses["test"].mean())
     log.say(f"Test Perplexity: {test:.3f}")
-    comparison = ngram.compare(corpus, {name: np.exp(-found) for name, found in losses.items()})
+    learned = {}
+    if config.dynamic:
+        texts = {"valid": corpus.valid[:FITTED], "test": corpus.test}
+        learned = {name: np.exp(-trainer.dynamic_losses(text)) for name, text in texts.items()}
+    comparison = ngram.compare(corpus, {name: np.exp(-found) for name, found in losses.items()}, learned)
     for line in ngram.log_lines(comparison):
         log.say(line)
-    checkpoints.save(save, trainer.weights, corpus.words)
-    training_text.save(save, corpus)
-    metrics = {
-        "model": config.name,
-        "seed": seed,
-        "format": form,
-        "warm_start": _describe(warm_start) if warm_start else None,
+    return {
         "corpus": corpus.summary.as_json(),
         "parameters": count_parameters(trainer.weights),
         "vocabulary": len(corpus.words),
@@ -153,9 +192,6 @@ def train(
         "perplexity": {"train": at.epochs[-1]["train"], "valid": at.epochs[-1]["valid"], "test": test},
         **comparison,
     }
-    write_text(save / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-    checkpoints.delete_training(save)
-    return metrics
 
 
 def _check_seed(warm_start: Path, seed: int) -> None:
@@ -184,7 +220,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Trains the LSTM language model on scripts.")
     parser.add_argument("--data-path", type=Path, required=True, help="folder of scripts, or of ptb.*.txt")
     parser.add_argument("--save-path", type=Path, required=True, help="folder for model, log and metrics")
-    parser.add_argument("--model", choices=CONFIGS, default="test", help="configuration (default test)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", choices=CONFIGS, default="test", help="configuration (default test)")
+    what.add_argument(
+        "--minutes",
+        type=number(float, LEAST_MINUTES, MOST_MINUTES),
+        help="instead of a configuration: train for so long, by the best recipe for it on this machine",
+    )
     parser.add_argument(
         "--seed",
         type=number(int, 0, HIGHEST_SEED),
@@ -199,12 +241,11 @@ def main() -> None:
     options = parser.parse_args()
     machine.prepare(options.seed)
     np.seterr(all="raise", under="ignore")
-    config = CONFIGS[options.model]
     try:
         train(
             options.data_path,
             options.save_path,
-            config,
+            options.minutes or CONFIGS[options.model],
             options.seed,
             options.vocab_size,
             options.warm_start,

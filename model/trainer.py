@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model import checkpoints
+from model import checkpoints, dynamic
 from model.configs import Adam, Config
 from model.corpus import Corpus, Ids, training_batches
 from model.network import (
@@ -77,6 +77,7 @@ class Position:
     log: int = 0  # bytes of the log written
     epochs: list[dict[str, float]] = field(default_factory=list)
     curve: list[list[float]] = field(default_factory=list)  # [epochs, training perplexity]
+    plan: dict[str, float] | None = None  # of a training of a given length
 
 
 class Trainer:
@@ -90,9 +91,10 @@ class Trainer:
         say: Callable[[str], None],
         show: Callable[[str], None] = lambda text: None,
         weights: Weights | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config, self._corpus, self._seed = config, corpus, seed
-        self._say, self._show = say, show
+        self._say, self._show, self._clock = say, show, clock
         self._inputs, self._targets = training_batches(corpus.train, config)
         first = first_weights(config, corpus, seed) if weights is None else weights
         self.learner = Learner(
@@ -106,13 +108,21 @@ class Trainer:
             self._chances = drawing_chances(_count_words(corpus), config.sampled)
         xla = config.hidden < XLA_BELOW_HIDDEN and not config.sampled
         tenth = max(1, len(self._inputs) // LINES_AN_EPOCH)
-        self._call = tenth if xla else max(1, TOKENS_A_CALL // (config.steps * config.batch))
+        # Segments that are trained on at once.
+        self.call = tenth if xla else max(1, TOKENS_A_CALL // (config.steps * config.batch))
         self._train = tf.function(self._train_loop, jit_compile=xla, reduce_retracing=True)
 
     @property
     def weights(self) -> Weights:
         """The weights as they are now."""
         return self.learner.weights
+
+    @property
+    def segments(self) -> int:
+        """How many the epoch has."""
+        whole = len(self._inputs)
+        last = self.position.epoch == self._config.epochs
+        return max(1, round(self._config.last_epoch * whole)) if last else whole
 
     def save(self, folder: Path) -> None:
         """Writes learner and position into `folder`."""
@@ -161,7 +171,7 @@ class Trainer:
             Stopped: `stop` was set.
             TrainingError: the training diverged.
         """
-        at, config, segments = self.position, self._config, len(self._inputs)
+        at, config, segments = self.position, self._config, self.segments
         if at.segment == 0:
             self.learner = self.learner._replace(state=zero_state(config, config.batch))
             at.loss = at.epoch_seconds = 0.0
@@ -169,13 +179,13 @@ class Trainer:
         tenth = max(1, segments // LINES_AN_EPOCH)
         while at.segment < segments:
             line = min(segments, (at.segment // tenth + 1) * tenth)
-            self._advance(min(line, at.segment + self._call))
+            self.advance(min(line, at.segment + self.call))
             perplexity, speed = self._so_far()
             share = at.segment / segments
             text = f"{share:.3f} perplexity: {perplexity:.3f} speed: {speed:.0f} wps"
             if at.segment == line:
                 self._say(text)
-                at.curve.append([at.epoch - 1 + share, perplexity])
+                at.curve.append([at.epoch - 1 + at.segment / len(self._inputs), perplexity])
             else:
                 self._show(f"epoch {at.epoch}/{config.epochs} {text}")
             if self.stop:
@@ -191,14 +201,15 @@ class Trainer:
                 "valid": valid,
                 "words_per_second": round(speed),
                 "seconds": round(at.epoch_seconds, 1),
+                "minutes": round(at.seconds / 60, 3),
             }
         )
         at.epoch, at.segment = at.epoch + 1, 0
 
-    def _advance(self, end: int) -> None:
+    def advance(self, end: int) -> None:
         """Trains on the segments of the epoch up to `end`."""
         at = self.position
-        start = time.monotonic()
+        start = self._clock()
         part, steps = slice(at.segment, end), range(at.segment, end)
         rates = [self._config.rate_at(at.epoch - 1 + n / len(self._inputs)) for n in steps]
         batches = Samples(
@@ -214,7 +225,7 @@ class Trainer:
         self.learner, loss = self._train(self.learner, given, tf.constant(rates, tf.float32), tf.constant(at.steps))
         at.loss += float(loss)
         at.segment, at.steps = end, at.steps + len(steps)
-        took = time.monotonic() - start
+        took = self._clock() - start
         at.seconds += took
         at.epoch_seconds += took
 
@@ -239,8 +250,15 @@ class Trainer:
 
     def losses(self, ids: Ids) -> NDArray[np.float64]:
         """The cross-entropy of each token of `ids`, over the full vocabulary."""
-        first = self._corpus.words.index(EOS) if EOS in self._corpus.words else 0
-        return token_losses(self.weights, ids, first)
+        return token_losses(self.weights, ids, self._before_text)
+
+    def dynamic_losses(self, ids: Ids) -> NDArray[np.float64]:
+        """The same where the network learns from `ids` on the way."""
+        return dynamic.losses(self.weights, self._corpus.train, ids, self._before_text)
+
+    @property
+    def _before_text(self) -> int:
+        return self._corpus.words.index(EOS) if EOS in self._corpus.words else 0
 
 
 def count_parameters(weights: Weights) -> int:

@@ -27,7 +27,7 @@ class Pipeline:
         return Template(SPECS / f"{self.name}.jsonnet", {name: str(values[name]) for name in self.arguments})
 
 
-TRAIN = Pipeline("GoT_train", ("image", "model", "seed", "format"), ("model-results", "metrics.json"))
+TRAIN = Pipeline("GoT_train", ("image", "model", "minutes", "seed", "format"), ("model-results", "metrics.json"))
 GENERATE = Pipeline("GoT_generate", ("image", "tokens", "seed"), ("new_script.txt", "script_facts.json"))
 EVALUATE = Pipeline("GoT_evaluate", ("image",), ("evaluation.json",))
 # Those that run for every commit of scripts, each on what the one before has made.

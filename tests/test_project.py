@@ -9,8 +9,19 @@ from typing import get_args
 import pytest
 from rich.markup import render
 
-from flows.parameters import MOST_TOKENS, Format, LoginInSource, Model, TrainParameters
+from flows.parameters import (
+    LEAST_MINUTES,
+    MOST_MINUTES,
+    MOST_TOKENS,
+    Format,
+    LoginInSource,
+    Model,
+    RecipeError,
+    RerunParameters,
+    TrainParameters,
+)
 from flows.train import templates_of, train
+from model import limits
 from model.configs import CONFIGS
 from model.limits import FORMATS, LONGEST
 from tasks import project
@@ -43,7 +54,7 @@ def test_a_specification_takes_the_arguments_of_the_table(pipeline: Pipeline) ->
 def test_a_run_sets_the_arguments_of_both() -> None:
     train, generate = templates_of(TrainParameters(model="quick", seed=3, tokens=700), "an image")
     assert (train.file.stem, generate.file.stem) == ("GoT_train", "GoT_generate")
-    assert train.arguments == {"image": "an image", "model": "quick", "seed": "3", "format": ""}
+    assert train.arguments == {"image": "an image", "model": "quick", "minutes": "", "seed": "3", "format": ""}
     assert generate.arguments == {"image": "an image", "tokens": "700", "seed": "3"}
 
 
@@ -87,6 +98,19 @@ def test_patterns_can_be_told_by_the_command_line() -> None:
     assert len(patterns) == 2
     for pattern in patterns:
         assert render(pattern).plain == pattern
+
+
+def test_a_run_takes_a_model_or_minutes() -> None:
+    run = TrainParameters(minutes=7.5)
+    assert run.recipe == "7.5-minute"
+    assert templates_of(run, "an image")[0].arguments["minutes"] == "7.5"
+    assert [TrainParameters(model="small").recipe, RerunParameters(minutes=5).recipe] == ["small", "5-minute"]
+    with pytest.raises(RecipeError, match=r"the model quick and 5 minutes .*: give model or minutes"):
+        _ = TrainParameters(model="quick", minutes=5).recipe
+
+
+def test_a_run_takes_as_many_minutes_as_the_model() -> None:
+    assert (LEAST_MINUTES, MOST_MINUTES) == (limits.LEAST_MINUTES, limits.MOST_MINUTES)
 
 
 def test_every_output_has_one_pipeline() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ class Curve:
     x: tuple[float, ...]
     train: tuple[float, ...]
     valid: tuple[float, ...]
+    minutes: tuple[float, ...] = ()  # of training, at each place; nothing where they are not known
 
     @property
     def ticks(self) -> list[float]:
@@ -43,6 +44,7 @@ def read_curve(metrics: Mapping[str, Any]) -> Curve | None:
             x=tuple(float(epoch["epoch"]) for epoch in epochs),
             train=tuple(epoch["train"] for epoch in epochs),
             valid=tuple(epoch["valid"] for epoch in epochs),
+            minutes=_minutes(epochs),
         )
     curve = metrics.get("curve") or []
     if len(curve) < 2:
@@ -53,6 +55,12 @@ def read_curve(metrics: Mapping[str, Any]) -> Curve | None:
         train=tuple(perplexity for _, perplexity in curve),
         valid=(),
     )
+
+
+def _minutes(epochs: Sequence[Mapping[str, float]]) -> tuple[float, ...]:
+    """Minutes of training after each epoch; nothing where they don't tell the epochs apart."""
+    minutes = tuple(epoch.get("minutes", 0.0) for epoch in epochs)
+    return minutes if sorted(set(minutes)) == list(minutes) else ()
 
 
 def xychart(curve: Curve) -> str:

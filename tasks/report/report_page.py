@@ -75,11 +75,21 @@ class Plot:
     curve: Curve
 
     @property
+    def unit(self) -> str:
+        """What the horizontal axis counts: minutes, where they are known."""
+        return "minutes of training" if self.curve.minutes else self.curve.unit
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """The points' places on the horizontal axis."""
+        return self.curve.minutes or self.curve.x
+
+    @property
     def lines(self) -> list[tuple[str, str, list[tuple[float, float]]]]:
         """Name, colour and points of each line."""
         named = (("train", TRAIN_COLOUR, self.curve.train), ("valid", VALID_COLOUR, self.curve.valid))
         return [
-            (name, colour, [(self.x(x), self.y(value)) for x, value in zip(self.curve.x, values, strict=True)])
+            (name, colour, [(self.x(x), self.y(value)) for x, value in zip(self.places, values, strict=True)])
             for name, colour, values in named
             if values
         ]
@@ -96,12 +106,12 @@ class Plot:
     @property
     def x_ticks(self) -> list[float]:
         """About a dozen of the curve's own places."""
-        every = -(-len(self.curve.x) // 13)
-        return list(self.curve.x[::every])
+        every = -(-len(self.places) // 13)
+        return list(self.places[::every])
 
     def x(self, value: float) -> float:
         """Where a place on the horizontal axis is."""
-        first, last = self.curve.x[0], self.curve.x[-1]
+        first, last = self.places[0], self.places[-1]
         return round(self.left + (value - first) / (last - first) * (self.width - self.left - self.right), 1)
 
     def y(self, value: float) -> float:
@@ -190,6 +200,10 @@ def _figures(directory: Path, metrics: Mapping[str, Any]) -> Iterator[Figure]:
         mixture = metrics["mixture"]
         name = "this run with n-gram and cache"
         yield Figure(name, "baseline", "mixed, weights fitted on valid", mixture["valid"], mixture["test"])
+    if dynamic := metrics.get("dynamic"):
+        name = "this run, learning from the text as it goes"
+        yield Figure(name, "baseline", "dynamic evaluation", None, dynamic["test"])
+        yield Figure(f"{name}, with n-gram and cache", "baseline", "mixed", None, dynamic["mixture"]["test"])
     for file in _earlier(directory):
         try:
             earlier = json.loads(file.read_text())

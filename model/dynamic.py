@@ -1,0 +1,125 @@
+"""Dynamic evaluation (Krause, Kahembwe, Murray and Renals 2018): a network that learns from a text while it is measured on it.
+
+Each segment is measured first and learned from afterwards, so no word is known before it is predicted. A step is plain
+gradient descent, divided by how large each weight's gradient usually is on the training text, and every weight is drawn
+back to what training made of it, the more, the larger its gradients are:
+
+    θ ← θ - RATE · g / (r + FLOOR · mean r) + PULL · r / mean r · (trained θ - θ),   r² = the mean of g² in training
+
+The layers and the softmax's bias learn. The rows of the words do not: most have hardly any gradient in training, so that a
+step of any use to the others throws them far off (docs/model.md). Their products are what is dear, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.network import State, Tensor, Weights, differentiate_layer, run_layer, write_out_softmax
+from model.tensorflow import tf
+
+SEGMENT = 10  # tokens between two steps
+RATE, PULL, FLOOR = 1.5e-3, 3e-3, 0.1
+SAMPLE = 600  # segments of the training text that gradients are measured on, in RUNS runs
+RUNS = 60
+FITTED = 10_000  # tokens of valid that a mixture's weights are fitted on
+COST = 3.5  # times the time of an evaluation in which nothing is learned
+
+
+class Learning(NamedTuple):
+    """What learns: a network's layers, and its softmax's bias; or their gradients."""
+
+    kernels: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    bias: Tensor  # [V]
+
+
+def losses(weights: Weights, train: NDArray[np.int32], text: NDArray[np.int32], first: int) -> NDArray[np.float64]:
+    """The cross-entropy of each token of a text, of the first after the word `first`; what is left of a segment counts, too."""
+    full = write_out_softmax(weights)
+    fixed = (full.embedding, full.softmax[:-1], tf.transpose(full.softmax[:-1]))
+    trained = Learning(tuple(map(tf.constant, full.kernels)), tuple(map(tf.constant, full.biases)), full.softmax[-1])
+    padded = np.concatenate([[first], text, np.zeros(-len(text) % SEGMENT)]).astype(np.int32)
+    x, y = (tf.constant(part.reshape(-1, SEGMENT)) for part in (padded[:-1], padded[1:]))
+    found = _follow(fixed, trained, _usual_sizes(fixed, trained, train), x, y)
+    return np.asarray(found, np.float64).ravel()[: len(text)]
+
+
+def _usual_sizes(fixed: tuple[Tensor, ...], trained: Learning, train: NDArray[np.int32]) -> Learning:
+    """The root of the mean square of each gradient on segments from all over the training text."""
+    length = min(SAMPLE // RUNS * SEGMENT, (len(train) - 1) // SEGMENT * SEGMENT)
+    begins = np.linspace(0, len(train) - 1 - length, RUNS).astype(int)
+    x, y = (
+        tf.constant(np.stack([train[b + shift : b + shift + length] for b in begins]).reshape(RUNS, -1, SEGMENT))
+        for shift in (0, 1)
+    )
+    return _measure(fixed, trained, x, y)
+
+
+def measure_gradients(fixed: tuple[Tensor, ...], trained: Learning, x: Tensor, y: Tensor) -> Learning:
+    """The root of the mean square of each gradient on [runs, segments, SEGMENT] tokens."""
+    sums = tf.nest.map_structure(tf.zeros_like, trained)
+    for run in tf.range(tf.shape(x)[0]):
+        state = _zero_state(trained)
+        for n in tf.range(tf.shape(x)[1]):
+            _, state, grads = _differentiate(fixed, trained, state, x[run, n], y[run, n])
+            sums = tf.nest.map_structure(lambda total, grad: total + grad * grad, sums, grads)
+    count = tf.cast(tf.size(x) // SEGMENT, tf.float32)
+    sizes: Learning = tf.nest.map_structure(lambda total: tf.sqrt(total / count), sums)
+    return sizes
+
+
+def follow_text(fixed: tuple[Tensor, ...], trained: Learning, sizes: Learning, x: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy of each token of [segments, SEGMENT]."""
+    now, state, found = trained, _zero_state(trained), tf.TensorArray(tf.float32, tf.shape(x)[0])
+    steps = tf.nest.map_structure(lambda size: RATE / (size + FLOOR * tf.reduce_mean(size)), sizes)
+    pulls = tf.nest.map_structure(lambda size: tf.minimum(1.0, PULL * size / tf.reduce_mean(size)), sizes)
+    for n in tf.range(tf.shape(x)[0]):
+        measured, state, grads = _differentiate(fixed, now, state, x[n], y[n])
+        found = found.write(n, measured)
+        now = tf.nest.map_structure(
+            lambda weight, start, grad, step, pull: weight - step * grad + pull * (start - weight),
+            now,
+            trained,
+            grads,
+            steps,
+            pulls,
+        )
+    return found.stack()
+
+
+_measure: Callable[..., Learning] = tf.function(measure_gradients)
+_follow: Callable[..., Tensor] = tf.function(follow_text, reduce_retracing=True)
+
+
+def _zero_state(learning: Learning) -> State:
+    zeros = tuple(tf.zeros([1, bias.shape[0] // 4]) for bias in learning.biases)
+    return State(zeros, zeros)
+
+
+def _differentiate(
+    fixed: tuple[Tensor, ...], now: Learning, state: State, x: Tensor, y: Tensor
+) -> tuple[Tensor, State, Learning]:
+    """The cross-entropy of each of a segment's targets, the state after it, and the gradients of their sum."""
+    embedding, projection, backward = fixed
+    x, y = tf.ensure_shape(x, [SEGMENT]), tf.ensure_shape(y, [SEGMENT])
+    inputs, traces = [tf.gather(embedding, x)], []
+    for n, (kernel, bias) in enumerate(zip(now.kernels, now.biases, strict=True)):
+        traces.append(run_layer(inputs[n], kernel, bias, state.cells[n], state.outputs[n], SEGMENT))
+        inputs.append(tf.concat(traces[n].outputs[1:], 0))
+    logits = inputs[-1] @ projection + now.bias
+    measured = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+    places = tf.stack([tf.range(SEGMENT), y], 1)
+    d_logits = tf.tensor_scatter_nd_sub(tf.nn.softmax(logits), places, tf.ones([SEGMENT]))
+    d_flow = d_logits @ backward
+    d_kernels: list[Tensor] = []
+    d_biases: list[Tensor] = []
+    for n in reversed(range(len(traces))):
+        d_flow, d_kernel, d_bias = differentiate_layer(traces[n], inputs[n], now.kernels[n], d_flow)
+        d_kernels.insert(0, d_kernel)
+        d_biases.insert(0, d_bias)
+    after = State(tuple(t.cells[-1] for t in traces), tuple(t.outputs[-1] for t in traces))
+    return measured, after, Learning(tuple(d_kernels), tuple(d_biases), tf.reduce_sum(d_logits, 0))
