@@ -22,6 +22,7 @@ from typing import Any, Protocol, cast
 import pytest
 
 from localpach import clock, waiting
+from localpach.api.s3.job import JobGateway
 from localpach.pfs.service import Pfs
 from localpach.pps import controller, worker
 from localpach.pps.service import Pps
@@ -238,7 +239,8 @@ class Machine:
         self.store = Store(self.root)
         bulletin = Bulletin(self.store.after_commit)
         self.pfs = Pfs(self.store, bulletin)
-        self.pps = Pps(self.store, bulletin, self.pfs, cast(Runtimes, Commands(self.root, self._run_command)))
+        runtimes = cast(Runtimes, Commands(self.root, self._run_command))
+        self.pps = Pps(self.store, bulletin, self.pfs, runtimes, partial(JobGateway, self.pfs))
         self.store.before_commit.append(self._before_commit)
         self.pfs.objects.remove_leftovers()
         self.pps.start()

@@ -26,6 +26,8 @@ CHANGES = (
 WITHOUT = {
     *("DeleteAll", "DeleteRepos", "DeletePipelines", "DeleteTransaction", "SetClusterDefaults", "ComposeFileset"),
     *("RenewFileSet", "RenewFileset", "RestartDatum", "CreateDatum", "SetLogLevel"),
+    # As `localpach state save` and `delete`.
+    *("CreateSnapshot", "DeleteSnapshot"),
     # Answered, and without effect on one machine.
     *("ActivateAuth", "DeleteCluster"),
 }
