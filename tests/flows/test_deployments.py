@@ -107,7 +107,7 @@ def test_a_parameter_that_a_flow_lacks_is_told_in_a_sentence(it: Deployed) -> No
 
 def test_a_login_in_a_source_is_stored_nowhere(it: Deployed) -> None:
     source = "source=https://ann:planted-9f3a@example/x.tar"
-    printed = it.cli("deployment", "run", "train/default", "-p", source, check=False)
+    printed = it.cli("deployment", "run", "train/train-and-write", "-p", source, check=False)
     assert "does not match" in printed
     kept = {file: file.read_bytes() for file in (it.folder / "prefect").rglob("*") if file.is_file()}
     assert any(content.startswith(b"SQLite") for content in kept.values())

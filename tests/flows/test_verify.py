@@ -19,6 +19,7 @@ from tasks.report.results import Results
 from tests import corpora
 from tests.flows import cheap
 
+pytestmark = pytest.mark.slow
 Verify = Callable[[Path], tuple[bool, str]]
 
 
@@ -188,7 +189,6 @@ def test_an_interrupt_leaves_nothing(made: Results, run: Verify, monkeypatch: py
     assert not [info for info in connect().list_pipeline() if "verify" in info.pipeline.name]
 
 
-@pytest.mark.slow
 def test_a_trained_model_comes_out_again(embedded: Path, run: Verify) -> None:
     results = train(source=str(corpora.plays(embedded / "plays.tar.gz")), tokens=200)
     subjects = [each["name"] for each in json.loads((results.directory / PROVENANCE).read_text())["subject"]]

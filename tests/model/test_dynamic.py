@@ -50,6 +50,7 @@ def differentiate(weights: Weights, parts: list[Any], state: Any, x: Ids, y: Ids
     return state, losses, tape.gradient(total, parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 def test_it_is_the_plain_loop(config: Any) -> None:
     weights = initial_weights(config, VOCABULARY, seed=1)

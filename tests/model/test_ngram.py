@@ -221,6 +221,7 @@ def test_the_comparison_is_that_of_its_parts() -> None:
             "valid": perplexity(mixed @ parts["valid"]),
             "test": perplexity(mixed @ parts["test"]),
         },
+        "dynamic": None,
     }
 
 

@@ -38,7 +38,7 @@ def test_it_shows_how_far_all_epochs_are(prefect: None) -> None:
                 progress.read(line)
 
     read()
-    ((percent, told),) = artifacts("progress-got-shown")
+    ((percent, told),) = artifacts("scriptwright-progress-got-shown")
     assert percent == 75
     assert told == "GoT_shown@1a2b3c4: epoch 2 of 2, perplexity 150.000"
 
