@@ -80,6 +80,7 @@ class TrainParameters(CorpusParameters):
         "5 minutes, best and small 35 minutes; by their size, medium takes half a day and large days.",
     )
     minutes: float | None = Field(
+        title="Minutes of training",
         default=None,
         ge=LEAST_MINUTES,
         le=MOST_MINUTES,
