@@ -63,7 +63,7 @@ def scripts(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("minutes", "hidden"), [pytest.param(1.0, 6, marks=pytest.mark.slow), (4.0, 8)])
+@pytest.mark.parametrize(("minutes", "hidden"), [pytest.param(1.5, 6, marks=pytest.mark.slow), (4.0, 8)])
 def test_a_training_ends_in_time(
     tmp_path: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, hidden: int
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_stopped_training_goes_on_by_its_plan_to_the_same_bits(
 ) -> None:
     """On a machine that has become ten times as fast, too."""
     machine = Machine(monkeypatch, 1 / 400, 1 / 2000)
-    whole = train(scripts, tmp_path / "whole", 1.0, seed=1, clock=machine.clock)
+    whole = train(scripts, tmp_path / "whole", 1.5, seed=1, clock=machine.clock)
     machine.now = BEGIN
     run_epoch = Trainer.run_epoch
 
@@ -99,11 +99,11 @@ def test_a_stopped_training_goes_on_by_its_plan_to_the_same_bits(
 
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         patched.setattr(Trainer, "run_epoch", stop_in_the_second)
-        train(scripts, tmp_path / "stopped", 1.0, seed=1, clock=machine.clock)
+        train(scripts, tmp_path / "stopped", 1.5, seed=1, clock=machine.clock)
     with pytest.raises(TrainingError, match="another model, corpus or seed"):
         train(scripts, tmp_path / "stopped", 2.0, seed=1, clock=machine.clock)
     Machine(monkeypatch, 1 / 4000, 1 / 20000)
-    gone_on = train(scripts, tmp_path / "stopped", 1.0, seed=1)
+    gone_on = train(scripts, tmp_path / "stopped", 1.5, seed=1)
     assert gone_on["plan"] == whole["plan"]
     assert gone_on["curve"] == whole["curve"]
     models = [(tmp_path / name / "model.ckpt.data-00000-of-00001").read_bytes() for name in ("whole", "stopped")]
@@ -113,11 +113,11 @@ def test_a_stopped_training_goes_on_by_its_plan_to_the_same_bits(
 @pytest.mark.slow
 def test_a_warm_start_keeps_its_width(tmp_path: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, 1 / 400, 1 / 2000)
-    first = train(scripts, tmp_path / "first", 1.0, seed=1, clock=machine.clock)
+    first = train(scripts, tmp_path / "first", 1.5, seed=1, clock=machine.clock)
     machine.now = BEGIN
     second = train(scripts, tmp_path / "second", 4.0, seed=1, warm_start=tmp_path / "first", clock=machine.clock)
     assert (first["plan"]["hidden"], second["plan"]["hidden"]) == (6, 6)
-    assert second["warm_start"]["model"] == "1-minute"
+    assert second["warm_start"]["model"] == "1.5-minute"
     assert machine.now - BEGIN == pytest.approx(240, rel=0.1)
 
 
