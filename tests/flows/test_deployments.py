@@ -215,7 +215,7 @@ def test_the_automations_act(it: Deployed, source: Path, automations: None) -> N
     assert it.wait(skipped).state_name == "Skipped"
     cheap.scripts(source, 2, 90.0)
     assert it.run("retrain/retrain-and-release", source=str(source)).state_name == "Rejected"
-    retrain = f"prefect.deployment.{deployment(it, 'retrain').id}"
+    retrain = f"prefect.deployment.{deployment(it, 'retrain/retrain-and-release').id}"
     it.until(lambda: executed(it, "Pause retraining when new models keep being rejected") == [retrain], 60)
     assert deployment(it, "retrain/retrain-and-release").paused
     it.api.resume_deployment(deployment(it, "retrain/retrain-and-release").id)
