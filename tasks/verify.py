@@ -30,7 +30,7 @@ from tasks.report.results import output_root
 # Added to the names of pipelines; also the branch on the commits from outside.
 AGAIN = "_verify"
 # Logs and metrics tell how long things took, which is never the same.
-TIMES = re.compile(rb'(?<=speed: )[\d,]+(?= wps)|(?<="seconds": )[\d.]+|(?<="words_per_second": )\d+')
+TIMES = re.compile(rb'(?<=speed: )[\d,]+(?= wps)|(?<="(?:seconds|minutes)": )[\d.]+|(?<="words_per_second": )\d+')
 
 
 def main() -> int:
