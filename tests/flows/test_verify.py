@@ -189,6 +189,7 @@ def test_an_interrupt_leaves_nothing(made: Results, run: Verify, monkeypatch: py
     assert not [info for info in connect().list_pipeline() if "verify" in info.pipeline.name]
 
 
+@pytest.mark.timeout(900)
 def test_a_trained_model_comes_out_again(embedded: Path, run: Verify) -> None:
     results = train(source=str(corpora.plays(embedded / "plays.tar.gz")), tokens=200)
     subjects = [each["name"] for each in json.loads((results.directory / PROVENANCE).read_text())["subject"]]
