@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from localpach.proto import pfs_pb2, pps_pb2
 from tests.client import Client
-from tests.helpers import put, refused
+from tests.helpers import pfs, pipeline, put, refused
 
 IN = {"repo": "in", "glob": "/*"}
 NAMES = "only alphanumeric characters, underscores, and dashes are allowed"
@@ -249,3 +249,16 @@ def test_what_needs_a_cluster_says_so(source: Client) -> None:
 
 def _loki() -> pps_pb2.LokiRequest:
     return pps_pb2.LokiRequest(query="{}")
+
+
+def test_a_job_ends_that_comes_after_one_that_waits(client: Client) -> None:
+    """With something in its output, too, which has no base yet."""
+    for repo in ("a", "b"):
+        client.create_repo(repo)
+    client.start_commit("a", "master")
+    pipeline(client, "p", "true", pps_pb2.Input(cross=[pfs("a"), pfs("b")]))
+    newest = put(client, "b", {"/f": b"1"})
+    client.put_file_bytes(("p", newest), "/left", b"2")
+    client.stop_job(newest, "p")
+    client.delete_all()
+    assert client.list_repo() == []

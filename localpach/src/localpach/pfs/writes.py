@@ -159,7 +159,11 @@ class Writes:
         record = self._commits.get(commit)
         if not record.is_written:
             return
-        base = self._commits.readable(record).root
+        try:
+            base = self._commits.readable(record).root
+        except Refused:
+            # The base is open, and may stay so: a job can be ended all the same.
+            return
         edit = TreeEdit(self._trees, self._objects, self.batch(), base)
         for path, file in walk_files(self._trees, record.root, "/"):
             old = self._trees.find(base, path)
