@@ -80,7 +80,7 @@ class Terminal:
             command = command.replace(TOKEN, (self.folder / "stand-in" / "token").read_text().strip())
             if TLS_CLUSTER in command:
                 command = command.replace(TLS_CLUSTER, self._with_tls(address))
-        command = REPLACED.get(command, command).replace(":4200", f":{self.port}")
+        command = re.sub(r":4200\b", f":{self.port}", REPLACED.get(command, command))
         exported = re.fullmatch(r"export (\w+)=(.+)", command)
         if exported:
             command = f"printf %s {exported[2]}"
