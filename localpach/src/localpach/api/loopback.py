@@ -61,8 +61,8 @@ def _bound(port: int, connection: type[Connection]) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), connection)
 
 
-def _listening(door: socket.socket, connection: type[Connection]) -> ThreadingHTTPServer:
-    made = ThreadingHTTPServer(door.getsockname(), connection, bind_and_activate=False)
+def _listening(listener: socket.socket, connection: type[Connection]) -> ThreadingHTTPServer:
+    made = ThreadingHTTPServer(listener.getsockname(), connection, bind_and_activate=False)
     made.socket.close()
-    made.socket = door
+    made.socket = listener
     return made

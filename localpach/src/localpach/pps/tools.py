@@ -29,7 +29,7 @@ class S3Gateway(Protocol):
     def begin_try(self) -> None:
         """Forgets what an earlier try has written."""
 
-    def serve(self, door: socket.socket) -> Serving:
+    def serve(self, listener: socket.socket) -> Serving:
         """Takes requests at a socket that listens."""
 
     def collect(self, datum: str) -> Collected:

@@ -44,7 +44,7 @@ class Command:
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         self._status, status = os.pipe()
-        door, taker = socket.socketpair()
+        receiver, taker = socket.socketpair()
         try:
             given = [theirs_in, theirs_out, status, *([taker.fileno()] if spec.serve else [])]
             self._keeper = launcher.start(request, given)
@@ -59,14 +59,14 @@ class Command:
             taker.close()
         threading.Thread(target=_feed, args=(ours_in, spec.stdin.encode()), daemon=True).start()
         if spec.serve:
-            self._serve(spec.serve, door)
-        door.close()
+            self._serve(spec.serve, receiver)
+        receiver.close()
         self._reader = threading.Thread(target=self._read, args=(ours_out,), daemon=True)
         self._reader.start()
 
-    def _serve(self, serve: Callable[[socket.socket], Serving], door: socket.socket) -> None:
+    def _serve(self, serve: Callable[[socket.socket], Serving], receiver: socket.socket) -> None:
         """Serves the command what it is given alone, unless its sandbox can't be made."""
-        _, descriptors, _, _ = socket.recv_fds(door, 1, 1)
+        _, descriptors, _, _ = socket.recv_fds(receiver, 1, 1)
         if descriptors:
             self._serving = serve(socket.socket(fileno=descriptors[0]))
 

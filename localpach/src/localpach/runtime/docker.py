@@ -227,8 +227,8 @@ def _open(address: str) -> APIClient:
     kind, _, place = address.partition("://")
     if kind == "unix":
         # To knock costs less than to import the library.
-        with socket.socket(socket.AF_UNIX) as door:
-            door.connect(place)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(place)
     import docker  # noqa: PLC0415
 
     try:

@@ -52,30 +52,30 @@ class Launcher:
         """`stage` is a command to run that program in."""
         self._stage = stage
         self._lock = threading.Lock()
-        self._door: socket.socket | None = None
+        self._control: socket.socket | None = None
 
     def start(self, request: dict[str, object], descriptors: list[int]) -> Keeper:
         """Starts one; starter.py says what is in a request, and which descriptors come with it."""
         # Not in the message, which may be no longer than the kernel's buffers.
-        letter = os.memfd_create("request")
+        request_file = os.memfd_create("request")
         try:
-            with os.fdopen(os.dup(letter), "w") as stream:
+            with os.fdopen(os.dup(request_file), "w") as stream:
                 json.dump(request, stream)
             with self._lock:
                 try:
-                    return self._ask([letter, *descriptors])
+                    return self._ask([request_file, *descriptors])
                 except (BrokenPipeError, ConnectionResetError):
                     # It was killed; the commands of then are gone with it.
-                    self._door = None
-                    return self._ask([letter, *descriptors])
+                    self._control = None
+                    return self._ask([request_file, *descriptors])
         finally:
-            os.close(letter)
+            os.close(request_file)
 
     def _ask(self, descriptors: list[int]) -> Keeper:
-        if self._door is None:
-            self._door = self._open()
-        socket.send_fds(self._door, [b"!"], descriptors)
-        pid, handles, _, _ = socket.recv_fds(self._door, 16, 1)
+        if self._control is None:
+            self._control = self._open()
+        socket.send_fds(self._control, [b"!"], descriptors)
+        pid, handles, _, _ = socket.recv_fds(self._control, 16, 1)
         if not pid:
             raise BrokenPipeError
         os.set_inheritable(handles[0], False)

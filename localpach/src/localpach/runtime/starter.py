@@ -164,8 +164,8 @@ def listen(port: int, process: int, taker: int) -> None:
             if os.geteuid():
                 enter(fcntl.ioctl(network, NS_GET_USERNS), CLONE_NEWUSER)
             enter(network, CLONE_NEWNET)
-            with socket.create_server(("127.0.0.1", port)) as door:
-                socket.send_fds(socket.socket(fileno=taker), [b"!"], [door.fileno()])
+            with socket.create_server(("127.0.0.1", port)) as listener:
+                socket.send_fds(socket.socket(fileno=taker), [b"!"], [listener.fileno()])
         except OSError:
             os._exit(1)
         os._exit(0)
@@ -261,7 +261,7 @@ def keep(parent: int, request: dict[str, Any], status: int, taker: int) -> NoRet
     os._exit(0)
 
 
-def bury(keepers: set[int]) -> None:
+def reap(keepers: set[int]) -> None:
     """Forgets keepers that have ended, and ends what a killed one leaves: a sandbox that is being made outlives it."""
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
@@ -271,7 +271,7 @@ def bury(keepers: set[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def fork_keeper(given: list[int], door: socket.socket) -> int:
+def fork_keeper(given: list[int], control: socket.socket) -> int:
     """Gives the process that keeps a new command."""
     own = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -281,8 +281,8 @@ def fork_keeper(given: list[int], door: socket.socket) -> int:
         return keeper
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
-    door.close()
-    letter, stdin, output, status, *taker = given
+    control.close()
+    request_file, stdin, output, status, *taker = given
     for descriptor, place in ((stdin, 0), (output, 1), (output, 2)):
         os.dup2(descriptor, place)
     os.close(stdin)
@@ -290,13 +290,13 @@ def fork_keeper(given: list[int], door: socket.socket) -> int:
     # The command must neither hold it open nor write to it.
     for descriptor in (status, *taker):
         os.set_inheritable(descriptor, False)
-    with open(letter) as stream:
+    with open(request_file) as stream:
         stream.seek(0)
         request = json.load(stream)
     keep(own, request, status, *taker or [-1])
 
 
-def serve(door: socket.socket) -> None:
+def serve(control: socket.socket) -> None:
     """Forks for each request until nobody can send more."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     keepers: set[int] = set()
@@ -305,19 +305,19 @@ def serve(door: socket.socket) -> None:
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     while True:
-        ready, _, _ = select.select([door.fileno(), ended], [], [])
+        ready, _, _ = select.select([control.fileno(), ended], [], [])
         if ended in ready:
             os.read(ended, 1 << 16)
-            bury(keepers)
+            reap(keepers)
             continue
-        message, (*given,), _, _ = socket.recv_fds(door, 1, 5)
+        message, (*given,), _, _ = socket.recv_fds(control, 1, 5)
         if not message:
             return
-        keeper = fork_keeper(given, door)
+        keeper = fork_keeper(given, control)
         keepers.add(keeper)
         handle = os.pidfd_open(keeper)
         try:
-            socket.send_fds(door, [str(keeper).encode()], [handle])
+            socket.send_fds(control, [str(keeper).encode()], [handle])
         except BrokenPipeError:
             return
         for descriptor in (*given, handle):

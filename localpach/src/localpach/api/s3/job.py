@@ -78,8 +78,8 @@ class JobGateway:
         if self._has_out:
             self._out = begin(self._pfs, OUT)
 
-    def serve(self, door: socket.socket) -> S3Server:
-        server = S3Server(self._pfs, JobBuckets(self._pfs, self._commits, self._out), self.key, door)
+    def serve(self, listener: socket.socket) -> S3Server:
+        server = S3Server(self._pfs, JobBuckets(self._pfs, self._commits, self._out), self.key, listener)
         server.start()
         return server
 
