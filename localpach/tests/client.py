@@ -66,7 +66,8 @@ class Client:
     """A connection to a server, with the token given."""
 
     def __init__(self, address: str, token: str | None = None) -> None:
-        self.channel = grpc.insecure_channel(address)
+        # A port may be that of a server that is gone: what another client still waits for there is not this one's.
+        self.channel = grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
         self._token = token
         self._transaction = ""
         self.admin = self._rpcs(admin_pb2.DESCRIPTOR)
