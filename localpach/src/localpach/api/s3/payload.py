@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import io
@@ -75,8 +74,8 @@ class Body:
                     "InvalidRequest", f"Transfer-Encoding: {coding} is not served, or not with a Content-Length"
                 )
             whole: BinaryIO = io.BufferedReader(_Frames(stream, None))
-        elif length and not (length.isascii() and length.isdecimal()):
-            raise S3Error("InvalidRequest", f"Content-Length: {length} is no number")
+        elif length and not re.fullmatch(r"[0-9]{1,15}", length):
+            raise S3Error("InvalidRequest", f"Content-Length: {length} is no number of bytes")
         else:
             whole = io.BufferedReader(_Whole(stream, int(length or 0)))
         if self._seal.payload not in PIECES:
@@ -119,7 +118,7 @@ class Body:
         given = self._request.header(name) or (self._frames.trailers.get(name, "") if self._frames else "")
         try:
             expected = base64.b64decode(given, validate=True)
-        except binascii.Error:
+        except ValueError:
             expected = b""
         if len(expected) != len(checksum.digest()):
             raise S3Error("InvalidDigest", f"{name}: {given} is not of this kind, in base64")
