@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from localpach.errors import NotFound
-from localpach.pps.records import PipelineName, PipelineRecord
+from localpach.pps.records import PipelineName, PipelineRecord, Standing
 from localpach.proto import pps_pb2
 from localpach.storage.store import Store
 
@@ -38,6 +38,18 @@ class Pipelines:
         """Last changed first."""
         with self._store.read() as connection:
             return [_record(row) for row in connection.execute(f"SELECT * FROM pipelines ORDER BY {_CHANGED} DESC")]
+
+    def by_num(self, num: int) -> PipelineRecord | None:
+        with self._store.read() as connection:
+            row = connection.execute("SELECT * FROM pipelines WHERE num = ?", (num,)).fetchone()
+        return _record(row) if row else None
+
+    def standings(self) -> set[Standing]:
+        """How all of them are, in little time where they are many; those that are stopped and say so are left out."""
+        with self._store.read() as connection:
+            query = "SELECT num, version, stopped, state FROM pipelines WHERE stopped = 0 OR state != ?"
+            rows = connection.execute(query, (pps_pb2.PIPELINE_PAUSED,))
+            return {Standing._make(row) for row in rows}
 
     def info(self, num: int, version: int) -> pps_pb2.PipelineInfo:
         """A version of a pipeline: its spec with all defaults."""
