@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from localpach.errors import NotFound
-from localpach.pps.records import PipelineName, PipelineRecord, Standing
+from localpach.pps.records import PipelineName, PipelineRecord
 from localpach.proto import pps_pb2
 from localpach.storage.store import Store
 
@@ -44,12 +44,18 @@ class Pipelines:
             row = connection.execute("SELECT * FROM pipelines WHERE num = ?", (num,)).fetchone()
         return _record(row) if row else None
 
-    def standings(self) -> set[Standing]:
-        """How all of them are, in little time where they are many; those that are stopped and say so are left out."""
+    def running(self) -> set[int]:
+        """The numbers of those that are said to run; in little time where they are many."""
         with self._store.read() as connection:
-            query = "SELECT num, version, stopped, state FROM pipelines WHERE stopped = 0 OR state != ?"
-            rows = connection.execute(query, (pps_pb2.PIPELINE_PAUSED,))
-            return {Standing._make(row) for row in rows}
+            query = "SELECT num FROM pipelines WHERE state = ? AND stopped = 0"
+            return {row[0] for row in connection.execute(query, (pps_pb2.PIPELINE_RUNNING,))}
+
+    def not_running(self) -> list[PipelineRecord]:
+        """All others, but for those that are stopped and are said to be."""
+        with self._store.read() as connection:
+            query = "SELECT * FROM pipelines WHERE state NOT IN (?1, ?2) OR stopped != (state = ?2)"
+            rows = connection.execute(query, (pps_pb2.PIPELINE_RUNNING, pps_pb2.PIPELINE_PAUSED))
+            return [_record(row) for row in rows]
 
     def info(self, num: int, version: int) -> pps_pb2.PipelineInfo:
         """A version of a pipeline: its spec with all defaults."""

@@ -53,15 +53,6 @@ class PipelineRecord(NamedTuple):
     metadata: str
 
 
-class Standing(NamedTuple):
-    """What changes with a pipeline."""
-
-    num: int
-    version: int
-    stopped: bool
-    state: pps_pb2.PipelineState
-
-
 class JobRecord(NamedTuple):
     """A job, the making of one output commit."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from localpach.pps.jobs import Jobs
 from localpach.pps.pipelines import Pipelines
-from localpach.pps.records import PipelineRecord, Standing
+from localpach.pps.records import PipelineRecord
 from localpach.proto import pps_pb2
 from localpach.runtime.choice import Runtimes
 
@@ -18,11 +18,10 @@ WORKING = (pps_pb2.PIPELINE_RUNNING, pps_pb2.PIPELINE_STANDBY)
 
 
 class Demands(NamedTuple):
-    """What the state of a pipeline hangs on, of its newest version, which stays as it is."""
+    """What a pipeline can't run without."""
 
     image: str
     gpus: int
-    autoscaling: bool
 
 
 class States:
@@ -32,29 +31,21 @@ class States:
         self._pipelines = pipelines
         self._jobs = jobs
         self._runtimes = runtimes
-        # Those whose state fits as long as their image can run.
-        self._settled: dict[Standing, Demands] = {}
+        # What those demand that were seen to run, by number. It fits as long as they are said to run.
+        self._running: dict[int, Demands] = {}
 
     def update(self, alone: Callable[[str], AbstractContextManager[None]]) -> dict[int, pps_pb2.PipelineState]:
         """Changes the states that fit no more; what is done for one pipeline is done `alone`. Gives the states by number,
         but of no pipeline whose state can't be told."""
-        standings = self._pipelines.standings()
         # Asked for once: that may be Docker's daemon, and a thousand pipelines may have one image.
         crash_reason = cache(self._crash_reason)
-        fit: set[Demands] = set()
-        for demands in set(self._settled.values()):
-            with alone(f"image {demands.image}"):
-                if not crash_reason(demands):
-                    fit.add(demands)
-        self._settled = {
-            each: demands for each, demands in self._settled.items() if each in standings and demands in fit
-        }
-        states = {each.num: each.state for each in self._settled}
+        running = self._pipelines.running()
+        fit = self._fit(crash_reason, alone)
+        self._running = {num: each for num, each in self._running.items() if num in running and each in fit}
+        states = dict.fromkeys(self._running, pps_pb2.PIPELINE_RUNNING)
         changes = []
-        for standing in standings - self._settled.keys():
-            pipeline = self._pipelines.by_num(standing.num)
-            if pipeline is None:
-                continue
+        others = map(self._pipelines.by_num, running - self._running.keys())
+        for pipeline in [*filter(None, others), *self._pipelines.not_running()]:
             with alone(f"pipeline {pipeline.name}"):
                 state, reason = self._fitting(pipeline, crash_reason)
                 states[pipeline.num] = state
@@ -63,6 +54,17 @@ class States:
         self._pipelines.set_states(changes)
         return states
 
+    def _fit(
+        self, crash_reason: Callable[[Demands], str], alone: Callable[[str], AbstractContextManager[None]]
+    ) -> set[Demands]:
+        """What can still be had of what is demanded."""
+        found = set()
+        for demands in set(self._running.values()):
+            with alone(f"image {demands.image}"):
+                if not crash_reason(demands):
+                    found.add(demands)
+        return found
+
     def _fitting(
         self, pipeline: PipelineRecord, crash_reason: Callable[[Demands], str]
     ) -> tuple[pps_pb2.PipelineState, str]:
@@ -70,13 +72,12 @@ class States:
         if pipeline.stopped:
             return pps_pb2.PIPELINE_PAUSED, ""
         details = self._pipelines.newest_info(pipeline).details
-        demands = Demands(details.transform.image, details.resource_limits.gpu.number, details.autoscaling)
+        demands = Demands(details.transform.image, details.resource_limits.gpu.number)
         reason = crash_reason(demands)
         if reason:
             return pps_pb2.PIPELINE_CRASHING, reason
-        if not demands.autoscaling:
-            standing = Standing(pipeline.num, pipeline.version, False, pps_pb2.PIPELINE_RUNNING)
-            self._settled[standing] = demands
+        if not details.autoscaling:
+            self._running[pipeline.num] = demands
         elif not self._jobs.unfinished(pipeline.num):
             return pps_pb2.PIPELINE_STANDBY, ""
         return pps_pb2.PIPELINE_RUNNING, ""
