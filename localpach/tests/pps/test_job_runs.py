@@ -123,6 +123,11 @@ def test_pipelines_tell_how_they_are(bench: Bench) -> None:
     bench.runtime.crash = ""
     assert bench.last().state == pps_pb2.JOB_SUCCESS
     until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
+    bench.runtime.crash = "the image was deleted"
+    bench.put("/d")
+    until(lambda: bench.pps.pipelines.get(P).reason == "the image was deleted")
+    bench.runtime.crash = ""
+    until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
     assert bench.pps.pipelines.get(P).reason == ""
 
 
