@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from localpach.api.infos import job_info
 from localpach.api.s3.job import JobGateway
+from localpach.api.worker import WorkerServer
 from localpach.pps.jobs import JobName
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
@@ -148,7 +149,14 @@ def test_what_the_server_left_is_taken_up(bench: Bench) -> None:
     left = bench.store.root / "work" / "left"
     left.mkdir()
     bench.runtime.crash = ""
-    again = Pps(bench.store, bench.bulletin, bench.pfs, cast(Runtimes, bench.runtime), partial(JobGateway, bench.pfs))
+    again = Pps(
+        bench.store,
+        bench.bulletin,
+        bench.pfs,
+        cast(Runtimes, bench.runtime),
+        partial(JobGateway, bench.pfs),
+        WorkerServer,
+    )
     bench.pps = again
     again.start()
     until(lambda: not left.exists())

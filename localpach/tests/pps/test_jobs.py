@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from localpach.api.s3.job import JobGateway
+from localpach.api.worker import WorkerServer
 from localpach.errors import NotFound, Refused
 from localpach.names import META, SPEC, Branch, Repo
 from localpach.pfs.service import Pfs
@@ -52,7 +53,9 @@ class Bench:
         self.store = Store(root)
         self.bulletin = Bulletin(self.store.after_commit)
         self.pfs = Pfs(self.store, self.bulletin)
-        self.pps = Pps(self.store, self.bulletin, self.pfs, Runtimes(root, "host"), partial(JobGateway, self.pfs))
+        self.pps = Pps(
+            self.store, self.bulletin, self.pfs, Runtimes(root, "host"), partial(JobGateway, self.pfs), WorkerServer
+        )
         self.pfs.repos.create(IN.repo)
 
     def create(self, name: str = "p", repo: str = "in", **fields: object) -> PipelineRecord:

@@ -34,6 +34,7 @@ from localpach.api.s3.server import S3Server
 from localpach.api.snapshots import SnapshotServicer
 from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
+from localpach.api.worker import WorkerServer
 from localpach.directory import Address, Directory
 from localpach.errors import AUTH_IS_OFF, Precondition
 from localpach.pfs.service import Pfs
@@ -101,7 +102,7 @@ class Server:
         self._pfs = Pfs(self._store, bulletin)
         runtimes = Runtimes(root, missing_image, sandbox, network)
         self.weakness = runtimes.weakness
-        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, partial(JobGateway, self._pfs))
+        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, partial(JobGateway, self._pfs), WorkerServer)
         token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),

@@ -18,7 +18,7 @@ from localpach.pps.queries import JobQueries
 from localpach.pps.regeneration import Regeneration
 from localpach.pps.running import Running
 from localpach.pps.secrets import Secrets
-from localpach.pps.tools import OpenGateway, Tools
+from localpach.pps.tools import OpenGateway, ServeWorker, Tools
 from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
@@ -28,7 +28,13 @@ class Pps:
     """The parts of PPS; each is given what it uses."""
 
     def __init__(
-        self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes, open_gateway: OpenGateway
+        self,
+        store: Store,
+        bulletin: Bulletin,
+        pfs: Pfs,
+        runtimes: Runtimes,
+        open_gateway: OpenGateway,
+        serve_worker: ServeWorker,
     ) -> None:
         self._runtimes = runtimes
         self.running = Running()
@@ -53,6 +59,7 @@ class Pps:
             logs=self.logs,
             runtimes=runtimes,
             open_gateway=open_gateway,
+            serve_worker=serve_worker,
             cores=self.cores,
         )
         self.controller = Controller(bulletin, tools, self.crons, self.running)

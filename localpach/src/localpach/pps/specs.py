@@ -87,9 +87,12 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
             raise Unimplemented(f"{field}: a pipeline that {need} needs a Pachyderm cluster; leave the field out here")
     if request.reprocess_spec not in ("", "until_success", "every_job"):
         raise Refused("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'")
-    if request.transform.datum_batching:
+    if request.transform.datum_batching and (
+        request.s3_out or any(leaf.pfs.s3 for leaf in inputs.leaves(request.input))
+    ):
         raise Unimplemented(
-            "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums"
+            "transform.datum_batching: here a command that asks for datums has no S3 gateway, which is one datum's; leave"
+            " out s3 and s3_out, or the batching"
         )
 
 

@@ -39,6 +39,10 @@ class S3Gateway(Protocol):
         """Forgets what was written."""
 
 
+# What a command told of an error with the datum it had, if there was one, to the variables of its next one.
+NextDatum = Callable[[str], Mapping[str, str]]
+# To a command, by a socket that it reaches.
+ServeWorker = Callable[[NextDatum, socket.socket], Serving]
 # One to some commits by name, and to `out` or not.
 OpenGateway = Callable[[Mapping[str, Commit], bool], S3Gateway]
 
@@ -57,3 +61,4 @@ class Tools:
     runtimes: Runtimes
     cores: Cores
     open_gateway: OpenGateway
+    serve_worker: ServeWorker

@@ -16,6 +16,7 @@ from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk, may_pass
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
+from localpach.pps.batch import Batch
 from localpach.pps.combinations import Datum, datums
 from localpach.pps.cores import Turn
 from localpach.pps.datum import DatumRun, Outcome
@@ -39,6 +40,8 @@ class Worker:
     num: int
     stop: threading.Event = field(default_factory=threading.Event)
     _runs: set[DatumRun] = field(default_factory=set)
+    # Of those that are between two datums.
+    _batches: list[Batch] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def kill(self) -> None:
@@ -216,7 +219,7 @@ class Worker:
         done: queue.Queue[Outcome] = queue.Queue()
         fault: Exception | None = None
         workers = max(1, min(self._spec.parallelism, os.cpu_count() or 1, len(todo)))
-        with ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
+        with self._ending_batches(), ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
             for datum in todo:
                 pool.submit(self._run_one, datum, done)
             left = len(todo)
@@ -261,7 +264,8 @@ class Worker:
         return first or self.tools.cores.turn(self.num)
 
     def _run(self, datum: Datum) -> Outcome:
-        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log)
+        batch = self._batch() if self._spec.details.transform.datum_batching else None
+        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log, batch)
         with self._lock:
             self._runs.add(run)
         try:
@@ -274,6 +278,23 @@ class Worker:
         finally:
             with self._lock:
                 self._runs.discard(run)
+                if batch:
+                    self._batches.append(batch)
+
+    def _batch(self) -> Batch:
+        """One that is free."""
+        with self._lock:
+            if self._batches:
+                return self._batches.pop()
+        return Batch(self._runtime, self.tools.runtimes.work, self.tools.serve_worker)
+
+    @contextmanager
+    def _ending_batches(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            while self._batches:
+                self._batches.pop().close()
 
     def _write_down(self, outcomes: list[Outcome]) -> None:
         try:
