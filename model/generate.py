@@ -17,6 +17,7 @@ from model.checkpoints import Trained, load
 from model.corpus import has_scenes
 from model.files import write_text
 from model.formats import format_fountain, format_json, format_text
+from model.judge import judge
 from model.limits import LONGEST
 from model.options import make_folder, number
 from model.prompt import Prompt, read_prompt
@@ -153,6 +154,7 @@ def main() -> None:
         **sampler._asdict(),
         "prompt": options.prompt,
         "longest_copied_run": describe_longest_copy(drawn, model.words, original) if original and drawn else None,
+        "judge": judge(drawn, original, model.words) if original and drawn else None,
     }
     write_text(options.out, format_script(tokens, original.style if original else None, options.format))
     write_text(options.out.with_name(FACTS), json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
