@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -97,11 +98,11 @@ def _index() -> str:
 
 def _files(response: requests.Response) -> list[tuple[str, Sdist]]:
     if "json" in response.headers.get("Content-Type", ""):
-        listed: list[dict[str, Any]] = response.json()["files"]
+        listed: list[dict[str, Any]] = json.loads(response.content)["files"]
         links = [(str(file["filename"]), file["url"], file.get("hashes", {}).get("sha256")) for file in listed]
     else:
         page = _Links()
-        page.feed(response.text)
+        page.feed(response.content.decode(errors="replace"))
         links = [_from_link(link) for link in page.links]
     return [(name, Sdist(urljoin(response.url, url), _checked(sha256))) for name, url, sha256 in links]
 
