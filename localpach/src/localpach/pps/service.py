@@ -67,7 +67,7 @@ class Pps:
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         self._runtimes.remove_leftovers()
-        self.logs.keep_only({pipeline.num for pipeline in self.pipelines.all()})
+        self.logs.keep_only({each.num: set(self.queries.ids(each.num)) for each in self.pipelines.all()})
         self.controller.start()
 
     def close(self) -> None:
