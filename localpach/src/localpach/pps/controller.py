@@ -14,6 +14,7 @@ from localpach.faults import fault_of_disk, may_pass
 from localpach.pps.crons import Crons
 from localpach.pps.records import JobRecord, PipelineRecord
 from localpach.pps.running import Running
+from localpach.pps.spouts import SPOUT, Spouts
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
@@ -34,6 +35,7 @@ class Demands(NamedTuple):
     image: str
     gpus: int
     autoscaling: bool
+    is_spout: bool
 
 
 class Controller:
@@ -44,6 +46,7 @@ class Controller:
         self._tools = tools
         self._crons = crons
         self._running = running
+        self._spouts = Spouts(tools)
         self._threads: set[Thread] = set()
         self._demands: dict[tuple[int, int], Demands] = {}
         self.loop = Loop(bulletin, Topic.WORK, self._step, "controller")
@@ -56,6 +59,7 @@ class Controller:
         """Ends the thread and what runs; the next start takes it up."""
         self.loop.close()
         self._running.kill_all()
+        self._spouts.close()
         for thread in list(self._threads):
             thread.join()
 
@@ -76,6 +80,7 @@ class Controller:
         working = {each.num for each, (state, _) in states.items() if state in WORKING}
         if self._running.is_empty:
             self._remove_leftovers()
+        self._spouts.keep(each for each in states if each.num in working and self._demands_of(each).is_spout)
         for num in self._tools.jobs.oldest():
             with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
@@ -85,7 +90,10 @@ class Controller:
 
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
+        kept = () if self._spouts.is_empty else (SPOUT,)
         for left in self._tools.runtimes.work.iterdir():
+            if left.name.startswith(kept):
+                continue
             with self.loop.alone(str(left)):
                 remove_tree(left)
 
@@ -120,7 +128,9 @@ class Controller:
         if version not in self._demands:
             details = self._tools.pipelines.newest_info(pipeline).details
             gpus = details.resource_limits.gpu.number
-            self._demands[version] = Demands(details.transform.image, gpus, details.autoscaling)
+            self._demands[version] = Demands(
+                details.transform.image, gpus, details.autoscaling, details.HasField("spout")
+            )
         return self._demands[version]
 
     def _take_up(self, num: int, working: set[int]) -> None:
