@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from localpach.api.s3.job import JobGateway
-from localpach.api.worker import WorkerServer
+from localpach.api.bodies import Bodies
+from localpach.api.served import served
 from localpach.errors import NotFound, Refused
 from localpach.names import META, SPEC, Branch, Repo
 from localpach.pfs.service import Pfs
@@ -53,9 +52,7 @@ class Bench:
         self.store = Store(root)
         self.bulletin = Bulletin(self.store.after_commit)
         self.pfs = Pfs(self.store, self.bulletin)
-        self.pps = Pps(
-            self.store, self.bulletin, self.pfs, Runtimes(root, "host"), partial(JobGateway, self.pfs), WorkerServer
-        )
+        self.pps = Pps(self.store, self.bulletin, self.pfs, Runtimes(root, "host"), served(self.pfs, Bodies()))
         self.pfs.repos.create(IN.repo)
 
     def create(self, name: str = "p", repo: str = "in", **fields: object) -> PipelineRecord:

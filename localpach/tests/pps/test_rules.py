@@ -125,9 +125,9 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "egress: a pipeline that sends files to an object store needs a Pachyderm cluster; leave the field out here",
     ),
     (
-        {"spout": {}},
+        {"service": {}},
         "UNIMPLEMENTED",
-        "spout: a pipeline that is a spout needs a Pachyderm cluster; leave the field out here",
+        "service: a pipeline that is a service needs a Pachyderm cluster; leave the field out here",
     ),
 ]
 

@@ -11,6 +11,7 @@ from localpach.faults import fault_of_disk, may_pass
 from localpach.pps.crons import Crons
 from localpach.pps.records import JobRecord
 from localpach.pps.running import Running
+from localpach.pps.spouts import SPOUT, Spouts
 from localpach.pps.states import WORKING, States
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
@@ -31,6 +32,7 @@ class Controller:
         self._tools = tools
         self._crons = crons
         self._running = running
+        self._spouts = Spouts(tools)
         self._threads: set[Thread] = set()
         self._states = States(tools.pipelines, tools.jobs, tools.runtimes)
         self.loop = Loop(bulletin, Topic.WORK, self._step, "controller")
@@ -43,6 +45,7 @@ class Controller:
         """Ends the thread and what runs; the next start takes it up."""
         self.loop.close()
         self._running.kill_all()
+        self._spouts.close()
         for thread in list(self._threads):
             thread.join()
 
@@ -52,6 +55,7 @@ class Controller:
         working = {num for num, state in states.items() if state in WORKING}
         if self._running.is_empty:
             self._remove_leftovers()
+        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts)))
         for num in self._tools.jobs.oldest():
             with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
@@ -61,7 +65,10 @@ class Controller:
 
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
+        kept = () if self._spouts.is_empty else (SPOUT,)
         for left in self._tools.runtimes.work.iterdir():
+            if left.name.startswith(kept):
+                continue
             with self.loop.alone(str(left)):
                 remove_tree(left)
 

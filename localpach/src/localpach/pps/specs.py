@@ -17,6 +17,8 @@ MAX_NAME = 51
 DEFAULT_IMAGE = "ubuntu:20.04"
 DEFAULT_TRIES = 3
 
+TYPES = pps_pb2.PipelineInfo.PIPELINE_TYPE_TRANSFORM, pps_pb2.PipelineInfo.PIPELINE_TYPE_SPOUT
+
 # Fields that PipelineInfo.Details takes over from the request as they are.
 _SAME = (
     "parallelism_spec",
@@ -78,13 +80,17 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
     _check_secrets(request.transform)
     for field, need in (
         ("egress", "sends files to an object store"),
-        ("spout", "is a spout"),
         ("service", "is a service"),
         ("determined", "trains on Determined"),
         ("tf_job", "is a TFJob"),
     ):
         if request.HasField(field):
             raise Unimplemented(f"{field}: a pipeline that {need} needs a Pachyderm cluster; leave the field out here")
+    if request.HasField("spout"):
+        if request.spout.HasField("service"):
+            raise Unimplemented("spout.service: here a spout has no port of its own; leave it out")
+        if request.HasField("input"):
+            raise Refused("spout pipelines (without a service) must not have an input")
     if request.reprocess_spec not in ("", "until_success", "every_job"):
         raise Refused("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'")
     if request.transform.datum_batching and (
@@ -157,7 +163,7 @@ def pipeline_info(
         pipeline=pipeline,
         version=version,
         parallelism=max(request.parallelism_spec.constant, 1),
-        type=pps_pb2.PipelineInfo.PIPELINE_TYPE_TRANSFORM,
+        type=TYPES[request.HasField("spout")],
         details=details,
     )
 

@@ -286,7 +286,7 @@ class Worker:
         with self._lock:
             if self._batches:
                 return self._batches.pop()
-        return Batch(self._runtime, self.tools.runtimes.work, self.tools.serve_worker)
+        return Batch(self._runtime, self.tools.runtimes.work, self.tools.served.worker)
 
     @contextmanager
     def _ending_batches(self) -> Iterator[None]:

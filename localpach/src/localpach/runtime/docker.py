@@ -83,8 +83,8 @@ class DockerRuntime:
         """Starts a container."""
         if spec.serve:
             raise Refused(
-                "an S3 gateway of its own (s3, s3_out), or datum after datum (datum_batching), is for commands of bundles;"
-                " build the image with `localpach image build`"
+                "what only the command itself reaches (s3, s3_out, datum_batching, spout) is for commands of bundles; build"
+                " the image with `localpach image build`"
             )
         api = self._connect()
         with _told(f'image "{spec.image}" could not be run'):

@@ -18,6 +18,7 @@ OnLine = Callable[[str], None]
 # Where on its own loopback a command finds what is served to it alone; Pachyderm has them for the same.
 S3_PORT = 600
 WORKER_PORT = 1080
+PACHD_PORT = 1650
 
 
 class Serving(Protocol):

@@ -163,8 +163,8 @@ class ProcessRuntime:
         spec.layout.write_env(box.env, HOME if self.isolation.namespaces else str(spec.layout.home))
         if spec.serve and not self.isolation.namespaces:
             raise Refused(
-                "an S3 gateway of its own (s3, s3_out), or datum after datum (datum_batching), needs a sandbox, and this"
-                " kernel gives commands none"
+                "what only the command itself reaches (s3, s3_out, datum_batching, spout) needs a sandbox, and this kernel"
+                " gives commands none"
             )
         self.hand_over(spec.layout)
         if not self.isolation.namespaces:
