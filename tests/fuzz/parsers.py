@@ -23,6 +23,7 @@ from tasks.corpus.package_index import find_sdist
 from tasks.errors import USER_ERRORS
 
 LONGEST_TEXT = 2000
+INDEX = "https://index.example/simple"
 # Lives as long as the process, where the disk is quickest.
 _ASIDE = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 _FILE = Path(_ASIDE.name, "file")
@@ -62,10 +63,11 @@ def index_page(data: bytes) -> None:
     """An answer of a package index: a line with its type, and its body."""
     kind, _, body = data.partition(b"\n")
     response = requests.Response()
-    response.status_code, response.url = 200, "https://index.example/simple/scripts/"
+    response.status_code, response.url = 200, f"{INDEX}/scripts/"
     response.headers["Content-Type"] = kind.decode("iso-8859-1")
     response._content = body
-    with refusal(), patch.object(requests.Session, "get", lambda *_, **__: response):
+    answered = patch.object(requests.Session, "get", lambda *_, **__: response)
+    with refusal(), patch.dict(os.environ, {"PIP_INDEX_URL": INDEX}), answered:
         found = find_sdist("scripts==1.0")
         assert found.sha256 is None or re.fullmatch("[0-9a-f]{64}", found.sha256)
 
