@@ -103,7 +103,8 @@ class TakingBack(Clients):
                 self.commits[id] = before
 
     def _change_pipelines(self) -> Iterator[float]:
-        changes = (self.create, self._update, self._run_again, self._stop, self.resume, self._delete, self._cut_out)
+        often = [self.create, self._update, self._run_again, self._stop, self.resume]
+        changes = [*often, *often, *often, self._delete, self._cut_out]
         while True:
             yield self._pause()
             name, change = self.random.choice(list(READS)), self.random.choice(changes)

@@ -40,6 +40,9 @@ def check(project: TakingBack) -> None:
     pfs, pps, store = project.machine.pfs, project.machine.pps, project.machine.store
     assert [*pfs.fsck.check(read_data=True), *PpsFsck(store, pfs).check()] == []
     assert not [*(project.machine.root / "work").iterdir(), *(project.machine.root / "tmp").iterdir()]
+    head = project.head(DATA)
+    line = {each.commit.id for each in (head, *pfs.commits.ancestors(head))}
+    assert line >= project.commits.keys()
     for id, files in project.commits.items():
         assert project.files(pfs.commits.get(Commit(DATA.repo, id))) == files, id
     assert not [id for id in project.removed if pfs.commit_sets.commits(id)]
