@@ -18,6 +18,7 @@ from localpach.pps.spouts import SPOUT, Spouts
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
+from localpach.proto.pps_pb2 import PipelineInfo
 from localpach.waiting import RETRY_SECONDS, Bulletin, Loop, Topic
 
 # An image that a pipeline lacks is built by another process, which tells nobody.
@@ -35,7 +36,7 @@ class Demands(NamedTuple):
     image: str
     gpus: int
     autoscaling: bool
-    is_spout: bool
+    type: PipelineInfo.PipelineType
 
 
 class Controller:
@@ -80,7 +81,11 @@ class Controller:
         working = {each.num for each, (state, _) in states.items() if state in WORKING}
         if self._running.is_empty:
             self._remove_leftovers()
-        self._spouts.keep(each for each in states if each.num in working and self._demands_of(each).is_spout)
+        self._spouts.keep(
+            each
+            for each in states
+            if each.num in working and self._demands_of(each).type == PipelineInfo.PIPELINE_TYPE_SPOUT
+        )
         for num in self._tools.jobs.oldest():
             with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
@@ -126,25 +131,34 @@ class Controller:
     def _demands_of(self, pipeline: PipelineRecord) -> Demands:
         version = pipeline.num, pipeline.version
         if version not in self._demands:
-            details = self._tools.pipelines.newest_info(pipeline).details
+            info = self._tools.pipelines.newest_info(pipeline)
+            details = info.details
             gpus = details.resource_limits.gpu.number
-            self._demands[version] = Demands(
-                details.transform.image, gpus, details.autoscaling, details.HasField("spout")
-            )
+            self._demands[version] = Demands(details.transform.image, gpus, details.autoscaling, info.type)
         return self._demands[version]
 
     def _take_up(self, num: int, working: set[int]) -> None:
         """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.
         One that goes on, and that nobody does, is begun again: the server was killed, or its disk failed."""
-        if self._running.has(num):
-            return
         job = self._tools.jobs.by_num(num)
+        if self._running.has(num):
+            self._retire_service(job)
+            return
         if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
             with self._tools.store.write():
                 self._tools.datums.forget(job)
                 self._tools.jobs.begin_again(job)
         if job.pipeline in working and job.state != pps_pb2.JOB_FINISHING:
             self._start_if_ready(job)
+
+    def _retire_service(self, job: JobRecord) -> None:
+        """A service runs until the next job can."""
+        demands = self._demands.get((job.pipeline, job.version))
+        if demands is None or demands.type != PipelineInfo.PIPELINE_TYPE_SERVICE:
+            return
+        newer = self._tools.jobs.unfinished(job.pipeline)[1:2]
+        if newer and all(record.finished is not None for record in self._tools.jobs.inputs(newer[0])):
+            self._running.retire(job.num)
 
     def _start_if_ready(self, job: JobRecord) -> None:
         try:
