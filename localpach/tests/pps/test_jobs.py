@@ -15,6 +15,7 @@ from localpach.pfs.service import Pfs
 from localpach.pps import lifecycle
 from localpach.pps.combinations import Datum, datums
 from localpach.pps.jobs import JobName
+from localpach.pps.logs import NO_JOB
 from localpach.pps.records import JobRecord, PipelineName, PipelineRecord, RunningDatum
 from localpach.pps.service import Pps
 from localpach.proto import pps_pb2
@@ -36,6 +37,8 @@ class Work:
 
     def kill(self) -> None:
         self.kills += 1
+
+    def retire(self) -> None: ...
 
     def restart(self, filters: list[str]) -> bool:
         self.filters.append(filters)
@@ -244,7 +247,7 @@ def test_jobs_are_found_by_what_became_of_them(bench: Bench) -> None:
     bench.pps.jobs.stop(JobName(P, third.id), "")
     assert bench.pps.jobs.newest_state(pipeline.num) == pps_pb2.JOB_KILLED
     assert bench.pps.jobs.newest_state(99) == pps_pb2.JOB_STATE_UNKNOWN
-    assert bench.pps.queries.ids(pipeline.num) == [first.id, second.id, third.id]
+    assert bench.pps.queries.ids(pipeline.num) == [first.id, second.id, third.id, NO_JOB]
 
 
 def test_running_datums_start_once_more(bench: Bench) -> None:

@@ -14,6 +14,21 @@ from localpach.runtime.layout import Layout
 # Added to the number of a signal that ends a command.
 SIGNALLED = 128
 OUT_OF_MEMORY = SIGNALLED + signal.SIGKILL
+SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 60.0
+
+
+class Pauses:
+    """How long to wait until a command that has ended is started again: twice as long each time, until it has run long."""
+
+    def __init__(self) -> None:
+        self._next = SHORTEST_SECONDS
+
+    def after(self, ran: float) -> float:
+        """The seconds to wait after it ran so many."""
+        if ran > LONGEST_SECONDS:
+            self._next = SHORTEST_SECONDS
+        seconds, self._next = self._next, min(2 * self._next, LONGEST_SECONDS)
+        return seconds
 
 
 def run_spec(

@@ -16,6 +16,7 @@ from localpach.pps.states import WORKING, States
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
+from localpach.proto.pps_pb2 import PipelineInfo
 from localpach.waiting import RETRY_SECONDS, Bulletin, Loop, Topic
 
 # An image that a pipeline lacks is built by another process, which tells nobody.
@@ -84,15 +85,25 @@ class Controller:
     def _take_up(self, num: int, working: set[int]) -> None:
         """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.
         One that goes on, and that nobody does, is begun again: the server was killed, or its disk failed."""
-        if self._running.has(num):
-            return
         job = self._tools.jobs.by_num(num)
+        if self._running.has(num):
+            self._retire_service(job)
+            return
         if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
             with self._tools.store.write():
                 self._tools.datums.forget(job)
                 self._tools.jobs.begin_again(job)
         if job.pipeline in working and job.state != pps_pb2.JOB_FINISHING:
             self._start_if_ready(job)
+
+    def _retire_service(self, job: JobRecord) -> None:
+        """A service runs until the next job can."""
+        demands = self._demands.get((job.pipeline, job.version))
+        if demands is None or demands.type != PipelineInfo.PIPELINE_TYPE_SERVICE:
+            return
+        newer = self._tools.jobs.unfinished(job.pipeline)[1:2]
+        if newer and all(record.finished is not None for record in self._tools.jobs.inputs(newer[0])):
+            self._running.retire(job.num)
 
     def _start_if_ready(self, job: JobRecord) -> None:
         try:

@@ -102,7 +102,7 @@ class DatumRun:
         self._batch = batch
         self._process: Run | None = None
         self._problem = ""
-        self._killed = False
+        self._killed = threading.Event()
         self._restarts = 0
         self._started = moment()
         commits = {each.name: each.record.commit for each in datum.inputs if each.spec.s3}
@@ -111,7 +111,7 @@ class DatumRun:
 
     def kill(self) -> None:
         """Ends the user's code."""
-        self._killed = True
+        self._killed.set()
         if self._process is not None:
             self._process.kill()
 
@@ -162,7 +162,7 @@ class DatumRun:
         transform = details.transform
         limit = details.datum_timeout.ToNanoseconds() / 1e9
         tries, state = max(details.datum_tries, 1), pps_pb2.DatumState.FAILED
-        while tries and not self._killed:
+        while tries and not self._killed.is_set():
             restarts, deadline = self._restarts, Deadline(limit if limit > 0 else None)
             if not self._batch:
                 if layout.out.exists() and not self._runtime.may_link:
@@ -175,7 +175,7 @@ class DatumRun:
             self._problem = "" if ended.problem in (TIMED_OUT, NO_COMMAND) else ended.problem
             if self._is_good(ended):
                 return pps_pb2.DatumState.SUCCESS
-            if self._killed or restarts != self._restarts:
+            if self._killed.is_set() or restarts != self._restarts:
                 continue
             tries -= 1
             if transform.err_cmd:
@@ -271,7 +271,7 @@ class DatumRun:
     def _begin(self, run: Run) -> None:
         """From now on that is what runs."""
         self._process = run
-        if self._killed:
+        if self._killed.is_set():
             run.kill()
 
     def _env(self, datum: Datum | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from localpach.clock import elapsed
 from localpach.disk import remove_tree
 from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk
-from localpach.pps.commands import run_spec, why
+from localpach.pps.commands import Pauses, run_spec, why
 from localpach.pps.environment import spout_environment
 from localpach.pps.logs import NO_JOB
 from localpach.pps.records import PipelineRecord
@@ -27,9 +27,6 @@ from localpach.runtime.layout import Layout
 
 # How the names of their folders begin.
 SPOUT = "spout-"
-# Between an end of the command and its next start; twice as long each time, until it has run for the longest.
-SHORTEST_SECONDS = 1.0
-LONGEST_SECONDS = 60.0
 
 log = logging.getLogger("localpach")
 
@@ -86,17 +83,15 @@ class _Spout(threading.Thread):
 
     def run(self) -> None:
         """Starts the command again and again."""
-        wait = SHORTEST_SECONDS
+        pauses = Pauses()
         while not self._stopped.is_set():
             start = elapsed()
             problem = self._try()
             if self._stopped.is_set():
                 return
-            if elapsed() - start > LONGEST_SECONDS:
-                wait = SHORTEST_SECONDS
+            wait = pauses.after(elapsed() - start)
             self._say(f"{problem}; it is started again in {wait:.0f} s")
             self._stopped.wait(wait)
-            wait = min(2 * wait, LONGEST_SECONDS)
 
     def _try(self) -> str:
         """Runs the command once; gives how that has ended."""

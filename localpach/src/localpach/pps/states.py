@@ -73,13 +73,14 @@ class States:
         """The state that fits a pipeline, and its reason."""
         if pipeline.stopped:
             return pps_pb2.PIPELINE_PAUSED, ""
-        details = self._pipelines.newest_info(pipeline).details
+        info = self._pipelines.newest_info(pipeline)
+        details = info.details
         demands = Demands(details.transform.image, details.resource_limits.gpu.number)
         reason = crash_reason(demands)
         if reason:
             return pps_pb2.PIPELINE_CRASHING, reason
         self.spouts -= {pipeline.num}
-        if details.HasField("spout"):
+        if info.type == pps_pb2.PipelineInfo.PIPELINE_TYPE_SPOUT:
             self.spouts.add(pipeline.num)
         if not details.autoscaling:
             self._running[pipeline.num] = demands

@@ -81,10 +81,10 @@ class DockerRuntime:
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Container:
         """Starts a container."""
-        if spec.serve:
+        if spec.serve or spec.reach:
             raise Refused(
-                "what only the command itself reaches (s3, s3_out, datum_batching, spout) is for commands of bundles; build"
-                " the image with `localpach image build`"
+                "what only the command itself reaches (s3, s3_out, datum_batching, spout, service) is for commands of bundles;"
+                " build the image with `localpach image build`"
             )
         api = self._connect()
         with _told(f'image "{spec.image}" could not be run'):

@@ -22,10 +22,14 @@ PACHD_PORT = 1650
 
 
 class Serving(Protocol):
-    """What serves a command."""
+    """What serves a command, or brings others to it."""
 
     def close(self) -> None:
         """Takes no more requests."""
+
+
+# A connection to a command; an OSError where it takes none.
+Dial = Callable[[], socket.socket]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Pod:
 @dataclass(frozen=True)
 class RunSpec:
     """What to run. `layout` has what appears as `/pfs`; `files` are small ones to be found at absolute paths; `serve` takes
-    a socket that listens at `port` of the command's own loopback, until the command ends. With `read_only` the command does
+    a socket that listens at `port` of the command's own loopback, until the command ends; `reach` takes what connects to it
+    there instead. With `read_only` the command does
     not change its inputs, which may be others while it runs."""
 
     cmd: list[str]
@@ -66,6 +71,7 @@ class RunSpec:
     files: dict[str, str] = field(default_factory=dict)
     pod: Pod = Pod()
     serve: Callable[[socket.socket], Serving] | None = None
+    reach: Callable[[Dial], Serving] | None = None
     port: int = S3_PORT
     read_only: bool = False
 
