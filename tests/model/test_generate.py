@@ -75,7 +75,7 @@ def test_the_same_seed_writes_the_same_script(run: Generate, tmp_path: Path) -> 
     assert 300 <= facts["tokens"] <= 400
     assert {key: facts[key] for key in ("seed", "temperature", "top_k", "top_p", "prompt")} == {
         "seed": 1,
-        "temperature": 1.0,
+        "temperature": 0.9,
         "top_k": 0,
         "top_p": 1.0,
         "prompt": "",
