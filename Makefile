@@ -136,7 +136,7 @@ test-slow: $(TOOLS) $(SUPPLY_ENV) ## run the slow tests
 	@python -m pytest -m slow tests/docker
 	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
 
-coverage: $(TOOLS) ## which lines and branches of localpach no test reaches
+coverage: localpach/.venv/.tools ## which lines and branches of localpach no test reaches
 	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
 lint: $(TOOLS) ## linters and type check

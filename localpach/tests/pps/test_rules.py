@@ -125,9 +125,25 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "egress: a pipeline that sends files to an object store needs a Pachyderm cluster; leave the field out here",
     ),
     (
-        {"spout": {}},
+        {"service": {"internal_port": 80, "external_port": 80}},
+        "UNKNOWN",
+        "service.external_port: 80 is no port from 1024 to 65535",
+    ),
+    ({"service": {}}, "UNKNOWN", "service.internal_port: 0 is no port from 1 to 65535"),
+    (
+        {"service": {"internal_port": 80, "type": "Ingress"}},
+        "UNKNOWN",
+        "the following service type Ingress is not allowed",
+    ),
+    (
+        {"service": {"internal_port": 80}, "parallelism_spec": {"constant": 2}},
+        "UNKNOWN",
+        "services can only be run with a constant parallelism of 1",
+    ),
+    (
+        {"service": {"internal_port": 80}, "s3_out": True},
         "UNIMPLEMENTED",
-        "spout: a pipeline that is a spout needs a Pachyderm cluster; leave the field out here",
+        "service: here a service has neither S3 (s3, s3_out) nor datum_batching; leave that out",
     ),
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -18,21 +17,18 @@ from localpach.disk import remove_tree
 from localpach.errors import Refused
 from localpach.pfs.files import Given
 from localpach.pfs.writes import Collected
-from localpach.pps import quantities
 from localpach.pps.batch import Batch
 from localpach.pps.combinations import Datum
+from localpach.pps.commands import run_spec, why
 from localpach.pps.environment import environment
 from localpach.pps.records import RunningDatum, moment
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
-from localpach.runtime.interface import TIMED_OUT, Ended, Pod, Resources, Run, RunSpec, Runtime
+from localpach.runtime.interface import TIMED_OUT, Ended, Run, RunSpec, Runtime
 from localpach.runtime.layout import Layout
 from localpach.waiting import Deadline
 
 Log = Callable[[pps_pb2.LogMessage], None]
-# Added to the number of a signal that ends a command.
-SIGNALLED = 128
-OUT_OF_MEMORY = SIGNALLED + signal.SIGKILL
 # What programs say where there is none.
 _NO_NETWORK = re.compile(
     r"Network is unreachable|Temporary failure in name resolution|Could not resolve host|Name or service not known"
@@ -106,16 +102,16 @@ class DatumRun:
         self._batch = batch
         self._process: Run | None = None
         self._problem = ""
-        self._killed = False
+        self._killed = threading.Event()
         self._restarts = 0
         self._started = moment()
         commits = {each.name: each.record.commit for each in datum.inputs if each.spec.s3}
         has_out = spec.details.s3_out
-        self._gateway = tools.open_gateway(commits, has_out) if commits or has_out else None
+        self._gateway = tools.served.open_gateway(commits, has_out) if commits or has_out else None
 
     def kill(self) -> None:
         """Ends the user's code."""
-        self._killed = True
+        self._killed.set()
         if self._process is not None:
             self._process.kill()
 
@@ -166,7 +162,7 @@ class DatumRun:
         transform = details.transform
         limit = details.datum_timeout.ToNanoseconds() / 1e9
         tries, state = max(details.datum_tries, 1), pps_pb2.DatumState.FAILED
-        while tries and not self._killed:
+        while tries and not self._killed.is_set():
             restarts, deadline = self._restarts, Deadline(limit if limit > 0 else None)
             if not self._batch:
                 if layout.out.exists() and not self._runtime.may_link:
@@ -179,7 +175,7 @@ class DatumRun:
             self._problem = "" if ended.problem in (TIMED_OUT, NO_COMMAND) else ended.problem
             if self._is_good(ended):
                 return pps_pb2.DatumState.SUCCESS
-            if self._killed or restarts != self._restarts:
+            if self._killed.is_set() or restarts != self._restarts:
                 continue
             tries -= 1
             if transform.err_cmd:
@@ -257,17 +253,17 @@ class DatumRun:
         elif deadline.is_over:
             ended = Ended(problem=TIMED_OUT)
         elif batch:
-            spec = self._run_spec(list(cmd), stdin, layout, deadline)
+            spec = self._run_spec(cmd, stdin, layout, deadline)
             ended = batch.run(replace(spec, env=self._env(None)), spec.env, on_line, deadline, self._begin)
         else:
-            run = self._runtime.start(self._run_spec(list(cmd), stdin, layout, deadline), on_line)
+            run = self._runtime.start(self._run_spec(cmd, stdin, layout, deadline), on_line)
             self._begin(run)
             ended = run.wait()
         took = f"{(elapsed() - start) * 1000:.6f}ms"
         if self._is_good(ended):
             self._say(f"finished running {kind} after {took}")
             return ended
-        self._say(f"errored running {kind} after {took}: {_why(ended)}")
+        self._say(f"errored running {kind} after {took}: {why(ended)}")
         if lacks_network.is_set():
             self._say(NO_NETWORK)
         return ended
@@ -275,30 +271,16 @@ class DatumRun:
     def _begin(self, run: Run) -> None:
         """From now on that is what runs."""
         self._process = run
-        if self._killed:
+        if self._killed.is_set():
             run.kill()
 
     def _env(self, datum: Datum | None) -> dict[str, str]:
         return environment(self._job, self._spec, datum, self._tools.secrets, self._gateway)
 
-    def _run_spec(self, cmd: list[str], stdin: Sequence[str], layout: Layout, deadline: Deadline) -> RunSpec:
-        details = self._spec.details
-        transform = details.transform
-        return RunSpec(
-            cmd=cmd,
-            stdin="".join(f"{line}\n" for line in stdin),
-            env=self._env(self._datum),
-            layout=layout,
-            image=transform.image,
-            working_dir=transform.working_dir,
-            user=transform.user,
-            files=self._tools.secrets.files(transform),
-            timeout=deadline.left,
-            resources=_resources(details),
-            serve=self._gateway.serve if self._gateway else None,
-            read_only=self._batch is not None,
-            pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
-        )
+    def _run_spec(self, cmd: Sequence[str], stdin: Sequence[str], layout: Layout, deadline: Deadline) -> RunSpec:
+        spec = run_spec(self._spec, self._tools.secrets, cmd, stdin, self._env(self._datum), layout)
+        serve = self._gateway.serve if self._gateway else None
+        return replace(spec, timeout=deadline.left, serve=serve, read_only=self._batch is not None)
 
     def _say(self, text: str, user: bool = False) -> None:
         message = pps_pb2.LogMessage(message=text, datum_id=self._datum.id, user=user)
@@ -307,34 +289,8 @@ class DatumRun:
         self._log(message)
 
 
-def _why(ended: Ended) -> str:
-    if ended.problem:
-        return ended.problem
-    code = ended.code or 0
-    # Those of a shell, too.
-    name = signal.strsignal(code - SIGNALLED) if SIGNALLED < code < SIGNALLED + signal.NSIG else None
-    if name is None:
-        return f"exit status {code}"
-    return f"exit status {code} (signal: {name.lower()}{', out of memory?' if code == OUT_OF_MEMORY else ''})"
-
-
 def since(start: float) -> Duration:
     """The time from a moment of the monotonic clock until now."""
     taken = Duration()
     taken.FromNanoseconds(int((elapsed() - start) * 1e9))
     return taken
-
-
-def _resources(details: pps_pb2.PipelineInfo.Details) -> Resources:
-    limits, requests = details.resource_limits, details.resource_requests
-    return Resources(
-        memory=_memory(limits),
-        cpu=limits.cpu or None,
-        requested_memory=_memory(requests),
-        requested_cpu=requests.cpu or None,
-        gpus=limits.gpu.number,
-    )
-
-
-def _memory(resources: pps_pb2.ResourceSpec) -> int | None:
-    return quantities.whole(resources.memory) if resources.memory else None

@@ -7,7 +7,7 @@ from localpach.pps.secrets import Secrets
 from localpach.pps.specs import worker_id
 from localpach.pps.tools import S3Gateway
 from localpach.proto import pps_pb2
-from localpach.runtime.interface import S3_PORT, WORKER_PORT
+from localpach.runtime.interface import PACHD_PORT, S3_PORT, WORKER_PORT
 
 
 def environment(
@@ -15,16 +15,8 @@ def environment(
 ) -> dict[str, str]:
     """The variables of a command: what runs, its datum if it has one yet, secrets, and what the spec says itself."""
     transform = spec.details.transform
-    env = {
-        "PACH_IN_WORKER": "true",
-        "PACH_JOB_ID": job.job.id,
-        "PACH_NAMESPACE": "default",
-        "PACH_OUTPUT_COMMIT_ID": job.job.id,
-        "PPS_PIPELINE_NAME": job.job.pipeline.name,
-        "PPS_PROJECT_NAME": job.job.pipeline.project.name,
-        "PPS_POD_NAME": worker_id(spec),
-        "PPS_SPEC_COMMIT": spec.spec_commit.id,
-    }
+    env = _of_pipeline(spec)
+    env["PACH_JOB_ID"] = env["PACH_OUTPUT_COMMIT_ID"] = job.job.id
     if datum:
         env["PACH_DATUM_ID"] = datum.id
     for each in datum.inputs if datum else ():
@@ -44,3 +36,23 @@ def environment(
     env.update(secrets.environment(transform))
     env.update(transform.env)
     return env
+
+
+def spout_environment(spec: pps_pb2.PipelineInfo, secrets: Secrets) -> dict[str, str]:
+    """The variables of a spout's command: where it finds Pachyderm, secrets, and what the spec says itself."""
+    env = _of_pipeline(spec) | {"PACHD_PEER_SERVICE_HOST": "127.0.0.1", "PACHD_PEER_SERVICE_PORT": str(PACHD_PORT)}
+    env["PEER_PORT"] = str(PACHD_PORT)
+    env.update(secrets.environment(spec.details.transform))
+    env.update(spec.details.transform.env)
+    return env
+
+
+def _of_pipeline(spec: pps_pb2.PipelineInfo) -> dict[str, str]:
+    return {
+        "PACH_IN_WORKER": "true",
+        "PACH_NAMESPACE": "default",
+        "PPS_PIPELINE_NAME": spec.pipeline.name,
+        "PPS_PROJECT_NAME": spec.pipeline.project.name,
+        "PPS_POD_NAME": worker_id(spec),
+        "PPS_SPEC_COMMIT": spec.spec_commit.id,
+    }

@@ -81,9 +81,9 @@ class DockerRuntime:
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Container:
         """Starts a container."""
-        if spec.serve:
+        if spec.serve or spec.reach:
             raise Refused(
-                "an S3 gateway of its own (s3, s3_out), or datum after datum (datum_batching), is for commands of bundles;"
+                "what only the command itself reaches (s3, s3_out, datum_batching, spout, service) is for commands of bundles;"
                 " build the image with `localpach image build`"
             )
         api = self._connect()

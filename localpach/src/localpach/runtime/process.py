@@ -161,18 +161,20 @@ class ProcessRuntime:
         if not self.isolation.namespaces:
             spec, box = _in_place(spec, box)
         spec.layout.write_env(box.env, HOME if self.isolation.namespaces else str(spec.layout.home))
-        if spec.serve and not self.isolation.namespaces:
+        if (spec.serve or spec.reach) and not self.isolation.namespaces:
             raise Refused(
-                "an S3 gateway of its own (s3, s3_out), or datum after datum (datum_batching), needs a sandbox, and this"
+                "what only the command itself reaches (s3, s3_out, datum_batching, spout, service) needs a sandbox, and this"
                 " kernel gives commands none"
             )
         self.hand_over(spec.layout)
         if not self.isolation.namespaces:
             request = self._plain(spec.cmd, box)
         elif self.isolation.users:
-            request = self._boxed(spec.cmd, box, spec.port if spec.serve else None)
+            request = self._boxed(spec.cmd, box)
         else:
-            request = self._boxed_by_root(spec.cmd, box, spec.port if spec.serve else None)
+            request = self._boxed_by_root(spec.cmd, box)
+        request["port"] = spec.port if spec.serve else None
+        request["dial"] = spec.port if spec.reach else None
         return Command(self._launcher, request, spec, on_line)
 
     def hand_over(self, layout: Layout) -> None:
@@ -185,7 +187,7 @@ class ProcessRuntime:
         name = spec.user or (bundle.user if bundle else "") or "0:0"
         return ids_of(name)
 
-    def _boxed(self, cmd: list[str], box: Sandbox, port: int | None) -> dict[str, object]:
+    def _boxed(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
         """What the starter is asked for a command in a sandbox."""
         words = box.arguments()
         if any("\0" in word for word in words):
@@ -203,10 +205,9 @@ class ProcessRuntime:
             "boxed": True,
             "filter": "",
             "network": CONNECT if box.network else None,
-            "port": port,
         }
 
-    def _boxed_by_root(self, cmd: list[str], box: Sandbox, port: int | None) -> dict[str, object]:
+    def _boxed_by_root(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
         """The same where only root can make one, without a namespace of users: the command becomes nobody within."""
         if box.network:
             raise Refused(
@@ -216,7 +217,7 @@ class ProcessRuntime:
         drop += ["--inh-caps=-all", "--bounding-set=-all", shutil.which("env") or ""]
         # Not before: the loader of programs heeds the environment.
         env = [f"{name}={value}" for name, value in box.env.items()]
-        asked = self._boxed([*drop, *env, *cmd], replace(box, user=None, env={}), port)
+        asked = self._boxed([*drop, *env, *cmd], replace(box, user=None, env={}))
         return asked | {"user": None}
 
     def _plain(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
@@ -231,7 +232,6 @@ class ProcessRuntime:
             "boxed": False,
             "filter": base64.b64encode(seccomp.program(box.network)).decode(),
             "network": None,
-            "port": None,
         }
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
+from localpach.api.s3.crc import crc32c, crc64nvme
 from localpach.api.s3.errors import S3Error
 from localpach.api.s3.request import Request
 from localpach.api.s3.signature import EMPTY, UNSIGNED, Seal, mac
@@ -44,10 +45,11 @@ class Crc32:
         return self._value.to_bytes(4, "big")
 
 
-# Others that there are, CRC32C and CRC64NVME, would take longer here than all the rest, and are not looked at.
 CHECKSUMS: dict[str, Any] = {
     "content-md5": lambda: hashlib.md5(usedforsecurity=False),
     "x-amz-checksum-crc32": Crc32,
+    "x-amz-checksum-crc32c": crc32c,
+    "x-amz-checksum-crc64nvme": crc64nvme,
     "x-amz-checksum-sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "x-amz-checksum-sha256": hashlib.sha256,
 }
@@ -84,8 +86,12 @@ class Body:
         return io.BufferedReader(self._frames)
 
     def _announced(self) -> dict[str, Checksum]:
-        trailers = [name.strip().lower() for name in self._request.header("X-Amz-Trailer").split(",")]
-        return {name: make() for name, make in CHECKSUMS.items() if name in trailers or self._request.header(name)}
+        request = self._request
+        trailers = [name.strip().lower() for name in request.header("X-Amz-Trailer").split(",")]
+        # What completes an upload has those of the object, if any.
+        are_of_object = request.method == "POST" and "uploadId" in request.arguments
+        kinds = CHECKSUMS if not are_of_object else {"content-md5": CHECKSUMS["content-md5"]}
+        return {name: make() for name, make in kinds.items() if name in trailers or request.header(name)}
 
     def __iter__(self) -> Iterator[bytes]:
         """All of it.
