@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,16 @@ from tests.servers import Server, serving
 # The machine may be slow, and what failed once has to fail again.
 settings.register_profile("localpach", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("localpach")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unexpected(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A log with a traceback in it is a failed test; one that wants it clears it. Slow ones look for themselves."""
+    yield
+    if "slow" in request.keywords:
+        return
+    records = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    assert not [record.getMessage() for record in records if record.exc_info and record.levelno >= logging.ERROR]
 
 
 @pytest.fixture(scope="module")

@@ -327,6 +327,7 @@ def test_a_step_that_fails_is_logged_and_taken_again(
         ("broken",),
         ("again",),
     ]
+    caplog.clear()
 
 
 def test_a_loop_that_ends_says_nothing_of_what_that_broke(bulletin: Bulletin, caplog: pytest.LogCaptureFixture) -> None:

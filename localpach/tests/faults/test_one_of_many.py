@@ -24,6 +24,11 @@ def damage(server: Server, statement: str) -> None:
     connection.close()
 
 
+@pytest.fixture(autouse=True)
+def _nothing_unexpected() -> None:
+    """What nobody expects is put there by the tests, and may be told with where it was met."""
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """One for each test, which damages it."""

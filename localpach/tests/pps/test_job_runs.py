@@ -212,6 +212,7 @@ def test_a_fault_of_the_server_fails_its_job_and_is_logged(
     assert job.state == pps_pb2.JOB_FAILURE
     assert job.info.reason == "an unexpected error of the server; its log has more"
     assert "unexpected error in a job" in caplog.messages
+    caplog.clear()
     until(lambda: not bench.pps.running.has(job.num))
 
 

@@ -327,3 +327,4 @@ def test_a_runtime_that_breaks_fails_the_datum_and_is_logged(bench: Bench, caplo
     assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, f"datum {datum.datum.id} failed")
     assert f"could not run datum {datum.datum.id}: broken" in bench.said(job)
     assert f"unexpected error with datum {datum.datum.id}" in caplog.messages
+    caplog.clear()

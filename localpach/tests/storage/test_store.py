@@ -220,6 +220,7 @@ def test_a_call_that_fails_after_a_commit_stops_no_other(store: Store, caplog: p
         store.after_commit(lambda: done.append("later"))
     assert (kept(store), done) == (["a"], ["later"])
     assert [record.message for record in caplog.records] == ["unexpected error after a write"]
+    caplog.clear()
 
 
 def test_a_write_has_one_moment_and_one_of_each_gathering(store: Store) -> None:
