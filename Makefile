@@ -163,7 +163,7 @@ lock: $(UV) ## resolve the dependencies anew
 	$(COMPILE) --upgrade --no-config --fork-strategy fewest model/requirements.in -o model/requirements.txt
 	$(COMPILE) --no-config --fork-strategy fewest model/requirements-dev.in --constraints model/requirements.txt -o model/requirements-dev.txt
 	printf '%s\n' setuptools grpcio-tools | $(COMPILE) --upgrade --constraints localpach/requirements.txt - -o localpach/requirements-build.txt
-	$(COMPILE) --upgrade benchmarks/requirements.in -o benchmarks/requirements.txt
+	$(COMPILE) --upgrade --no-config --fork-strategy fewest benchmarks/requirements.in --constraints model/requirements.txt -o benchmarks/requirements.txt
 	printf '%s\n' cyclonedx-bom pip-audit | $(COMPILE) --upgrade - -o tools/requirements.txt
 	echo setuptools | $(COMPILE) --upgrade - -o requirements-build.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements-uv.txt

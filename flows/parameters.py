@@ -27,7 +27,7 @@ Model = Literal["test", "quick", "small", "medium", "best", "large"]
 # markup of rich, in which [/ begins a tag.
 SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([?/#]\S*)?|file:(//[^/@]*/.*|/?[^/\s].*)|[./~].*|[^:]+)$"
 LOGIN = re.compile(r"\s*(?!pypi:|file:[^/])[A-Za-z][A-Za-z0-9+.-]*:/*[^/?#]*@")
-# Empty, too: a field that may have no value is a form of its own in Prefect's UI.
+# Empty, too: a field that may have no value is a form of its own in Prefect's UI. Of numbers 0 is the empty one.
 SHA256 = r"^\s*(([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*)?$"
 
 
@@ -79,12 +79,13 @@ class TrainParameters(CorpusParameters):
         description="On two cores, with Shakespeare's plays: test takes a minute and shows that everything works, quick "
         "5 minutes, best and small 35 minutes; by their size, medium takes half a day and large days.",
     )
-    minutes: float | None = Field(
+    minutes: float = Field(
         title="Minutes of training",
-        default=None,
-        ge=LEAST_MINUTES,
+        default=0,
+        ge=0,
         le=MOST_MINUTES,
-        description="Instead of a model: train for so many minutes, by the best recipe for it on this machine.",
+        multiple_of=LEAST_MINUTES,
+        description="Instead of a model: train for so many minutes, by the best recipe for it on this machine. 0 trains the model.",
     )
     format: Format = Field(
         title="Format",
@@ -110,7 +111,7 @@ class TrainParameters(CorpusParameters):
         Raises:
             RecipeError: a model is named, and minutes are given as well.
         """
-        if self.minutes is None:
+        if not self.minutes:
             return self.model
         if self.model != type(self).model_fields["model"].default:
             raise RecipeError(
@@ -151,11 +152,11 @@ class TeardownParameters(BaseModel):
 class FollowParameters(BaseModel):
     """How long to follow."""
 
-    commits: int | None = Field(
+    commits: int = Field(
         title="Commits",
-        default=None,
-        ge=1,
-        description="End after this many commits; empty follows until the run is cancelled.",
+        default=0,
+        ge=0,
+        description="End after this many commits; 0 follows until the run is cancelled.",
     )
 
 

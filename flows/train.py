@@ -46,7 +46,7 @@ def train(run: TrainParameters) -> Results:
 
 def templates_of(run: TrainParameters, image: str) -> list[Template]:
     """What the pipelines' specifications are made of."""
-    minutes = "" if run.minutes is None else f"{run.minutes:g}"
+    minutes = f"{run.minutes:g}" if run.minutes else ""
     return [pipeline.template({**run.model_dump(), "minutes": minutes, "image": image}) for pipeline in CHAIN]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from prefect import Flow
+from pydantic import ValidationError
 from rich.markup import render
 
+from flows.follow import follow
 from flows.parameters import (
     LEAST_MINUTES,
     MOST_MINUTES,
@@ -20,6 +23,9 @@ from flows.parameters import (
     RerunParameters,
     TrainParameters,
 )
+from flows.rerun import rerun
+from flows.retrain import retrain
+from flows.teardown import teardown
 from flows.train import templates_of, train
 from model import limits
 from model.configs import CONFIGS
@@ -111,6 +117,17 @@ def test_a_run_takes_a_model_or_minutes() -> None:
 
 def test_a_run_takes_as_many_minutes_as_the_model() -> None:
     assert (LEAST_MINUTES, MOST_MINUTES) == (limits.LEAST_MINUTES, limits.MOST_MINUTES)
+    assert TrainParameters(minutes=0).recipe == "test"
+    assert templates_of(TrainParameters(minutes=0), "an image")[0].arguments["minutes"] == ""
+    for minutes in (-LEAST_MINUTES, LEAST_MINUTES / 2, MOST_MINUTES + LEAST_MINUTES):
+        with pytest.raises(ValidationError):
+            TrainParameters(minutes=minutes)
+
+
+@pytest.mark.parametrize("flow", [train, retrain, rerun, teardown, follow])
+def test_every_field_of_a_form_is_of_one_type(flow: Flow[..., Any]) -> None:
+    """Prefect's UI makes a form within the form of what may be null."""
+    assert all("type" in field and "default" in field for field in flow.parameters.properties.values())
 
 
 def test_every_output_has_one_pipeline() -> None:

@@ -67,11 +67,11 @@ class Plot:
     """A curve in the coordinates of an SVG."""
 
     width = 720
-    height = 368
+    height = 378
     left = 52
-    right = 120
+    right = 144
     top = 14
-    bottom = 62
+    bottom = 72
     curve: Curve
 
     @property
@@ -145,6 +145,7 @@ def write_report(
         metrics=metrics,
         passages=list(screenplay(script)),
         copied=facts.get("longest_copied_run"),
+        judged=facts.get("judge"),
         plot=Plot(curve) if curve else None,
         lineage=lineage,
         figures=figures,

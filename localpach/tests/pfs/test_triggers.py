@@ -57,6 +57,8 @@ def test_the_next_time_of_a_schedule(spec: str, after: str, due: str | None) -> 
         ("@every 10", "Unrecognized descriptor: @every 10"),
         ("@every 0s", "Unrecognized descriptor: @every 0s"),
         ("@every 10s!", "Unrecognized descriptor: @every 10s!"),
+        ("@every 0.9ms", "Unrecognized descriptor: @every 0.9ms"),
+        ("@every 900000h", "Unrecognized descriptor: @every 900000h"),
     ],
 )
 def test_what_is_no_schedule_is_refused(spec: str, sentence: str) -> None:

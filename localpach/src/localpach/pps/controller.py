@@ -11,10 +11,12 @@ from localpach.faults import fault_of_disk, may_pass
 from localpach.pps.crons import Crons
 from localpach.pps.records import JobRecord
 from localpach.pps.running import Running
+from localpach.pps.spouts import SPOUT, Spouts
 from localpach.pps.states import WORKING, States
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
+from localpach.proto.pps_pb2 import PipelineInfo
 from localpach.waiting import RETRY_SECONDS, Bulletin, Loop, Topic
 
 # An image that a pipeline lacks is built by another process, which tells nobody.
@@ -31,6 +33,7 @@ class Controller:
         self._tools = tools
         self._crons = crons
         self._running = running
+        self._spouts = Spouts(tools)
         self._threads: set[Thread] = set()
         self._states = States(tools.pipelines, tools.jobs, tools.runtimes)
         self.loop = Loop(bulletin, Topic.WORK, self._step, "controller")
@@ -43,6 +46,7 @@ class Controller:
         """Ends the thread and what runs; the next start takes it up."""
         self.loop.close()
         self._running.kill_all()
+        self._spouts.close()
         for thread in list(self._threads):
             thread.join()
 
@@ -52,6 +56,7 @@ class Controller:
         working = {num for num, state in states.items() if state in WORKING}
         if self._running.is_empty:
             self._remove_leftovers()
+        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts)))
         for num in self._tools.jobs.oldest():
             with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
@@ -61,7 +66,10 @@ class Controller:
 
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
+        kept = () if self._spouts.is_empty else (SPOUT,)
         for left in self._tools.runtimes.work.iterdir():
+            if left.name.startswith(kept):
+                continue
             with self.loop.alone(str(left)):
                 remove_tree(left)
 
@@ -77,15 +85,25 @@ class Controller:
     def _take_up(self, num: int, working: set[int]) -> None:
         """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.
         One that goes on, and that nobody does, is begun again: the server was killed, or its disk failed."""
-        if self._running.has(num):
-            return
         job = self._tools.jobs.by_num(num)
+        if self._running.has(num):
+            self._retire_service(job)
+            return
         if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
             with self._tools.store.write():
                 self._tools.datums.forget(job)
                 self._tools.jobs.begin_again(job)
         if job.pipeline in working and job.state != pps_pb2.JOB_FINISHING:
             self._start_if_ready(job)
+
+    def _retire_service(self, job: JobRecord) -> None:
+        """A service runs until the next job can."""
+        demands = self._demands.get((job.pipeline, job.version))
+        if demands is None or demands.type != PipelineInfo.PIPELINE_TYPE_SERVICE:
+            return
+        newer = self._tools.jobs.unfinished(job.pipeline)[1:2]
+        if newer and all(record.finished is not None for record in self._tools.jobs.inputs(newer[0])):
+            self._running.retire(job.num)
 
     def _start_if_ready(self, job: JobRecord) -> None:
         try:

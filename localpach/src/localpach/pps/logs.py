@@ -16,6 +16,9 @@ from localpach.clock import now_ns
 from localpach.proto import pps_pb2
 from localpach.waiting import Bulletin, Call, Deadline, Topic
 
+# Stands for a job in what a command says that runs for none, as in Pachyderm's logs.
+NO_JOB = "spout"
+
 log = logging.getLogger("localpach")
 
 _LENGTH = struct.Struct(">I")

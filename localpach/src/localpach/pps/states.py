@@ -33,6 +33,7 @@ class States:
         self._runtimes = runtimes
         # What those demand that were seen to run, by number. It fits as long as they are said to run.
         self._running: dict[int, Demands] = {}
+        self.spouts: set[int] = set()  # numbers of those whose command is to run
 
     def update(self, alone: Callable[[str], AbstractContextManager[None]]) -> dict[int, pps_pb2.PipelineState]:
         """Changes the states that fit no more; what is done for one pipeline is done `alone`. Gives the states by number,
@@ -52,6 +53,7 @@ class States:
                 if (state, reason) != (pipeline.state, pipeline.reason):
                     changes.append((pipeline, state, reason))
         self._pipelines.set_states(changes)
+        self.spouts = {num for num in self.spouts if states.get(num) in WORKING}
         return states
 
     def _fit(
@@ -71,11 +73,15 @@ class States:
         """The state that fits a pipeline, and its reason."""
         if pipeline.stopped:
             return pps_pb2.PIPELINE_PAUSED, ""
-        details = self._pipelines.newest_info(pipeline).details
+        info = self._pipelines.newest_info(pipeline)
+        details = info.details
         demands = Demands(details.transform.image, details.resource_limits.gpu.number)
         reason = crash_reason(demands)
         if reason:
             return pps_pb2.PIPELINE_CRASHING, reason
+        self.spouts -= {pipeline.num}
+        if info.type == pps_pb2.PipelineInfo.PIPELINE_TYPE_SPOUT:
+            self.spouts.add(pipeline.num)
         if not details.autoscaling:
             self._running[pipeline.num] = demands
         elif not self._jobs.unfinished(pipeline.num):
