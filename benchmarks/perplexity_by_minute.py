@@ -73,6 +73,8 @@ def serve(name: str, data: Path, minutes: float, begun: float) -> dict[str, floa
             tokens += y.size
             if time.time() >= end:
                 break
+    if not tokens:
+        sys.exit(f"Error: {minutes:g} minutes are too few for {name} to read these scripts, to train and to evaluate")
     speed = tokens / (time.time() - start)
     return {"test": math.exp(measure(corpus.test)), "epochs": tokens / len(corpus.train), "words_per_second": speed}
 
@@ -96,7 +98,10 @@ def run_ours(data: Path, minutes: float) -> dict[str, float]:
 def run_peer(name: str, data: Path, minutes: float) -> dict[str, float]:
     """A peer in a process of its own."""
     command = [sys.executable, __file__, "--data-path", str(data), "--minutes", f"{minutes:g}", "--serve", name]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+    served = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if served.returncode:
+        sys.exit(served.returncode)
+    return dict(json.loads(served.stdout.splitlines()[-1]))
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:

@@ -26,7 +26,7 @@ from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
 POOL = "scriptwright"
-START_SECONDS = 180
+START_SECONDS = 600
 
 
 class Deployed:
@@ -172,8 +172,8 @@ def deployed(folder: Path, prepare: Callable[[Deployed], None] = lambda it: None
     """Server and worker, with all deployments made as the README says."""
     it = Deployed(folder)
     prepare(it)
-    it.start_server()
     try:
+        it.start_server()
         it.cli("work-pool", "create", "--type", "process", "--overwrite", POOL)
         it.cli("--no-prompt", "deploy", "--all")
         it.start_worker()

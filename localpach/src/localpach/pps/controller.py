@@ -16,7 +16,6 @@ from localpach.pps.states import WORKING, States
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
-from localpach.proto.pps_pb2 import PipelineInfo
 from localpach.waiting import RETRY_SECONDS, Bulletin, Loop, Topic
 
 # An image that a pipeline lacks is built by another process, which tells nobody.
@@ -56,7 +55,7 @@ class Controller:
         working = {num for num, state in states.items() if state in WORKING}
         if self._running.is_empty:
             self._remove_leftovers()
-        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts)))
+        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts())))
         for num in self._tools.jobs.oldest():
             with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
@@ -98,8 +97,7 @@ class Controller:
 
     def _retire_service(self, job: JobRecord) -> None:
         """A service runs until the next job can."""
-        demands = self._demands.get((job.pipeline, job.version))
-        if demands is None or demands.type != PipelineInfo.PIPELINE_TYPE_SERVICE:
+        if not self._states.is_service(job.pipeline):
             return
         newer = self._tools.jobs.unfinished(job.pipeline)[1:2]
         if newer and all(record.finished is not None for record in self._tools.jobs.inputs(newer[0])):

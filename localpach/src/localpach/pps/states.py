@@ -11,6 +11,7 @@ from localpach.pps.jobs import Jobs
 from localpach.pps.pipelines import Pipelines
 from localpach.pps.records import PipelineRecord
 from localpach.proto import pps_pb2
+from localpach.proto.pps_pb2 import PipelineInfo
 from localpach.runtime.choice import Runtimes
 
 # The states of pipelines whose jobs are started.
@@ -33,7 +34,7 @@ class States:
         self._runtimes = runtimes
         # What those demand that were seen to run, by number. It fits as long as they are said to run.
         self._running: dict[int, Demands] = {}
-        self.spouts: set[int] = set()  # numbers of those whose command is to run
+        self._types: dict[int, PipelineInfo.PipelineType] = {}  # of those at work that are no transforms
 
     def update(self, alone: Callable[[str], AbstractContextManager[None]]) -> dict[int, pps_pb2.PipelineState]:
         """Changes the states that fit no more; what is done for one pipeline is done `alone`. Gives the states by number,
@@ -53,8 +54,16 @@ class States:
                 if (state, reason) != (pipeline.state, pipeline.reason):
                     changes.append((pipeline, state, reason))
         self._pipelines.set_states(changes)
-        self.spouts = {num for num in self.spouts if states.get(num) in WORKING}
+        self._types = {num: each for num, each in self._types.items() if states.get(num) in WORKING}
         return states
+
+    def spouts(self) -> list[int]:
+        """The numbers of those whose command is to run all the time."""
+        return [num for num, each in self._types.items() if each == PipelineInfo.PIPELINE_TYPE_SPOUT]
+
+    def is_service(self, num: int) -> bool:
+        """Whether each job of a pipeline at work runs until the next one can."""
+        return self._types.get(num) == PipelineInfo.PIPELINE_TYPE_SERVICE
 
     def _fit(
         self, crash_reason: Callable[[Demands], str], alone: Callable[[str], AbstractContextManager[None]]
@@ -79,9 +88,9 @@ class States:
         reason = crash_reason(demands)
         if reason:
             return pps_pb2.PIPELINE_CRASHING, reason
-        self.spouts -= {pipeline.num}
-        if info.type == pps_pb2.PipelineInfo.PIPELINE_TYPE_SPOUT:
-            self.spouts.add(pipeline.num)
+        self._types.pop(pipeline.num, None)
+        if info.type != PipelineInfo.PIPELINE_TYPE_TRANSFORM:
+            self._types[pipeline.num] = info.type
         if not details.autoscaling:
             self._running[pipeline.num] = demands
         elif not self._jobs.unfinished(pipeline.num):
