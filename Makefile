@@ -136,7 +136,7 @@ test-slow: $(TOOLS) $(SUPPLY_ENV) ## run the slow tests
 	@python -m pytest -m slow tests/docker
 	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
 
-coverage: $(TOOLS) ## which lines and branches of localpach no test reaches
+coverage: localpach/.venv/.tools ## which lines and branches of localpach no test reaches
 	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
 lint: $(TOOLS) ## linters and type check
@@ -163,7 +163,7 @@ lock: $(UV) ## resolve the dependencies anew
 	$(COMPILE) --upgrade --no-config --fork-strategy fewest model/requirements.in -o model/requirements.txt
 	$(COMPILE) --no-config --fork-strategy fewest model/requirements-dev.in --constraints model/requirements.txt -o model/requirements-dev.txt
 	printf '%s\n' setuptools grpcio-tools | $(COMPILE) --upgrade --constraints localpach/requirements.txt - -o localpach/requirements-build.txt
-	$(COMPILE) --upgrade benchmarks/requirements.in -o benchmarks/requirements.txt
+	$(COMPILE) --upgrade --no-config --fork-strategy fewest benchmarks/requirements.in --constraints model/requirements.txt -o benchmarks/requirements.txt
 	printf '%s\n' cyclonedx-bom pip-audit | $(COMPILE) --upgrade - -o tools/requirements.txt
 	echo setuptools | $(COMPILE) --upgrade - -o requirements-build.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements-uv.txt

@@ -1,8 +1,11 @@
-"""Flows: what happens in which order. A user's error is told by its sentence, in a terminal and in a deployment's log."""
+"""Flows: what happens in which order. A user's error is told by its sentence, in a terminal and in a deployment's log.
+A run of a deployment outlives the worker that prints what it says."""
 
 import logging
+import os
 
 from prefect.exceptions import SignatureMismatchError
+from rich.console import Console
 
 from tasks.errors import USER_ERRORS
 
@@ -20,3 +23,16 @@ def _tell_by_sentence(record: logging.LogRecord) -> bool:
 
 for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(_tell_by_sentence)
+
+
+def _print_no_more(self: Console) -> None:
+    """Rich ends a program whose pipe nobody reads any more."""
+    self.quiet = True
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+if "PREFECT__FLOW_RUN_ID" in os.environ:
+    Console.on_broken_pipe = _print_no_more  # type: ignore[method-assign]

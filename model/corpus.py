@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from model.configs import Config
 from model.readers import UnreadableError
-from model.scripts import Line, Scene, Script, flatten, read_script
-from model.splits import count_tokens, split_scenes
+from model.scripts import Line, Script, flatten, read_script
+from model.splits import count_tokens, drop_seen, split_scenes
 from model.style import Style, StyleLearner
 from model.summary import File, Summary
 from model.textfiles import NotTextError, read_text
@@ -44,12 +44,15 @@ class Corpus(NamedTuple):
     sources: Sequence[tuple[str, int]] = ()  # the files that train is put together from, and the tokens of each
     style: Style | None = None  # None: the classic tokens, which are written as they are
     summary: Summary = Summary()
+    held_out: Ids = np.zeros(0, np.int32)  # test with the lines that training has seen, too: its scenes as they are
 
 
 class Splits(NamedTuple):
-    """Train, valid and test lines; how often train must have a word of the vocabulary; and what Corpus has of both."""
+    """Train, valid and test lines; test with those that were seen before, too; how often train must have a word of the
+    vocabulary; and what Corpus has of both."""
 
     parts: list[list[Line]]
+    held_out: list[Line]
     least_count: int
     sources: Sequence[tuple[str, int]]
     style: Style | None
@@ -76,7 +79,13 @@ def read_corpus(
     shares = {
         name: float((ids == unknown).mean()) if len(ids) else 0.0 for name, ids in zip(SPLITS, corpus[:3], strict=True)
     }
-    return corpus._replace(sources=splits.sources, style=splits.style, summary=splits.summary._replace(unknown=shares))
+    ids = {word: number for number, word in enumerate(corpus.words)}
+    return corpus._replace(
+        sources=splits.sources,
+        style=splits.style,
+        summary=splits.summary._replace(unknown=shares),
+        held_out=np.array([ids.get(word, unknown) for word in flatten(splits.held_out)], np.int32),
+    )
 
 
 @contextmanager
@@ -102,7 +111,7 @@ def read_splits(folder: Path, seed: int, form: str | None = None) -> Splits:
     given = _find_given(folder, files)
     if given and given[0].name.startswith("ptb."):
         parts = [_read_tokens(path) for path in given]
-        return Splits(parts, 0, [(given[0].name, count_tokens(parts[0]))], None, Summary())
+        return Splits(parts, parts[2], 0, [(given[0].name, count_tokens(parts[0]))], None, Summary())
     names, scripts, described = [], list[Script](), list[File]()
     learner = StyleLearner()
     for path in given or files:
@@ -117,15 +126,16 @@ def read_splits(folder: Path, seed: int, form: str | None = None) -> Splits:
     summary = Summary(tuple(described), sum(count_tokens(scene) for script in scripts for scene in script.scenes))
     owners = [name for name, script in zip(names, scripts, strict=True) for _ in script.scenes]
     if given:
-        by_split: list[list[Scene]] = [script.scenes for script in scripts]
+        by_split = whole = [script.scenes for script in scripts]
     else:
-        by_split = split_scenes([scene for script in scripts for scene in script.scenes], seed)
+        whole = split_scenes([scene for script in scripts for scene in script.scenes], seed)
+        by_split = drop_seen(whole)
     sources = Counter[str]()
     for name, scene in zip(owners, by_split[0], strict=False):
         if size := count_tokens(scene):
             sources[name] += size
-    lines = [[line for scene in part for line in scene] for part in by_split]
-    return Splits(lines, RARE, list(sources.items()), learner.style(), summary)
+    lines = [[line for scene in part for line in scene] for part in (*by_split, whole[2])]
+    return Splits(lines[:3], lines[3], RARE, list(sources.items()), learner.style(), summary)
 
 
 def _read_script(path: Path, name: str, form: str | None) -> tuple[Script, str]:

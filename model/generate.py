@@ -17,6 +17,7 @@ from model.checkpoints import Trained, load
 from model.corpus import has_scenes
 from model.files import write_text
 from model.formats import format_fountain, format_json, format_text
+from model.judge import judge
 from model.limits import LONGEST
 from model.options import make_folder, number
 from model.prompt import Prompt, read_prompt
@@ -31,6 +32,7 @@ TITLE = "A New Script"
 LEAD_IN = 50  # tokens of the training text's end, after which a new script begins
 LONGEST_ENDING = 100  # tokens to the end of the sentence, where `--tokens` falls inside of one
 FORMATS = ("text", "fountain", "json")
+TEMPERATURE = 0.9  # scripts come out nearest to the corpus's own (benchmarks/sampling.py)
 
 
 class Length(NamedTuple):
@@ -153,6 +155,7 @@ def main() -> None:
         **sampler._asdict(),
         "prompt": options.prompt,
         "longest_copied_run": describe_longest_copy(drawn, model.words, original) if original and drawn else None,
+        "judge": judge(drawn, original, model.words) if original and drawn else None,
     }
     write_text(options.out, format_script(tokens, original.style if original else None, options.format))
     write_text(options.out.with_name(FACTS), json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
@@ -179,8 +182,8 @@ def _options() -> argparse.Namespace:
     add(
         "--temperature",
         type=number(float, 0, 100),
-        default=1.0,
-        help="below 1 plays safe, 0 takes the likeliest word (default 1)",
+        default=TEMPERATURE,
+        help=f"below 1 plays safe, 0 takes the likeliest word (default {TEMPERATURE})",
     )
     add("--top-k", type=number(int, 0, 2**31), default=0, help="draw from the k likeliest words (default 0: all)")
     add(

@@ -33,11 +33,7 @@ class Unit(NamedTuple):
 
 
 def split_scenes(scenes: Sequence[Scene], seed: int) -> list[list[Scene]]:
-    """Of each scene, the lines in train, in valid and in test.
-
-    A line that stands in train is left out of valid and test, and one that stands in valid out of test, so that no
-    line of them has been seen before; a speaker's name goes on with what is left of the speech.
-    """
+    """Of each scene, the lines in train, in valid and in test."""
     chosen = _draw(scenes, seed)
     parts: list[list[Scene]] = [[[] for _ in scenes] for _ in range(3)]
     gaps = sum(map(len, scenes)) >= _FEW
@@ -46,12 +42,19 @@ def split_scenes(scenes: Sequence[Scene], seed: int) -> list[list[Scene]]:
         kept = _leave_gaps(scene, places) if gaps and len(set(places)) > 1 else places
         for place, line in _tell_apart(scene, kept):
             parts[place][number].append(line)
-    seen: set[tuple[str, ...]] = set()
-    for place in range(3):
-        if place:
-            parts[place] = [_drop_seen(scene, seen) for scene in parts[place]]
-        seen.update(line.tokens for scene in parts[place] for line in scene)
     return parts
+
+
+def drop_seen(parts: Sequence[Sequence[Scene]]) -> list[list[Scene]]:
+    """The splits without lines of valid and test that stand in train, and lines of test that stand in valid, so that no line
+    of them has been seen before; a speaker's name goes on with what is left of the speech.
+    """
+    seen: set[tuple[str, ...]] = set()
+    unseen: list[list[Scene]] = []
+    for scenes in parts:
+        unseen.append([_drop_seen(scene, seen) if unseen else scene for scene in scenes])
+        seen.update(line.tokens for scene in unseen[-1] for line in scene)
+    return unseen
 
 
 def _tell_apart(scene: Scene, places: Sequence[int | None]) -> Iterator[tuple[int, Line]]:

@@ -1,4 +1,5 @@
-"""The training text beside the weights, which a new script needs: where it begins, how words are written, what is copied."""
+"""The training text beside the weights, which a new script needs: where it begins, how words are written, what is copied;
+and the scenes that were held out for test, which it is held against."""
 
 from __future__ import annotations
 
@@ -13,15 +14,17 @@ from model.corpus import Corpus, Ids
 from model.files import DRAFT, publish, write_text
 from model.style import Style
 
-IDS, ABOUT = "training_text.npy", "training_text.json"
+Places = NDArray[np.int64]
+IDS, HELD_OUT, ABOUT = "training_text.npy", "held_out_text.npy", "training_text.json"
 
 
 class TrainingText(NamedTuple):
-    """Its word ids, its files with the tokens of each, and how they are written."""
+    """Its word ids, its files with the tokens of each, and how they are written; and the word ids of what was held out."""
 
     ids: Ids
     sources: list[tuple[str, int]]
     style: Style | None
+    held_out: Ids
 
     def find_source(self, place: int) -> str:
         """The file that the token at a place is from."""
@@ -30,12 +33,13 @@ class TrainingText(NamedTuple):
 
 
 def save(folder: Path, corpus: Corpus) -> None:
-    """Writes `training_text.npy` and `training_text.json`; same corpus, same bytes."""
+    """Writes `training_text.npy`, `held_out_text.npy` and `training_text.json`; same corpus, same bytes."""
     width = np.uint16 if len(corpus.words) <= 1 << 16 else np.uint32
-    draft = folder / f"{IDS}{DRAFT}"
-    with draft.open("wb") as file:
-        np.save(file, corpus.train.astype(width))
-    publish(draft, folder / IDS)
+    for name, ids in ((IDS, corpus.train), (HELD_OUT, corpus.held_out)):
+        draft = folder / f"{name}{DRAFT}"
+        with draft.open("wb") as file:
+            np.save(file, ids.astype(width))
+        publish(draft, folder / name)
     about = {"sources": list(corpus.sources), "style": corpus.style.as_json() if corpus.style else None}
     write_text(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
@@ -47,7 +51,8 @@ def load(folder: Path) -> TrainingText | None:
     about = json.loads((folder / ABOUT).read_text())
     style = Style.from_json(about["style"]) if about.get("style") else None
     ids = np.load(folder / IDS).astype(np.int32)
-    return TrainingText(ids, [(name, size) for name, size in about["sources"]], style)
+    held_out = np.load(folder / HELD_OUT).astype(np.int32) if (folder / HELD_OUT).is_file() else ids[:0]
+    return TrainingText(ids, [(name, size) for name, size in about["sources"]], style, held_out)
 
 
 class Copy(NamedTuple):
@@ -61,19 +66,21 @@ class Copy(NamedTuple):
 def find_longest_copy(text: Ids, original: Ids) -> Copy:
     """The longest run of tokens of `text` that stands in `original`, too.
 
-    A run of n tokens holds one of n - 1, so that the length is found by bisection; runs of one length are compared by
-    their hashes, and what they name is looked at (Karp and Rabin 1987).
+    A run of n tokens holds one of n - 1, so that the length is found by bisection, after steps that double; runs of one
+    length are compared by their hashes, and what they name is looked at (Karp and Rabin 1987). A longer run begins only
+    where a shorter one does.
     """
     best = Copy(0, 0, 0)
-    low, high = 0, min(len(text), len(original))
+    limit = min(len(text), len(original)) + 1
+    places = np.arange(len(original))
     hashes = [_Hashes(ids) for ids in (text, original)]
-    while low < high:
-        length = (low + high + 1) // 2
-        found = _find_copy(length, text, original, *hashes)
+    while limit - best.length > 1:
+        length = min(2 * best.length + 3, (best.length + limit) // 2)
+        found = _find_copies(length, text, original, places, *hashes)
         if found:
-            best, low = found, length
+            best, places = found
         else:
-            high = length - 1
+            limit = length
     return best
 
 
@@ -100,13 +107,18 @@ def _list_powers(base: int, count: int) -> NDArray[np.uint64]:
     return np.cumprod(factors, dtype=np.uint64)
 
 
-def _find_copy(length: int, text: Ids, original: Ids, text_hashes: _Hashes, original_hashes: _Hashes) -> Copy | None:
+def _find_copies(
+    length: int, text: Ids, original: Ids, places: Places, text_hashes: _Hashes, original_hashes: _Hashes
+) -> tuple[Copy, Places] | None:
+    """A run of a length, among those that begin at some places of `original`, and the places of all that may be such."""
     own = text_hashes.of(length)
     order = np.argsort(own, kind="stable")
-    others = original_hashes.of(length)
-    places = np.minimum(np.searchsorted(own[order], others), len(order) - 1)
-    for there in np.flatnonzero(own[order][places] == others):
-        here = int(order[places[there]])
+    places = places[places + length <= len(original)]
+    others = original_hashes.of(length)[places]
+    found = np.minimum(np.searchsorted(own[order], others), len(order) - 1)
+    same = np.flatnonzero(own[order][found] == others)
+    for n in same:
+        here, there = int(order[found[n]]), int(places[n])
         if (text[here : here + length] == original[there : there + length]).all():
-            return Copy(length, here, int(there))
+            return Copy(length, here, there), places[same]
     return None

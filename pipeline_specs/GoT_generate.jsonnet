@@ -1,6 +1,6 @@
 // Writes a new script with the trained model. Also: pachctl create pipeline --jsonnet GoT_generate.jsonnet --arg image=…
 // `format` is text, fountain or json: new_script.txt, new_script.fountain or new_script.json.
-function(image, tokens='1500', seed='1', temperature='1', format='text')
+function(image, tokens='1500', seed='1', temperature='0.9', format='text')
   local extension = if format == 'text' then 'txt' else format;
   {
     pipeline: { name: 'GoT_generate', project: { name: 'default' } },

@@ -6,10 +6,12 @@ import contextvars
 import re
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import cast
 from uuid import UUID
 
+from httpx import TransportError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.names import artifact_key
@@ -62,8 +64,9 @@ class Progress:
                 continue
             time.sleep(max(0.0, shown_at + UPDATE_SECONDS - time.monotonic()))
             percent, description = shown = newest
-            if artifact is None:
-                artifact = cast(UUID, create_progress_artifact(percent, key=self._key, description=description))
-            else:
-                update_progress_artifact(artifact, percent, description=description)
+            with suppress(TransportError):  # The next line of the log may find Prefect's server back.
+                if artifact is None:
+                    artifact = cast(UUID, create_progress_artifact(percent, key=self._key, description=description))
+                else:
+                    update_progress_artifact(artifact, percent, description=description)
             shown_at = time.monotonic()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import uuid
+from typing import Any
 
 import pytest
+from httpx import ConnectError
+from prefect import flow, task
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from prefect_pachyderm import JobFailed, JobGone, JobTimedOut, PachydermError, PrefectPachydermError, calls
+from prefect_pachyderm import JobFailed, JobGone, JobTimedOut, PachydermError, PrefectPachydermError, calls, events
 from prefect_pachyderm.calls import call_patiently
 from prefect_pachyderm.embedded import LocalpachError
 
@@ -91,3 +96,26 @@ def test_the_tree_in_the_docstring_is_that_of_the_errors() -> None:
     }
     assert all(error.__base__ is base for error, base in tree.items())
     assert all(error.__name__ in (calls.__doc__ or "") for error in tree)
+
+
+def test_a_server_of_prefect_that_does_not_answer_is_asked_again(prefect: None) -> None:
+    """Its own client gives up at once where it has not been connected yet."""
+    left = [ConnectError("All connection attempts failed")]
+
+    @task(**{**calls.LIVE, "retry_delay_seconds": 0})
+    def ask_prefect() -> str:
+        if left:
+            raise left.pop()
+        return "answer"
+
+    assert flow(ask_prefect)() == "answer"
+
+
+def test_an_event_fails_nothing_while_the_server_of_prefect_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    emitted: list[Any] = []
+    monkeypatch.setattr(events, "emit_event", lambda *_, related, **__: emitted.extend(related))
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid.uuid4()))
+    commit = events.related_resource("commit", "in@1")
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        events.emit("model.released", "model", "m@1", [commit], {})
+    assert emitted == [commit]

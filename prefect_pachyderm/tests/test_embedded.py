@@ -77,6 +77,17 @@ def test_a_server_that_ends_at_once_is_told(lone_python: None, tmp_path: Path) -
         run_localpach("status")
 
 
+def test_a_server_that_is_killed_while_it_starts_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "killed"
+    script = f'if [ -e {killed} ]; then exec {find_localpach()} "$@"; fi; : > {killed}; kill -9 $$'
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "bin", script).with_name("python")))
+    attach_or_start(tmp_path / "root")
+    run_localpach("stop", "--root", str(tmp_path / "root"))
+    assert killed.exists()
+
+
 @pytest.mark.parametrize(
     "made", ["tmp1a_b2prefect/clone", "prefect-workspace-attempt-x1/clone", "runner_storage/1-2/clone"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ from tasks.corpus.fetch import TIMEOUT, DownloadError, shown
 DEFAULT_INDEX = "https://pypi.org/simple"
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip", ".tar")
 
 
@@ -58,7 +60,13 @@ def find_sdist(requirement: str) -> Sdist:
             f"The package index {shown(page)} answered {response.status_code} {response.reason}; "
             f"check the name in pypi:{requirement}."
         )
-    for filename, sdist in _files(response):
+    try:
+        files = _files(response)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise DownloadError(
+            f"The package index {shown(page)} answered with what is no list of files; check pip's index-url."
+        ) from error
+    for filename, sdist in files:
         stem = next((filename.removesuffix(suffix) for suffix in SUFFIXES if filename.endswith(suffix)), "")
         project, _, found = stem.rpartition("-")
         if _normal(project) == _normal(name) and found == version:
@@ -90,13 +98,20 @@ def _index() -> str:
 
 def _files(response: requests.Response) -> list[tuple[str, Sdist]]:
     if "json" in response.headers.get("Content-Type", ""):
-        listed: list[dict[str, Any]] = response.json()["files"]
-        links = [(file["filename"], file["url"], file.get("hashes", {}).get("sha256")) for file in listed]
+        listed: list[dict[str, Any]] = json.loads(response.content)["files"]
+        links = [(str(file["filename"]), file["url"], file.get("hashes", {}).get("sha256")) for file in listed]
     else:
         page = _Links()
-        page.feed(response.text)
+        page.feed(response.content.decode(errors="replace"))
         links = [_from_link(link) for link in page.links]
-    return [(name, Sdist(urljoin(response.url, url), sha256)) for name, url, sha256 in links]
+    return [(name, Sdist(urljoin(response.url, url), _checked(sha256))) for name, url, sha256 in links]
+
+
+def _checked(sha256: str | None) -> str | None:
+    """A hash, which names a file of the cache: what is none must not."""
+    if sha256 is not None and not SHA256.fullmatch(sha256):
+        raise ValueError(f"{sha256} is no SHA-256")
+    return sha256
 
 
 def _from_link(link: str) -> tuple[str, str, str | None]:

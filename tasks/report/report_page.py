@@ -145,6 +145,7 @@ def write_report(
         metrics=metrics,
         passages=list(screenplay(script)),
         copied=facts.get("longest_copied_run"),
+        judged=facts.get("judge"),
         plot=Plot(curve) if curve else None,
         lineage=lineage,
         figures=figures,

@@ -11,6 +11,7 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from prefect_pachyderm.calls import RETRIES
 from prefect_pachyderm.credentials import connect
 from tasks.names import artifact_key
 from tasks.report.index_page import note, write_index
@@ -26,7 +27,7 @@ ARTIFACT_LINES = 60
 COLUMNS = 66
 
 
-@task(name="report", task_run_name="report")
+@task(name="report", task_run_name="report", **RETRIES)
 def report(model: str, results: Results) -> str:
     """Publishes the run's artifacts, writes the report page and the provenance, and returns the summary to print."""
     client = connect()

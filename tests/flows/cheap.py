@@ -7,6 +7,7 @@ is what the file `quality.txt` among its scripts says.
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 from tests import corpora
@@ -37,17 +38,17 @@ EVALUATE = """
 new=$(cat /pfs/candidate/scripts/quality.txt) old=$(cat /pfs/released/scripts/quality.txt)
 echo "{\\"tokens\\": 900, \\"words\\": 9, \\"candidate\\": $new, \\"released\\": $old}" > /pfs/out/evaluation.json
 """
+COMMANDS = {"GoT_train": TRAIN, "GoT_generate": GENERATE, "GoT_evaluate": EVALUATE}
 
 
 def specs(folder: Path, seconds: float = 0.3) -> Path:
     """A copy of the project's specs in which each command is a shell script; a training takes four times `seconds`."""
-    scripts = {"GoT_train": TRAIN.replace("SECONDS", str(seconds)), "GoT_generate": GENERATE, "GoT_evaluate": EVALUATE}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, script in scripts.items():
+    for name, command in COMMANDS.items():
         text = (ROOT / "pipeline_specs" / f"{name}.jsonnet").read_text()
         before, cmd, rest = text.partition("cmd: [")
         assert cmd
-        body = f"cmd: ['sh', '-e', '-c', {json.dumps(script)}, "
+        body = f"cmd: ['sh', '-e', '-c', {json.dumps(command.replace('SECONDS', str(seconds)))}, "
         (folder / f"{name}.jsonnet").write_text(before + body + rest)
     return folder
 
@@ -55,3 +56,13 @@ def specs(folder: Path, seconds: float = 0.3) -> Path:
 def scripts(path: Path, number: int, quality: float) -> Path:
     """An archive of scripts that no other number makes."""
     return corpora.archive(path, {"play.txt": corpora.play(number), "quality.txt": f"{quality}\n"})
+
+
+def by_hand(pipeline: str, folder: Path, **inputs: Path) -> dict[str, bytes]:
+    """The files that a pipeline's command makes of these inputs in an empty folder, without any Pachyderm."""
+    folder.mkdir()
+    command = COMMANDS[pipeline].replace("SECONDS", "0")
+    for name, place in {**inputs, "out": folder}.items():
+        command = command.replace(f"/pfs/{name}", str(place))
+    subprocess.run(["sh", "-e", "-c", command], check=True, stdout=subprocess.DEVNULL)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}

@@ -26,7 +26,7 @@ from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
 POOL = "scriptwright"
-START_SECONDS = 180
+START_SECONDS = 600
 
 
 class Deployed:
@@ -58,7 +58,8 @@ class Deployed:
             "PYTHONPATH": f"{self.project}:{self.project}/prefect_pachyderm/src",
         }
         self.api = SyncPrefectClient(api=self.env["PREFECT_API_URL"])
-        self.worker: subprocess.Popen[bytes] | None = None
+        self.server: subprocess.Popen[bytes]
+        self.worker: subprocess.Popen[bytes]
         self.root = folder / "localpach"
         # Where server and worker are started.
         self.workplace = self.project
@@ -72,11 +73,10 @@ class Deployed:
         assert done.returncode == 0 or not check, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    @contextmanager
-    def process(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A `prefect` command that goes on until the end of the block."""
+    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Starts a `prefect` command that goes on until `end`, in a session of its own."""
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "prefect", *arguments],
                 cwd=self.workplace,
                 env=self.env,
@@ -84,15 +84,31 @@ class Deployed:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ends what `spawn` has started."""
+        process.send_signal(signal.SIGTERM)
         try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def start_server(self) -> None:
+        """Starts Prefect's server and waits until it answers."""
+        self.server = self.spawn("server", "start", "--port", str(self.port))
+        deadline = time.monotonic() + START_SECONDS
+        while True:
             try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                self.api.hello()
+                return
+            except Exception:
+                assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+                time.sleep(0.5)
+
+    def start_worker(self) -> None:
+        """Starts a worker of the pool."""
+        self.worker = self.spawn("worker", "start", "--pool", POOL, "--type", "process")
 
     def start(self, deployment: str, **parameters: Any) -> UUID:
         """Asks for a run as the UI does; returns its id."""
@@ -156,19 +172,15 @@ def deployed(folder: Path, prepare: Callable[[Deployed], None] = lambda it: None
     """Server and worker, with all deployments made as the README says."""
     it = Deployed(folder)
     prepare(it)
-    with it.process("server", "start", "--port", str(it.port)):
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                it.api.hello()
-                break
-            except Exception:
-                assert time.monotonic() < deadline, (folder / "server.log").read_text()
-                time.sleep(0.5)
+    try:
+        it.start_server()
         it.cli("work-pool", "create", "--type", "process", "--overwrite", POOL)
         it.cli("--no-prompt", "deploy", "--all")
-        with it.process("worker", "start", "--pool", POOL, "--type", "process") as it.worker:
-            try:
-                yield it
-            finally:
-                it.stop_pachyderm()
+        it.start_worker()
+        try:
+            yield it
+        finally:
+            it.stop_pachyderm()
+            it.end(it.worker)
+    finally:
+        it.end(it.server)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.settings import get_current_settings
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
+from rich.console import Console
 
+import flows
 from flows.train import train
 from prefect_pachyderm.credentials import connect
-from tasks import project
+from prefect_pachyderm.embedded import run_localpach
+from tasks import project, turns
+from tasks.turns import lock
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +127,40 @@ def test_a_run_that_was_killed_is_gone_on_with(runs: Runs) -> None:
 @pytest.mark.timeout(1800)
 def test_runs_killed_at_every_step_are_gone_on_with(runs: Runs) -> None:
     kill_and_run_again(runs, 24)
+
+
+def test_a_lock_that_could_not_be_given_back_is_taken_again_by_the_same_run(
+    embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pachyderm was gone at that moment; what failed so is tried again in the same process, which is alive."""
+    monkeypatch.setattr(turns, "HELD_SECONDS", float("inf"))
+
+    @flow
+    def hold_twice() -> None:
+        with lock(connect()):
+            run_localpach("stop", "--root", str(embedded / "localpach"))
+        with lock(connect()):
+            pass
+
+    hold_twice()
+
+
+def test_a_run_outlives_the_worker_that_reads_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "as in a worker")
+    monkeypatch.setattr(Console, "on_broken_pipe", Console.on_broken_pipe)
+    importlib.reload(flows)
+    run = os.fork()
+    if run == 0:
+        reader, writer = os.pipe()
+        os.close(reader)
+        for descriptor in (1, 2):
+            os.dup2(writer, descriptor)
+        with suppress(SystemExit):
+            for stderr in (False, True, False):
+                Console(file=os.fdopen(2 if stderr else 1, "w", closefd=False)).print("nobody reads this")
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]) == 0
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:

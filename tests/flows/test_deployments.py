@@ -232,7 +232,6 @@ def test_the_automations_act(it: Deployed, source: Path, automations: None) -> N
     it.api.resume_deployment(deployment(it, "retrain/retrain-and-release").id)
 
     slow = cheap.specs(it.project / "pipeline_specs", seconds=200)
-    assert it.worker
     try:
         run_id = it.start("train/train-and-write", source=str(source), seed=32)
         it.until(lambda: "JOB_RUNNING" in it.log_of(run_id), 200)

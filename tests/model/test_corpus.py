@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model.configs import CONFIGS
 from model.corpus import CorpusError, check_size, read_corpus, read_splits, training_batches
 from model.scripts import Line, Scene, flatten, read_script
-from model.splits import count_tokens, split_scenes
+from model.splits import count_tokens, drop_seen, split_scenes
 from tests import corpora
 from tests.model.recipes import TINY
 
@@ -28,12 +28,12 @@ SCENES = st.lists(st.lists(LINES, min_size=1, max_size=6), min_size=1, max_size=
 
 
 def drawn(scenes: list[Scene], seed: int) -> list[list[Line]]:
-    return [[line for scene in part for line in scene] for part in split_scenes(scenes, seed)]
+    return [[line for scene in part for line in scene] for part in drop_seen(split_scenes(scenes, seed))]
 
 
 @given(scenes=SCENES, seed=st.integers(0, 5))
 def test_a_split_never_leaks(scenes: list[Scene], seed: int) -> None:
-    parts = split_scenes(scenes, seed)
+    parts = drop_seen(split_scenes(scenes, seed))
     before = set[tuple[str, ...]]()
     for part in parts:
         words = {line.tokens for scene in part for line in scene}
@@ -111,6 +111,17 @@ def test_scenes_keep_their_split_when_a_play_is_added() -> None:
     assert len(few) > 60
     assert len(moved) <= 4
     assert split_scenes(few, seed=2) != before
+
+
+def test_the_scenes_that_are_held_out_keep_the_lines_that_training_has(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text(corpora.play(number))
+    corpus = read_corpus(tmp_path, seed=1)
+    whole, test = ([corpus.words[id] for id in ids] for ids in (corpus.held_out, corpus.test))
+    kept = iter(whole)
+    assert all(token in kept for token in test)
+    assert "enter" not in test  # all enter in training
+    assert whole.count("<open-exp>") == whole.count("enter") == whole.count("<open-scene>") > 0
 
 
 def test_the_training_text_knows_its_files(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from model import checkpoints, generate, training_text
 from model.corpus import Corpus, read_corpus
+from model.judge import MEASURES
 from model.network import initial_weights
 from model.prompt import read_prompt
 from model.scripts import flatten, read_script
@@ -74,11 +75,12 @@ def test_the_same_seed_writes_the_same_script(run: Generate, tmp_path: Path) -> 
     assert 300 <= facts["tokens"] <= 400
     assert {key: facts[key] for key in ("seed", "temperature", "top_k", "top_p", "prompt")} == {
         "seed": 1,
-        "temperature": 1.0,
+        "temperature": 0.9,
         "top_k": 0,
         "top_p": 1.0,
         "prompt": "",
     }
+    assert {row["measure"] for row in facts["judge"]} == MEASURES.keys()
     assert f"Wrote {facts['tokens']} tokens" in outputs[0]
 
 
@@ -206,9 +208,10 @@ def test_the_training_text_is_kept(corpus: Corpus, model: Path, tmp_path: Path) 
     assert kept is not None
     assert kept.ids.tolist() == corpus.train.tolist()
     assert kept.style == corpus.style
+    assert kept.held_out.tolist() == corpus.held_out.tolist()
     assert kept.find_source(0) == "play_0.txt"
     assert kept.find_source(len(kept.ids) - 1) == "play_3.txt"
-    assert kept == TrainingText(kept.ids, list(corpus.sources), corpus.style)
+    assert kept == TrainingText(kept.ids, list(corpus.sources), corpus.style, kept.held_out)
     training_text.save(tmp_path, corpus)
     assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in model.glob("training_text.*"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from itertools import pairwise
 from uuid import UUID
@@ -9,8 +10,10 @@ from uuid import UUID
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks import progress as progress_module
+from tasks.names import name_run
 from tasks.progress import Progress
 
 LINES = [
@@ -63,3 +66,17 @@ def test_it_is_updated_at_most_once_a_second(prefect: None, monkeypatch: pytest.
     assert len(sent) >= 2
     assert all(later - earlier >= 1 for earlier, later in pairwise(moments))
     assert sent[-1][1] == 100
+
+
+def test_without_an_answer_from_prefect_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while its server is restarted."""
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(UUID(int=1)))
+    monkeypatch.setattr(progress_module, "UPDATE_SECONDS", 0.01)
+    failed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        name_run("train test on GoT_scripts@1a2b3c4")
+        with Progress("GoT_shown", "1a2b3c4d") as progress:
+            for line in LINES:
+                progress.read(line)
+    assert not failed

@@ -19,7 +19,13 @@ from tasks.report.reports import fenced
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = """<script>alert(1)</script>"];end<img src=http://x onerror='y'>```"""
 SCRIPT = f"PRINCE\nTo be,\nor not.\n\n[Exit, {HOSTILE}]\n\nGoes on {HOSTILE} talking.\n"
-FACTS = {"longest_copied_run": {"tokens": 7, "text": f"Good {HOSTILE} morrow", "source": "hamlet.txt"}}
+FACTS = {
+    "longest_copied_run": {"tokens": 7, "text": f"Good {HOSTILE} morrow", "source": "hamlet.txt"},
+    "judge": [
+        {"measure": "distinct_1", "meaning": f"share {HOSTILE}", "script": 0.31234, "corpus": 0.30162},
+        {"measure": "entered", "meaning": "share of the entered", "script": None, "corpus": 0.5},
+    ],
+}
 METRICS: dict[str, Any] = {
     "model": "small",
     "seed": 1,
@@ -79,6 +85,8 @@ def test_the_page_tells_the_run(tmp_path: Path) -> None:
         "c" * 64,
         f"GoT_scripts@{'a' * 32}",
         "version 3",
+        '<td data-name="this script">0.312</td><td data-name="the scripts themselves">0.302</td>',
+        '<td data-name="this script">–</td><td data-name="the scripts themselves">0.5</td>',
         "1.5 min",
         "PRINCE",
     ):

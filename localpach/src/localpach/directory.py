@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localpach.disk import write_atomically
-from localpach.errors import NotFound, Precondition
+from localpach.errors import Corrupt, NotFound, Precondition
 from localpach.names import new_id
 
 
@@ -80,9 +80,13 @@ class Directory:
 
         Raises:
             NotFound: none does.
+            Corrupt: the file that says where it is is damaged.
         """
         if self.is_served and self._address.exists():
-            return Address(**json.loads(self._address.read_text()))
+            try:
+                return Address(**json.loads(self._address.read_text()))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise Corrupt(f"{self._address} is damaged; end the server's process, and start it again") from error
         raise NotFound(f"no localpach serves {self.root}; start one with `localpach serve --root {self.root}`")
 
     def make_token(self) -> str:

@@ -15,14 +15,21 @@ LocalpachError
 from __future__ import annotations
 
 AUTH_IS_OFF = "the auth service is not activated"
+# As much of a sentence is told from its beginning and its end, whatever a client has put into it.
+HEAD, TAIL = 1500, 400
+
+
+def shortened(text: str) -> str:
+    """A text, without its middle where it is too long to be read."""
+    return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]} … {text[-TAIL:]}"
 
 
 class LocalpachError(Exception):
     """One clear sentence."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shortened(message)
+        super().__init__(self.message)
 
 
 class NotFound(LocalpachError): ...

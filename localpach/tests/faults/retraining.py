@@ -7,19 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import TypeVar
 
 from localpach.clock import now
-from localpach.faults import may_pass
 from localpach.names import Branch, Commit, Repo
-from localpach.pfs.records import CommitRecord
-from localpach.pfs.writes import Add, Change, Delete
+from localpach.pfs.writes import Add
 from localpach.pps.records import PipelineName
 from localpach.proto import pps_pb2
+from tests.faults.clients import Clients, Files
 from tests.faults.simulation import Machine
-
-T = TypeVar("T")
-Files = dict[str, bytes]
 
 START = datetime(2027, 10, 3, 1, 30, tzinfo=UTC)
 DAY = 86_400.0
@@ -36,13 +31,12 @@ SCRIPTS, NOTES = (Branch(Repo("default", name), "master") for name in ("scripts"
 OUTPUTS = [*CRONS, "score"]
 
 
-class Project:
+class Project(Clients):
     """A retraining project on a machine: its clients, who do as much as `pace` says, and what of it was acknowledged."""
 
     def __init__(self, machine: Machine, pace: float) -> None:
-        self.machine = machine
+        super().__init__(machine)
         self._pace = pace
-        self.random = machine.random
         self.scripts: Files = {}
         self.commits: dict[str, Files] = {}
         self.notes: Files = {}
@@ -50,7 +44,7 @@ class Project:
         for branch in (SCRIPTS, NOTES):
             machine.pfs.repos.create(branch.repo)
         self._start()
-        self._put(self.begun, "/s0", b"first")
+        self.put(self.begun, "/s0", b"first")
         self.finish(self.begun)
         self._put_note("/first", b"")
         self.commits[self.begun.id] = self.scripts = {"/s0": b"first"}
@@ -74,19 +68,6 @@ class Project:
         )
         self.machine.pps.lifecycle.create(request)
 
-    def _until_it_is_done(self, what: str, call: Callable[[], T]) -> Iterator[float]:
-        """Asks again and again while the disk is full."""
-        while True:
-            try:
-                call()
-            except Exception as error:
-                if not may_pass(error):
-                    raise
-                yield 1.0
-            else:
-                self.machine.note(what)
-                return
-
     # Clients.
 
     def _pause(self, days: float) -> float:
@@ -97,19 +78,19 @@ class Project:
         # What of this a kill came into was never said to be done.
         head = self.head(SCRIPTS)
         if head.finishing is None:
-            yield from self._until_it_is_done("finish what was begun", partial(self.finish, head.commit))
+            yield from self.until_it_is_done("finish what was begun", partial(self.finish, head.commit))
         self.scripts = self.files(self.head(SCRIPTS))
         while True:
             yield self._pause(4)
-            yield from self._until_it_is_done("start", self._start)
+            yield from self.until_it_is_done("start", self._start)
             yield self.random.random()
             files = dict(self.scripts)
             for _ in range(self.random.randrange(1, 3)):
                 path, data = f"/s{self.random.randrange(9)}", self.random.randbytes(self.random.choice((0, 9, 70_000)))
-                yield from self._until_it_is_done(f"put {path}", partial(self._put, self.begun, path, data))
+                yield from self.until_it_is_done(f"put {path}", partial(self.put, self.begun, path, data))
                 files[path] = data
                 yield self.random.random() * 3600
-            yield from self._until_it_is_done("finish", partial(self.finish, self.begun))
+            yield from self.until_it_is_done("finish", partial(self.finish, self.begun))
             self.commits[self.begun.id] = self.scripts = files
 
     def _start(self) -> None:
@@ -118,23 +99,12 @@ class Project:
     def finish(self, commit: Commit) -> None:
         self.machine.pfs.commits.finish(commit)
 
-    def _put(self, commit: Commit, path: str, data: bytes) -> None:
-        writes, objects = self.machine.pfs.writes, self.machine.pfs.objects
-        batch = writes.batch()
-        writer = objects.writer(batch)
-        try:
-            writer.write(data)
-            changes: list[Change] = [Delete(path, ""), Add(path, "", (writer.close(),))]
-            writes.apply(commit, changes, batch)
-        finally:
-            writer.abandon()
-
     def _note(self) -> Iterator[float]:
         """Puts a file of its own, in a commit at once."""
         while True:
             yield self._pause(6)
             path, data = f"/{self.random.randrange(10**9)}", self.random.randbytes(9)
-            yield from self._until_it_is_done(f"note {path}", partial(self._put_note, path, data))
+            yield from self.until_it_is_done(f"note {path}", partial(self._put_note, path, data))
             self.notes[path] = data
 
     def _put_note(self, path: str, data: bytes) -> None:
@@ -147,9 +117,9 @@ class Project:
             yield self._pause(8)
             name = self.random.choice(OUTPUTS)
             change = self.random.choice((self._update, self._stop, self._tick))
-            yield from self._until_it_is_done(f"{change.__name__} {name}", partial(change, name))
+            yield from self.until_it_is_done(f"{change.__name__} {name}", partial(change, name))
             yield self._pause(2)
-            yield from self._until_it_is_done(f"start {name}", partial(self.resume, name))
+            yield from self.until_it_is_done(f"start {name}", partial(self.resume, name))
 
     def _update(self, name: str) -> None:
         self._create(name, update=True)
@@ -177,18 +147,8 @@ class Project:
             yield self.random.random() * 3600
             # What has just ticked must not do so again.
             for name in CRONS:
-                yield from self._until_it_is_done(f"update {name}", partial(self._update, name))
-            yield from self._until_it_is_done("tick", partial(self._tick, "weekly"))
-
-    def head(self, branch: Branch) -> CommitRecord:
-        head = self.machine.pfs.commits.head(branch)
-        assert head is not None
-        return head
-
-    def files(self, record: CommitRecord) -> Files:
-        pfs = self.machine.pfs
-        entries = [entry for entry in pfs.files.walk(record, "/") if not entry.is_dir]
-        return {entry.path: b"".join(pfs.files.read(record, entry)) for entry in entries}
+                yield from self.until_it_is_done(f"update {name}", partial(self._update, name))
+            yield from self.until_it_is_done("tick", partial(self._tick, "weekly"))
 
 
 def stamp(moment: datetime) -> str:

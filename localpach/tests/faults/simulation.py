@@ -22,7 +22,8 @@ from typing import Any, Protocol, cast
 import pytest
 
 from localpach import clock, waiting
-from localpach.api.s3.job import JobGateway
+from localpach.api.bodies import Bodies
+from localpach.api.served import served
 from localpach.pfs.service import Pfs
 from localpach.pps import controller, worker
 from localpach.pps.service import Pps
@@ -240,7 +241,7 @@ class Machine:
         bulletin = Bulletin(self.store.after_commit)
         self.pfs = Pfs(self.store, bulletin)
         runtimes = cast(Runtimes, Commands(self.root, self._run_command))
-        self.pps = Pps(self.store, bulletin, self.pfs, runtimes, partial(JobGateway, self.pfs))
+        self.pps = Pps(self.store, bulletin, self.pfs, runtimes, served(self.pfs, Bodies()))
         self.store.before_commit.append(self._before_commit)
         self.pfs.objects.remove_leftovers()
         self.pps.start()

@@ -31,6 +31,8 @@ ROUND = 200
 WAITING = re.compile(r"/(Subscribe\w+|Inspect(Commit|CommitSet|Job|JobSet)|GetLogs|Profile|Watch|ListTask)$")
 WAITS_SECONDS, ANSWERS_SECONDS = 0.05, 60.0
 LONGEST_TEXT = 2000
+# What the server may hold more of at the end than when it was warm.
+MORE_BYTES = 64 << 20
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
 # What deletes leaves nothing to ask for; of the others, those that keep something are asked more often.
 WEIGHTS = [0.3 if "/Delete" in path else 4 if path.startswith("/p") else 1 for path in METHODS]
@@ -91,6 +93,11 @@ def _problem(code: grpc.StatusCode, text: str, waits: bool) -> str:
     return f"{code.name}: {text}" if accident or late or len(text) > LONGEST_TEXT else ""
 
 
+def resident(pid: int) -> int:
+    """The bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_no_request_is_answered_by_accident_or_harms_the_server(tmp_path: Path) -> None:
@@ -98,11 +105,17 @@ def test_no_request_is_answered_by_accident_or_harms_the_server(tmp_path: Path) 
     log, root = tmp_path / "log", tmp_path / "root"
     with ServerProcess(root, log=log) as server:
         fuzzer = Fuzzer(server.client, (("authn-token", token(root)),))
+        warm = 0
         for number in range(REQUESTS):
             if number % ROUND == 0:
                 prepare(server.client)
+            if number == REQUESTS // 4:
+                warm = resident(server.pid)
             fuzzer.ask()
             assert server.process.poll() is None, f"the server ended, FUZZ_SEED={SEED}, request {number}"
+        prepare(server.client)
+        print(f"{warm >> 20} MiB, then {resident(server.pid) >> 20} MiB")
+        assert resident(server.pid) < warm + MORE_BYTES, f"FUZZ_SEED={SEED}"
         assert not fuzzer.wrong, f"FUZZ_SEED={SEED}\n" + "\n".join(fuzzer.wrong)
     assert "Traceback" not in log.read_text(), f"FUZZ_SEED={SEED}\n{log.read_text()[-5000:]}"
     check = [sys.executable, "-m", "localpach", "fsck", "--root", str(root), "--read-data"]

@@ -18,7 +18,8 @@ from localpach.pps.fsck import PpsFsck
 from localpach.pps.jobs import JobName
 from localpach.pps.records import OVER, PipelineName
 from localpach.proto import pfs_pb2, pps_pb2
-from tests.faults.retraining import CRONS, DAY, NOTES, OUTPUTS, SCRIPTS, START, Files, Project, stamp
+from tests.faults.clients import Files
+from tests.faults.retraining import CRONS, DAY, NOTES, OUTPUTS, SCRIPTS, START, Project, stamp
 from tests.faults.simulation import Machine
 from tests.pps.bench import copy_all
 

@@ -57,6 +57,8 @@ def test_the_next_time_of_a_schedule(spec: str, after: str, due: str | None) -> 
         ("@every 10", "Unrecognized descriptor: @every 10"),
         ("@every 0s", "Unrecognized descriptor: @every 0s"),
         ("@every 10s!", "Unrecognized descriptor: @every 10s!"),
+        ("@every 0.9ms", "Unrecognized descriptor: @every 0.9ms"),
+        ("@every 900000h", "Unrecognized descriptor: @every 900000h"),
     ],
 )
 def test_what_is_no_schedule_is_refused(spec: str, sentence: str) -> None:
@@ -153,6 +155,17 @@ def test_a_branch_follows_once_its_trigger_fires(client: Client) -> None:
     assert heads(client, "in")["big"] == ids[3]
     put(client, "in", {"/more": b"x" * 999})
     assert heads(client, "in")["big"] == ids[3]
+
+
+def test_commits_that_were_squashed_count_for_no_trigger(client: Client) -> None:
+    client.create_repo("in")
+    client.create_branch("in", "t", trigger=on_master(commits=3))
+    ids = [put(client, "in", {f"/{number}": b"x"}) for number in range(2)]
+    client.pfs.SquashCommitSet(pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=ids[0])))
+    ids.append(put(client, "in", {"/2": b"x"}))
+    assert heads(client, "in")["t"] not in ids
+    ids.append(put(client, "in", {"/3": b"x"}))
+    assert heads(client, "in")["t"] == ids[3]
 
 
 def test_what_depends_on_a_triggered_branch_follows_with_it(client: Client) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from localpach.api.s3.job import JobGateway
+from localpach.api.bodies import Bodies
+from localpach.api.served import served
 from localpach.names import Branch, Repo
 from localpach.pfs.service import Pfs
 from localpach.pps.jobs import JobName
@@ -93,7 +93,7 @@ class Bench:
         self.bulletin = Bulletin(self.store.after_commit)
         self.pfs = Pfs(self.store, self.bulletin)
         self.runtime = Pretender(root)
-        self.pps = Pps(self.store, self.bulletin, self.pfs, cast(Runtimes, self.runtime), partial(JobGateway, self.pfs))
+        self.pps = Pps(self.store, self.bulletin, self.pfs, cast(Runtimes, self.runtime), served(self.pfs, Bodies()))
         self.pfs.repos.create(IN.repo)
         self.pfs.finisher.start()
         self.pps.start()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from functools import partial
 from typing import cast
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from localpach.api.bodies import Bodies
 from localpach.api.infos import job_info
-from localpach.api.s3.job import JobGateway
+from localpach.api.served import served
 from localpach.pps.jobs import JobName
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
@@ -123,6 +123,11 @@ def test_pipelines_tell_how_they_are(bench: Bench) -> None:
     bench.runtime.crash = ""
     assert bench.last().state == pps_pb2.JOB_SUCCESS
     until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
+    bench.runtime.crash = "the image was deleted"
+    bench.put("/d")
+    until(lambda: bench.pps.pipelines.get(P).reason == "the image was deleted")
+    bench.runtime.crash = ""
+    until(lambda: state() == pps_pb2.PIPELINE_RUNNING)
     assert bench.pps.pipelines.get(P).reason == ""
 
 
@@ -143,7 +148,7 @@ def test_what_the_server_left_is_taken_up(bench: Bench) -> None:
     left = bench.store.root / "work" / "left"
     left.mkdir()
     bench.runtime.crash = ""
-    again = Pps(bench.store, bench.bulletin, bench.pfs, cast(Runtimes, bench.runtime), partial(JobGateway, bench.pfs))
+    again = Pps(bench.store, bench.bulletin, bench.pfs, cast(Runtimes, bench.runtime), served(bench.pfs, Bodies()))
     bench.pps = again
     again.start()
     until(lambda: not left.exists())

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from localpach.api.s3.job import JobGateway
+from localpach.api.bodies import Bodies
+from localpach.api.served import served
 from localpach.errors import NotFound, Refused
 from localpach.names import META, SPEC, Branch, Repo
 from localpach.pfs.service import Pfs
 from localpach.pps import lifecycle
 from localpach.pps.combinations import Datum, datums
 from localpach.pps.jobs import JobName
+from localpach.pps.logs import NO_JOB
 from localpach.pps.records import JobRecord, PipelineName, PipelineRecord, RunningDatum
 from localpach.pps.service import Pps
 from localpach.proto import pps_pb2
@@ -37,6 +38,8 @@ class Work:
     def kill(self) -> None:
         self.kills += 1
 
+    def retire(self) -> None: ...
+
     def restart(self, filters: list[str]) -> bool:
         self.filters.append(filters)
         return self.restarts
@@ -52,7 +55,7 @@ class Bench:
         self.store = Store(root)
         self.bulletin = Bulletin(self.store.after_commit)
         self.pfs = Pfs(self.store, self.bulletin)
-        self.pps = Pps(self.store, self.bulletin, self.pfs, Runtimes(root, "host"), partial(JobGateway, self.pfs))
+        self.pps = Pps(self.store, self.bulletin, self.pfs, Runtimes(root, "host"), served(self.pfs, Bodies()))
         self.pfs.repos.create(IN.repo)
 
     def create(self, name: str = "p", repo: str = "in", **fields: object) -> PipelineRecord:
@@ -244,7 +247,7 @@ def test_jobs_are_found_by_what_became_of_them(bench: Bench) -> None:
     bench.pps.jobs.stop(JobName(P, third.id), "")
     assert bench.pps.jobs.newest_state(pipeline.num) == pps_pb2.JOB_KILLED
     assert bench.pps.jobs.newest_state(99) == pps_pb2.JOB_STATE_UNKNOWN
-    assert bench.pps.queries.ids(pipeline.num) == [first.id, second.id, third.id]
+    assert bench.pps.queries.ids(pipeline.num) == [first.id, second.id, third.id, NO_JOB]
 
 
 def test_running_datums_start_once_more(bench: Bench) -> None:

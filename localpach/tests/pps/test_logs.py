@@ -169,12 +169,13 @@ def test_a_forgotten_pipeline_says_nothing_more(logs: Logs, tmp_path: Path) -> N
 
 
 def test_only_what_is_asked_for_is_kept(logs: Logs, tmp_path: Path) -> None:
-    logs.keep_only(set())
+    logs.keep_only({})
     for pipeline in (1, 2, 3):
-        say(logs, "1", pipeline=pipeline)
-    logs.keep_only({2})
-    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["2"]
-    assert said(logs, pipeline=2) == ["1"]
+        for job in ("j", "k"):
+            say(logs, "1", job, pipeline)
+    logs.keep_only({2: {"k"}})
+    assert [path.relative_to(tmp_path / "logs").as_posix() for path in (tmp_path / "logs").rglob("*")] == ["2", "2/k"]
+    assert said(logs, "k", 2) == ["1"]
 
 
 def test_what_was_said_before_a_restart_is_read(logs: Logs, tmp_path: Path) -> None:

@@ -114,9 +114,10 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "Kubernetes secret known missing key none",
     ),
     (
-        transform(datum_batching=True),
+        transform(datum_batching=True) | {"s3_out": True},
         "UNIMPLEMENTED",
-        "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums",
+        "transform.datum_batching: here a command that asks for datums has no S3 gateway, which is one datum's; leave out s3"
+        " and s3_out, or the batching",
     ),
     (
         {"egress": {"URL": "s3://bucket"}},
@@ -124,9 +125,25 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         "egress: a pipeline that sends files to an object store needs a Pachyderm cluster; leave the field out here",
     ),
     (
-        {"spout": {}},
+        {"service": {"internal_port": 80, "external_port": 80}},
+        "UNKNOWN",
+        "service.external_port: 80 is no port from 1024 to 65535",
+    ),
+    ({"service": {}}, "UNKNOWN", "service.internal_port: 0 is no port from 1 to 65535"),
+    (
+        {"service": {"internal_port": 80, "type": "Ingress"}},
+        "UNKNOWN",
+        "the following service type Ingress is not allowed",
+    ),
+    (
+        {"service": {"internal_port": 80}, "parallelism_spec": {"constant": 2}},
+        "UNKNOWN",
+        "services can only be run with a constant parallelism of 1",
+    ),
+    (
+        {"service": {"internal_port": 80}, "s3_out": True},
         "UNIMPLEMENTED",
-        "spout: a pipeline that is a spout needs a Pachyderm cluster; leave the field out here",
+        "service: here a service has neither S3 (s3, s3_out) nor datum_batching; leave that out",
     ),
 ]
 

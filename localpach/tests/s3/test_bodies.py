@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
+from hypothesis import given
+from hypothesis import strategies as st
 
+from localpach.api.s3.crc import crc32c, crc64nvme
 from localpach.api.s3.errors import S3Error
-from localpach.api.s3.payload import Body
+from localpach.api.s3.payload import CHECKSUMS, Body
 from localpach.api.s3.request import Request
 from localpach.api.s3.signature import Seal, mac
 from tests.client import Client
@@ -51,7 +54,7 @@ def body_of(data: bytes, payload: str, seed: str = "", **headers: str) -> Body:
 
 
 def example(pieces: Any = SIGNED[1:]) -> bytes:
-    return b"".join(f"{size};chunk-signature={given}\r\n".encode() + data + b"\r\n" for size, given, data in pieces)
+    return b"".join(f"{size};chunk-signature={signed}\r\n".encode() + data + b"\r\n" for size, signed, data in pieces)
 
 
 def test_signed_pieces_are_as_documented() -> None:
@@ -86,12 +89,13 @@ def test_trailers_are_signed_as_documented() -> None:
         "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
         "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
     )
-    pieces = [(size, given, data) for given, (size, _, data) in zip(signatures, SIGNED[1:], strict=True)]
+    pieces = [(size, signed, data) for signed, (size, _, data) in zip(signatures, SIGNED[1:], strict=True)]
     signature = "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435"
-    for given, code in ((signature, ""), ("0" * 64, "SignatureDoesNotMatch")):
-        trailers = f"x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:{given}\r\n\r\n"
+    for sent, code in ((signature, ""), ("0" * 64, "SignatureDoesNotMatch")):
+        trailers = f"x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:{sent}\r\n\r\n"
         framed = example(pieces).removesuffix(b"\r\n") + trailers.encode()
-        body = body_of(framed, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", seed)
+        kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+        body = body_of(framed, kind, seed, x_amz_trailer="x-amz-checksum-crc32c")
         assert error(body) == code
 
 
@@ -104,31 +108,57 @@ def error(body: Body) -> str:
     return ""
 
 
+def crc(data: bytes, polynomial: int, size: int) -> bytes:
+    """A CRC, byte by byte."""
+    table = list(range(256))
+    for _ in range(8):
+        table = [entry >> 1 ^ (polynomial if entry & 1 else 0) for entry in table]
+    state = invert = (1 << 8 * size) - 1
+    for byte in data:
+        state = state >> 8 ^ table[(state ^ byte) & 255]
+    return (state ^ invert).to_bytes(size, "big")
+
+
+@given(st.lists(st.binary(max_size=400), max_size=4))
+def test_crcs_of_pieces_are_those_of_the_whole(pieces: list[bytes]) -> None:
+    for made, polynomial, size in ((crc32c(), 0x82F63B78, 4), (crc64nvme(), 0x9A6C9329AC4BC9B5, 8)):
+        for piece in pieces:
+            made.update(piece)
+        assert made.digest() == crc(b"".join(pieces), polynomial, size)
+
+
 def sum_of(name: str, data: bytes) -> str:
     """What a client sends for a checksum."""
     made = {
         "content-md5": lambda: hashlib.md5(data).digest(),
         "x-amz-checksum-crc32": lambda: zlib.crc32(data).to_bytes(4, "big"),
+        "x-amz-checksum-crc32c": lambda: crc(data, 0x82F63B78, 4),
+        "x-amz-checksum-crc64nvme": lambda: crc(data, 0x9A6C9329AC4BC9B5, 8),
         "x-amz-checksum-sha1": lambda: hashlib.sha1(data).digest(),
         "x-amz-checksum-sha256": lambda: hashlib.sha256(data).digest(),
     }
     return base64.b64encode(made[name]()).decode()
 
 
-@pytest.mark.parametrize(
-    "name", ["content-md5", "x-amz-checksum-crc32", "x-amz-checksum-sha1", "x-amz-checksum-sha256"]
-)
+@pytest.mark.parametrize("name", CHECKSUMS)
 def test_checksums_are_compared(s3: Any, server: Server, address: str, name: str) -> None:
     data = bytes(range(256)) * 1000
-    for given, code in (
+    for sent, code in (
         (sum_of(name, data), ""),
         (sum_of(name, data + b"x"), "BadDigest"),
         ("AAAA", "InvalidDigest"),
         ("no base64", "InvalidDigest"),
     ):
         s3.delete_object(Bucket=BUCKET, Key="a")
-        assert Signed(server, address, "PUT", "/master.in/a", data, **{name: given}).send()[1] == code
+        assert Signed(server, address, "PUT", "/master.in/a", data, **{name: sent}).send()[1] == code
         assert keys(s3.list_objects_v2(Bucket=BUCKET)) == ([] if code else ["a"])
+
+
+def test_the_checksum_of_what_asks_for_deletions_is_compared(s3: Any, server: Server, address: str) -> None:
+    s3.put_object(Bucket=BUCKET, Key="a", Body=b"1")
+    sent = {"x-amz-checksum-crc32": sum_of("x-amz-checksum-crc32", b"x")}
+    assert Signed(server, address, "POST", "/master.in?delete", DELETE.encode(), **sent).send() == (400, "BadDigest")
+    assert content(s3, "a") == b"1"
 
 
 def framed(data: bytes, piece: int) -> bytes:

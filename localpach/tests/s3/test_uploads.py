@@ -41,6 +41,14 @@ def left(client: Client) -> list[str]:
     return [info.commit.id for info in client.list_commit(MULTIPART_REPO)]
 
 
+def test_the_checksum_of_an_object_is_not_taken_for_that_of_the_request(s3: Any) -> None:
+    upload = begin(s3)
+    part = put(s3, upload, 1, b"one")
+    named = {"Parts": [part]}
+    s3.complete_multipart_upload(**upload, MultipartUpload=named, ChecksumCRC32="AAAAAA==", ChecksumType="FULL_OBJECT")
+    assert content(s3, "a") == b"one"
+
+
 def test_parts_are_joined_in_their_order_in_one_commit(s3: Any, client: Client) -> None:
     s3.put_object(Bucket=BUCKET, Key="a", Body=b"before")
     commits = len(client.list_commit("in"))

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import python_pachyderm
+from httpx import TransportError
 from prefect import State, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
@@ -130,13 +131,13 @@ def _sentence(doing: str, code: grpc.StatusCode, details: str) -> str:
 
 def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     error = state.result(raise_on_failure=False)
-    return isinstance(error, PachydermError) and error.transient
+    return isinstance(error, TransportError) or (isinstance(error, PachydermError) and error.transient)
 
 
-# For tasks that may be run again without harm: the server may be on its way back.
+# For tasks that may be run again without harm: Pachyderm, or Prefect's server, may be on its way back.
 RETRIES: Final[dict[str, Any]] = {
-    "retries": 3,
-    "retry_delay_seconds": [1, 2, 4],
+    "retries": 5,
+    "retry_delay_seconds": [1, 2, 4, 8, 16],
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": _is_transient,
 }

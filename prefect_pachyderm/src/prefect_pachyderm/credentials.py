@@ -106,10 +106,14 @@ class PachydermCredentials(abstract.CredentialsBlock):
         if context := active_context():
             token = context.get("session_token")
             roots = context.get("server_cas")
+            try:
+                certificates = base64.b64decode(roots).decode() if roots else None
+            except ValueError as error:
+                raise _unusable(error) from error
             return cls(
                 address=context["pachd_address"],
                 auth_token=SecretStr(token) if token else _token_of_environment(),
-                root_certificates=base64.b64decode(roots).decode() if roots else None,
+                root_certificates=certificates,
             )
         address, token = attach_or_start(embedded_root())
         return cls(address=address, auth_token=SecretStr(token) if token else None)
@@ -161,15 +165,26 @@ class Context(TypedDict, total=False):
 
 def active_context() -> Context | None:
     """The active context of pachctl's configuration, if there is one that has an address."""
-    path = Path(os.environ.get("PACH_CONFIG") or Path.home() / ".pachyderm/config.json")
     try:
-        config: dict[str, Any] = json.loads(path.read_text())["v2"]
+        config: dict[str, Any] = json.loads(_config().read_text())["v2"]
         context: Context = config["contexts"][config["active_context"]]
+        for name in Context.__annotations__:
+            if not isinstance(context.get(name), str | None):
+                raise TypeError(f"{name} is no text")
         return context if context.get("pachd_address") else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PachydermError(f"pachctl's configuration {path} is not usable: {error!r}; mend it or move it.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _unusable(error) from error
+
+
+def _config() -> Path:
+    return Path(os.environ.get("PACH_CONFIG") or Path.home() / ".pachyderm/config.json")
+
+
+def _unusable(error: Exception) -> PachydermError:
+    reason = f"{type(error).__name__}: {str(error)[:200]}"
+    return PachydermError(f"pachctl's configuration {_config()} is not usable: {reason}; mend it or move it.")
 
 
 def connect() -> python_pachyderm.Client:

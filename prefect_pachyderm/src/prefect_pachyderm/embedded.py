@@ -21,7 +21,8 @@ from python_pachyderm.service import version_grpc
 
 from prefect_pachyderm.calls import PrefectPachydermError
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
+ANSWER_SECONDS = 20.0
 # Of a process worker, of a worker that makes an environment, and of a flow that is served from a repository.
 MADE_BY_PREFECT = re.compile(r"tmp\w+prefect|prefect-workspace-attempt-\w+|runner_storage")
 
@@ -108,13 +109,7 @@ def page_address(root: Path) -> str:
 
 
 def _start(root: Path) -> tuple[str, str]:
-    command = [find_localpach(), "serve", "--root", str(root), "--port", "0"]
-    with (root / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root, start_new_session=True
-        )
-    # It outlives us; if we outlive it, nobody should wait for its end in vain.
-    threading.Thread(target=server.wait, daemon=True).start()
+    server = _spawn(root)
     deadline = time.monotonic() + START_SECONDS
     ended = False
     while not ended and time.monotonic() < deadline:
@@ -123,7 +118,21 @@ def _start(root: Path) -> tuple[str, str]:
         ended = server.poll() is not None
         if running := _look(root):
             return running
+        if ended and server.returncode < 0:
+            # Somebody has killed it, which says nothing of the next one.
+            server, ended = _spawn(root), False
     raise LocalpachError(f"The embedded Pachyderm did not start; its log is {root / 'server.log'}.")
+
+
+def _spawn(root: Path) -> subprocess.Popen[bytes]:
+    command = [find_localpach(), "serve", "--root", str(root), "--port", "0"]
+    with (root / "server.log").open("ab") as log:
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root, start_new_session=True
+        )
+    # It outlives us; if we outlive it, nobody should wait for its end in vain.
+    threading.Thread(target=server.wait, daemon=True).start()
+    return server
 
 
 def _look(root: Path) -> tuple[str, str] | None:
@@ -136,7 +145,9 @@ def _look(root: Path) -> tuple[str, str] | None:
         return None
     try:
         with grpc.insecure_channel(address) as channel:
-            version_grpc.APIStub(channel).GetVersion(Empty(), timeout=5, metadata=(("authn-token", token),))
+            version_grpc.APIStub(channel).GetVersion(
+                Empty(), timeout=ANSWER_SECONDS, metadata=(("authn-token", token),)
+            )
     except grpc.RpcError:
         return None
     return address, token

@@ -16,8 +16,10 @@ import os
 import uuid
 from typing import Any
 
+from httpx import HTTPError
 from prefect import runtime
 from prefect.events import emit_event
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from python_pachyderm.service import pfs_proto, pps_proto
 
@@ -78,8 +80,17 @@ def emit(
     if not (get_current_settings().api.url or runtime.flow_run.id):
         return  # Prefect would start a temporary server for it.
     resource = {"prefect.resource.id": f"{kind}.{name}", "prefect.resource.name": name}
-    # Prefect adds it only where the flow run is not that of a flow within another. Outside of deployments asking is a call in vain.
-    if "PREFECT__FLOW_RUN_ID" in os.environ and (deployment := runtime.deployment.id):
-        named = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
-        related = [*related, {**named, "prefect.resource.name": runtime.deployment.name}]
-    emit_event(event, resource, related=related, payload=payload, id=uuid.uuid5(NAMESPACE, f"{event} {name} {version}"))
+    event_id = uuid.uuid5(NAMESPACE, f"{event} {name} {version}")
+    emit_event(event, resource, related=[*related, *_deployment()], payload=payload, id=event_id)
+
+
+def _deployment() -> list[dict[str, str]]:
+    """The deployment as a related resource: Prefect adds it only where the flow run is not that of a flow within another."""
+    if "PREFECT__FLOW_RUN_ID" not in os.environ:
+        return []  # Asking would be a call in vain.
+    try:
+        deployment, name = runtime.deployment.id, runtime.deployment.name
+    except (HTTPError, PrefectHTTPStatusError):
+        return []  # What has happened has, whoever is told: a server that is being restarted is no reason to fail.
+    resource = {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
+    return [{**resource, "prefect.resource.name": name}] if deployment else []

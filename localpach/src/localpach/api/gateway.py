@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,9 +21,10 @@ from localpach.api import page
 from localpach.api.dispatch import TRANSACTION_KEY
 from localpach.api.gate import TOKEN_KEY, refusal_of
 from localpach.api.loopback import Connection, LoopbackServer
-from localpach.errors import Precondition
+from localpach.errors import Precondition, shortened
 
 PREFIX = "/api/"
+_SPACE = re.compile(r"[ \t\r\n]*")
 # What of a request's headers the RPC is given as metadata.
 METADATA = (TOKEN_KEY, TRANSACTION_KEY)
 STATUSES = {
@@ -44,7 +46,7 @@ class Refusal(Exception):
     def __init__(self, status: HTTPStatus, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"code": code.value[0], "message": message, "details": []}
+        self.body = {"code": code.value[0], "message": shortened(message), "details": []}
 
 
 class Gateway(LoopbackServer):
@@ -173,7 +175,7 @@ class Handler(Connection):
 
     def _body(self) -> str:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > self.max_bytes:
+        if not re.fullmatch(r"[0-9]{1,15}", length) or int(length) > self.max_bytes:
             reason = f"the request needs a Content-Length of at most {self.max_bytes}"
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, grpc.StatusCode.INVALID_ARGUMENT, reason)
         try:
@@ -241,11 +243,19 @@ def _cancel_when_left(connection: socket.socket, call: Any) -> None:
 def _values(text: str) -> Iterator[Any]:
     """The JSON values that follow each other in a text."""
     decoder = json.JSONDecoder()
-    text = text.strip()
-    while text:
-        value, end = decoder.raw_decode(text)
+    place = _behind_space(text, 0)
+    while place < len(text):
+        value, end = decoder.raw_decode(text, place)
+        if not isinstance(value, dict):
+            raise ValueError(f"a request is a JSON object, not {text[place:end]}")
         yield value
-        text = text[end:].lstrip()
+        place = _behind_space(text, end)
+
+
+def _behind_space(text: str, place: int) -> int:
+    match = _SPACE.match(text, place)
+    assert match is not None
+    return match.end()
 
 
 def _shown(message: Message) -> Any:

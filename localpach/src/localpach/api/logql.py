@@ -6,11 +6,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 
+import re2
+
 from localpach.errors import Refused
 
 Matches = Callable[[Mapping[str, str], str], bool]
 
 _STRING = r"(\"(?:[^\"\\]|\\.)*\"|`[^`]*`)"
+# Loki's regular expressions are those of RE2, which no text takes long to be searched for.
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
 _OPEN = re.compile(r"\s*\{")
 _LABEL = re.compile(rf"\s*([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*{_STRING}\s*(,|\}}\s*)")
 _FILTER = re.compile(rf"\s*(\|=|!=|\|~|!~)\s*{_STRING}\s*")
@@ -53,9 +58,9 @@ def _test(sign: str, text: str, whole: bool) -> Callable[[str], bool]:
     if sign in ("=", "!="):
         return lambda value: (value == text if whole else text in value) == (sign == "=")
     try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise Refused(f"logql: {text!r} is no regular expression: {error}") from error
+        pattern = re2.compile(text, _OPTIONS)
+    except re2.error as error:
+        raise Refused(f"logql: {text!r} is no regular expression: {error.args[0].decode()}") from error
     find = pattern.fullmatch if whole else pattern.search
     return lambda value: (find(value) is not None) == (sign in ("=~", "~"))
 

@@ -29,8 +29,9 @@ from localpach.api.overview import OverviewServicer
 from localpach.api.pfs import PfsServicer
 from localpach.api.pps import PpsServicer
 from localpach.api.s3.buckets import Buckets
-from localpach.api.s3.job import JobGateway, remove_leftovers
+from localpach.api.s3.job import remove_leftovers
 from localpach.api.s3.server import S3Server
+from localpach.api.served import served
 from localpach.api.snapshots import SnapshotServicer
 from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
@@ -101,7 +102,8 @@ class Server:
         self._pfs = Pfs(self._store, bulletin)
         runtimes = Runtimes(root, missing_image, sandbox, network)
         self.weakness = runtimes.weakness
-        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, partial(JobGateway, self._pfs))
+        self._bodies = Bodies()
+        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, served(self._pfs, self._bodies))
         token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
@@ -115,7 +117,6 @@ class Server:
                 ("grpc.http2.bdp_probe", 0),
             ],
         )
-        self._bodies = Bodies()
         self._register()
         try:
             self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"

@@ -26,7 +26,18 @@ class CommitSets:
 
     def commits(self, id: str) -> list[Commit]:
         """The commits that carry the id, upstream ones first."""
-        return [record.commit for record in self._in_order(self._records(id)) if record.commit.id == id]
+        with self._store.read() as connection:
+            records = {record.num: record for record in self._records(id)}
+            upstream: dict[int, list[CommitRecord]] = {num: [] for num in records}
+            # What a set has from others was there before it: it puts none of the set's own after another.
+            query = (
+                "SELECT p.commit_num, p.upstream FROM commits c JOIN commit_provenance p ON p.commit_num = c.num"
+                " JOIN commits u ON u.num = p.upstream WHERE c.id = ?1 AND u.id = ?1 ORDER BY p.rowid"
+            )
+            for num, above in connection.execute(query, (id,)):
+                upstream[num].append(records[above])
+        by_name = sorted(records.values(), key=lambda record: record.commit.repo)
+        return [record.commit for record in _downstream(by_name, upstream)]
 
     def _records(self, id: str) -> list[CommitRecord]:
         with self._store.read() as connection:

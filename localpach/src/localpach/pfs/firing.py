@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import NamedTuple
+
 from google.protobuf.message import DecodeError
 
 from localpach.clock import now
@@ -10,9 +13,17 @@ from localpach.names import Branch
 from localpach.pfs import triggers
 from localpach.pfs.branches import Branches
 from localpach.pfs.commits import Commits
-from localpach.pfs.records import BranchRecord, CommitRecord
+from localpach.pfs.records import BranchRecord, CommitRecord, Gathered
 from localpach.proto import pfs_pb2
-from localpach.storage.store import Store
+from localpach.storage.store import Store, Transaction
+
+
+class Counted(NamedTuple):
+    """How many commits there were after a branch's head, up to the last one that was looked at."""
+
+    head: int | None
+    last: int
+    commits: int
 
 
 class Firing:
@@ -22,6 +33,13 @@ class Firing:
         self._store = store
         self._branches = branches
         self._commits = commits
+        self._counted: dict[int, Counted] = {}
+        store.before_commit.append(self._count_anew)
+
+    def _count_anew(self, transaction: Transaction) -> None:
+        """What was removed counts no more."""
+        if transaction.gathered(Gathered).removed:
+            self._counted.clear()
 
     def fire(self, record: CommitRecord) -> None:
         """Moves the heads of branches that trigger on a finished commit's branch, and of those that trigger on these."""
@@ -54,23 +72,38 @@ class Firing:
         moment = now()
         if due is not None and due > moment:
             return (due - moment) / 1_000_000
-        if due is not None and self._is_due(trigger, branch, source, moment):
-            with self._store.write():
+        if due is None:
+            return None
+        # Nothing may be removed between the count and its use.
+        with self._store.write():
+            if self._is_due(trigger, branch, source, moment):
                 self._branches.move_head(branch.num, source.num)
                 self._follow(source, branch.branch.name)
         return None
 
     def _is_due(self, trigger: pfs_pb2.Trigger, branch: BranchRecord, record: CommitRecord, moment: int) -> bool:
-        head = self._commits.by_num(branch.head) if branch.head else None
-        between = 0
-        for each in (record, *self._commits.ancestors(record)):
-            if head is not None and each.num == head.num:
-                break
-            between += 1
-        if head is not None and between == 0:
+        if record.num == branch.head:
             return False
+        head = self._commits.by_num(branch.head) if branch.head else None
+        commits = self._commits_after_head(branch, record) if trigger.commits else 0
         size = record.root.size - (head.root.size if head else 0)
-        return triggers.fires(trigger, size, between, head.started if head else 0, moment)
+        return triggers.fires(trigger, size, commits, head.started if head else 0, moment)
+
+    def _commits_after_head(self, branch: BranchRecord, record: CommitRecord) -> int:
+        """How many commits lead from a branch's head to one, that one included; goes on from the last look."""
+        counted = self._counted.get(branch.num)
+        if counted is None or counted.head != branch.head:
+            counted = Counted(branch.head, last=0, commits=0)
+        commits = 0
+        for each in chain((record,), self._commits.ancestors(record)):
+            if each.num == counted.last:
+                commits += counted.commits
+                break
+            if each.num == branch.head:
+                break
+            commits += 1
+        self._counted[branch.num] = Counted(branch.head, record.num, commits)
+        return commits
 
 
 def _trigger(branch: BranchRecord) -> pfs_pb2.Trigger:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 
 from localpach.errors import Refused
 from localpach.pfs import paths
@@ -42,7 +42,12 @@ class Glob:
         self.literal = head if len(head) == len(items) else None
         self.prefix = head[: head.rfind("/")] or "/"
         self.depth = _depth(items)
-        self._automaton = Automaton(items, parser.groups, parser.is_whole)
+        self._make_automaton = partial(Automaton, items, parser.groups, parser.is_whole)
+
+    @cached_property
+    def _automaton(self) -> Automaton:
+        """Made when it is first used: most globs are the path of one file, which is looked up."""
+        return self._make_automaton()
 
     def matches(self, path: str) -> bool:
         """Whether a clean path matches as a whole."""

@@ -126,7 +126,8 @@ class Provenance:
     def _propagate(self, transaction: Transaction) -> None:
         """Gives every branch downstream of what was touched a commit on its heads, in one commit set."""
         gathered = transaction.gathered(Gathered)
-        self._check_graph(gathered.reordered)
+        if gathered.reordered:
+            self._check_graph(gathered.reordered)
         while gathered.touched:
             touched = set(gathered.touched)
             gathered.touched.clear()

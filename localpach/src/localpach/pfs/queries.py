@@ -17,6 +17,8 @@ from localpach.proto import pfs_pb2
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin, Call, Topic
 
+# More steps than any repo has commits.
+MOST_DIGITS = 18
 _ANCESTRY = re.compile(r"([^~^.]*)(?:([~^.])(.*))?", re.DOTALL)
 
 
@@ -176,7 +178,7 @@ def _parse_ancestry(text: str) -> tuple[str, str, int]:
     match = _ANCESTRY.fullmatch(text)
     assert match is not None
     name, sign, rest = match[1], match[2] or "", match[3] or ""
-    if rest.isdecimal():
+    if rest.isdecimal() and len(rest) <= MOST_DIGITS:
         return name, sign, int(rest)
     other = next((character for character in rest if character != sign), None)
     if other is not None:

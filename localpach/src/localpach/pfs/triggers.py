@@ -10,7 +10,10 @@ from cronsim import CronSim, CronSimError
 from localpach.errors import Refused
 from localpach.proto import pfs_pb2
 
+# Shorter and longer ones are waited for by nobody.
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.001, 100 * 366 * 24 * 3600.0
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtpe]?)(i?)b?", re.IGNORECASE)
+MOST_BYTES = 2.0**63
 _SHORTHANDS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -43,7 +46,7 @@ def _size(text: str) -> int:
     if not match:
         raise Refused(f"invalid trigger size: invalid size: '{text}'")
     power = " kmgtpe".index(match[2].lower() or " ")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    return int(min(float(match[1]), MOST_BYTES) * (1024 if match[3] else 1000) ** power)
 
 
 def check_cron(spec: str) -> None:
@@ -62,12 +65,13 @@ def check_cron(spec: str) -> None:
 
 
 def every_seconds(spec: str) -> float | None:
-    """The seconds of `@every 1h30m`."""
+    """The seconds of `@every 1h30m`; None where it is no such schedule, or so often or seldom that it is none."""
     match = re.fullmatch(r"@every\s+((?:\d+(?:\.\d+)?(?:ms|h|m|s))+)", spec)
     if not match:
         return None
     units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-    return sum(float(n) * units[u] for n, u in re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", match[1])) or None
+    seconds = sum(float(n) * units[u] for n, u in re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", match[1]))
+    return seconds if SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS else None
 
 
 def next_time(spec: str, after: int) -> int | None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import cache
 from threading import Thread, current_thread
-from typing import NamedTuple
 
 from localpach.disk import remove_tree
 from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk, may_pass
 from localpach.pps.crons import Crons
-from localpach.pps.records import JobRecord, PipelineRecord
+from localpach.pps.records import JobRecord
 from localpach.pps.running import Running
+from localpach.pps.spouts import SPOUT, Spouts
+from localpach.pps.states import WORKING, States
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
@@ -22,18 +21,7 @@ from localpach.waiting import RETRY_SECONDS, Bulletin, Loop, Topic
 # An image that a pipeline lacks is built by another process, which tells nobody.
 LOOK_AGAIN_SECONDS = 1.0
 
-# The states of pipelines whose jobs are started.
-WORKING = (pps_pb2.PIPELINE_RUNNING, pps_pb2.PIPELINE_STANDBY)
-
 log = logging.getLogger("localpach")
-
-
-class Demands(NamedTuple):
-    """What the state of a pipeline hangs on, of its newest version, which stays as it is."""
-
-    image: str
-    gpus: int
-    autoscaling: bool
 
 
 class Controller:
@@ -44,8 +32,9 @@ class Controller:
         self._tools = tools
         self._crons = crons
         self._running = running
+        self._spouts = Spouts(tools)
         self._threads: set[Thread] = set()
-        self._demands: dict[tuple[int, int], Demands] = {}
+        self._states = States(tools.pipelines, tools.jobs, tools.runtimes)
         self.loop = Loop(bulletin, Topic.WORK, self._step, "controller")
 
     def start(self) -> None:
@@ -56,36 +45,30 @@ class Controller:
         """Ends the thread and what runs; the next start takes it up."""
         self.loop.close()
         self._running.kill_all()
+        self._spouts.close()
         for thread in list(self._threads):
             thread.join()
 
     def _step(self) -> float | None:
-        states: dict[PipelineRecord, tuple[pps_pb2.PipelineState, str]] = {}
-        pipelines = self._tools.pipelines.all()
-        newest = {(each.num, each.version) for each in pipelines}
-        self._demands = {version: demands for version, demands in self._demands.items() if version in newest}
-        # Asked for once a step: that may be Docker's daemon, and a thousand pipelines may have one image.
-        crash_reason = cache(self._crash_reason)
-        for pipeline in pipelines:
-            with self.loop.alone(f"pipeline {pipeline.name}"):
-                states[pipeline] = self._state(pipeline, crash_reason)
-        self._tools.pipelines.set_states(
-            (each, *state) for each, state in states.items() if state != (each.state, each.reason)
-        )
+        states = self._states.update(self.loop.alone)
         seconds = self._tick()
-        working = {each.num for each, (state, _) in states.items() if state in WORKING}
+        working = {num for num, state in states.items() if state in WORKING}
         if self._running.is_empty:
             self._remove_leftovers()
+        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts())))
         for num in self._tools.jobs.oldest():
             with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
-        if any(state == pps_pb2.PIPELINE_CRASHING for state, _ in states.values()):
+        if pps_pb2.PIPELINE_CRASHING in states.values():
             seconds.append(LOOK_AGAIN_SECONDS)
         return min(seconds, default=None)
 
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
+        kept = () if self._spouts.is_empty else (SPOUT,)
         for left in self._tools.runtimes.work.iterdir():
+            if left.name.startswith(kept):
+                continue
             with self.loop.alone(str(left)):
                 remove_tree(left)
 
@@ -98,43 +81,27 @@ class Controller:
                 seconds += [] if left is None else [left]
         return seconds
 
-    def _state(
-        self, pipeline: PipelineRecord, crash_reason: Callable[[str, int], str]
-    ) -> tuple[pps_pb2.PipelineState, str]:
-        """The state that fits a pipeline, and its reason."""
-        if pipeline.stopped:
-            return pps_pb2.PIPELINE_PAUSED, ""
-        demands = self._demands_of(pipeline)
-        reason = crash_reason(demands.image, demands.gpus)
-        if reason:
-            return pps_pb2.PIPELINE_CRASHING, reason
-        if demands.autoscaling and not self._tools.jobs.unfinished(pipeline.num):
-            return pps_pb2.PIPELINE_STANDBY, ""
-        return pps_pb2.PIPELINE_RUNNING, ""
-
-    def _crash_reason(self, image: str, gpus: int) -> str:
-        return self._tools.runtimes.of(image).crash_reason(image, gpus)
-
-    def _demands_of(self, pipeline: PipelineRecord) -> Demands:
-        version = pipeline.num, pipeline.version
-        if version not in self._demands:
-            details = self._tools.pipelines.newest_info(pipeline).details
-            gpus = details.resource_limits.gpu.number
-            self._demands[version] = Demands(details.transform.image, gpus, details.autoscaling)
-        return self._demands[version]
-
     def _take_up(self, num: int, working: set[int]) -> None:
         """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.
         One that goes on, and that nobody does, is begun again: the server was killed, or its disk failed."""
-        if self._running.has(num):
-            return
         job = self._tools.jobs.by_num(num)
+        if self._running.has(num):
+            self._retire_service(job)
+            return
         if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
             with self._tools.store.write():
                 self._tools.datums.forget(job)
                 self._tools.jobs.begin_again(job)
         if job.pipeline in working and job.state != pps_pb2.JOB_FINISHING:
             self._start_if_ready(job)
+
+    def _retire_service(self, job: JobRecord) -> None:
+        """A service runs until the next job can."""
+        if not self._states.is_service(job.pipeline):
+            return
+        newer = self._tools.jobs.unfinished(job.pipeline)[1:2]
+        if newer and all(record.finished is not None for record in self._tools.jobs.inputs(newer[0])):
+            self._running.retire(job.num)
 
     def _start_if_ready(self, job: JobRecord) -> None:
         try:

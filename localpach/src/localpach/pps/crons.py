@@ -70,11 +70,9 @@ class Crons:
         """The cron inputs of the pipelines that are not stopped."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT pipeline, name, last FROM ticks").fetchall()
-            pipelines = {each.num: each for each in self._pipelines.all() if not each.stopped} if rows else {}
+            found = [(self._pipelines.by_num(row["pipeline"]), row["name"], row["last"]) for row in rows]
         return [
-            WaitingCron(pipelines[row["pipeline"]], row["name"], row["last"])
-            for row in rows
-            if row["pipeline"] in pipelines
+            WaitingCron(pipeline, name, last) for pipeline, name, last in found if pipeline and not pipeline.stopped
         ]
 
     def tick_if_due(self, waiting: WaitingCron) -> float | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
@@ -18,20 +17,18 @@ from localpach.disk import remove_tree
 from localpach.errors import Refused
 from localpach.pfs.files import Given
 from localpach.pfs.writes import Collected
-from localpach.pps import quantities
+from localpach.pps.batch import Batch
 from localpach.pps.combinations import Datum
+from localpach.pps.commands import run_spec, why
 from localpach.pps.environment import environment
 from localpach.pps.records import RunningDatum, moment
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
-from localpach.runtime.interface import TIMED_OUT, Ended, Pod, Resources, Run, RunSpec, Runtime
+from localpach.runtime.interface import TIMED_OUT, Ended, Run, RunSpec, Runtime
 from localpach.runtime.layout import Layout
 from localpach.waiting import Deadline
 
 Log = Callable[[pps_pb2.LogMessage], None]
-# Added to the number of a signal that ends a command.
-SIGNALLED = 128
-OUT_OF_MEMORY = SIGNALLED + signal.SIGKILL
 # What programs say where there is none.
 _NO_NETWORK = re.compile(
     r"Network is unreachable|Temporary failure in name resolution|Could not resolve host|Name or service not known"
@@ -93,25 +90,28 @@ class DatumRun:
         spec: pps_pb2.PipelineInfo,
         datum: Datum,
         log: Log,
+        batch: Batch | None = None,
     ) -> None:
+        """With `batch` the command is that one's."""
         self._tools = tools
         self._runtime = runtime
         self._job = job
         self._spec = spec
         self._datum = datum
         self._log = log
+        self._batch = batch
         self._process: Run | None = None
         self._problem = ""
-        self._killed = False
+        self._killed = threading.Event()
         self._restarts = 0
         self._started = moment()
         commits = {each.name: each.record.commit for each in datum.inputs if each.spec.s3}
         has_out = spec.details.s3_out
-        self._gateway = tools.open_gateway(commits, has_out) if commits or has_out else None
+        self._gateway = tools.served.open_gateway(commits, has_out) if commits or has_out else None
 
     def kill(self) -> None:
         """Ends the user's code."""
-        self._killed = True
+        self._killed.set()
         if self._process is not None:
             self._process.kill()
 
@@ -136,10 +136,11 @@ class DatumRun:
         outcome = Outcome(self._datum, pps_pb2.DatumState.FAILED, layout=layout)
         start = elapsed()
         try:
-            outcome.stats.download_bytes = self._lay_out(layout.view)
+            place = self._batch.layout if self._batch else layout
+            outcome.stats.download_bytes = self._lay_out(place)
             outcome.stats.download_time.CopyFrom(since(start))
             start = elapsed()
-            outcome.state = self._run_tries(layout)
+            outcome.state = self._run_tries(place)
             outcome.stats.process_time.CopyFrom(since(start))
             outcome.problem = self._problem
             if outcome.state == pps_pb2.DatumState.SUCCESS:
@@ -147,6 +148,8 @@ class DatumRun:
             return outcome
         except BaseException:
             outcome.discard()
+            if self._batch:
+                self._batch.stop()
             raise
         finally:
             if self._gateway:
@@ -159,20 +162,20 @@ class DatumRun:
         transform = details.transform
         limit = details.datum_timeout.ToNanoseconds() / 1e9
         tries, state = max(details.datum_tries, 1), pps_pb2.DatumState.FAILED
-        while tries and not self._killed:
+        while tries and not self._killed.is_set():
             restarts, deadline = self._restarts, Deadline(limit if limit > 0 else None)
-            if layout.out.exists() and not self._runtime.may_link:
-                # An earlier try may have changed the inputs themselves.
-                remove_tree(layout.view)
-                self._lay_out(layout.view)
-            layout.begin_try()
+            if not self._batch:
+                if layout.out.exists() and not self._runtime.may_link:
+                    # An earlier try may have changed the inputs themselves.
+                    self._lay_out(layout)
+                layout.begin_try()
             if self._gateway:
                 self._gateway.begin_try()
-            ended = self._run_command("user code", transform.cmd, transform.stdin, layout, deadline)
+            ended = self._run_command("user code", transform.cmd, transform.stdin, layout, deadline, self._batch)
             self._problem = "" if ended.problem in (TIMED_OUT, NO_COMMAND) else ended.problem
             if self._is_good(ended):
                 return pps_pb2.DatumState.SUCCESS
-            if self._killed or restarts != self._restarts:
+            if self._killed.is_set() or restarts != self._restarts:
                 continue
             tries -= 1
             if transform.err_cmd:
@@ -193,26 +196,33 @@ class DatumRun:
         empty = [each for each in self._datum.inputs if each.spec.empty_files]
         named = {path: each.record.root for each in empty for path in layout.paths_of(each.name)}
         try:
+            places = layout.places
+            if self._batch:
+                spec = self._run_spec([], (), layout, Deadline(None))
+                places = self._batch.take(spec, layout, self._begin)
             if self._gateway and self._spec.details.s3_out:
                 outcome.output = self._gateway.collect(self._datum.id)
             else:
-                outcome.output = self._tools.pfs.writes.collect(layout.places, self._datum.id, named)
+                outcome.output = self._tools.pfs.writes.collect(places, self._datum.id, named)
         except Refused as error:
             outcome.state = pps_pb2.DatumState.FAILED
             outcome.problem = error.message
             self._say(error.message)
+            if self._batch:
+                # Its next datum has nothing of what this one leaves.
+                self._batch.stop()
             return
         outcome.stats.upload_bytes = outcome.output.size
         outcome.stats.upload_time.CopyFrom(since(start))
 
-    def _lay_out(self, view: Path) -> int:
+    def _lay_out(self, layout: Layout) -> int:
         """Puts the inputs under their names; gives their bytes."""
-        view.mkdir()
+        layout.clear()
         size = 0
         for each in self._datum.inputs:
             if each.spec.s3:
                 continue
-            target = view / each.name / each.entry.path.strip("/")
+            target = layout.view / each.name / each.entry.path.strip("/")
             if target.exists():
                 continue
             given = Given.NAMES if each.spec.empty_files else Given.LINKS if self._runtime.may_link else Given.COPIES
@@ -220,9 +230,15 @@ class DatumRun:
         return size
 
     def _run_command(
-        self, kind: str, cmd: Sequence[str], stdin: Sequence[str], layout: Layout, deadline: Deadline
+        self,
+        kind: str,
+        cmd: Sequence[str],
+        stdin: Sequence[str],
+        layout: Layout,
+        deadline: Deadline,
+        batch: Batch | None = None,
     ) -> Ended:
-        """Runs a command once, and logs how that goes."""
+        """Runs a command once, or has that of a batch process the datum, and logs how that goes."""
         self._say(f"beginning to run {kind}")
         start = elapsed()
         lacks_network = threading.Event()
@@ -236,37 +252,35 @@ class DatumRun:
             ended = Ended(problem=NO_COMMAND)
         elif deadline.is_over:
             ended = Ended(problem=TIMED_OUT)
+        elif batch:
+            spec = self._run_spec(cmd, stdin, layout, deadline)
+            ended = batch.run(replace(spec, env=self._env(None)), spec.env, on_line, deadline, self._begin)
         else:
-            self._process = self._runtime.start(self._run_spec(list(cmd), stdin, layout, deadline), on_line)
-            if self._killed:
-                self._process.kill()
-            ended = self._process.wait()
+            run = self._runtime.start(self._run_spec(cmd, stdin, layout, deadline), on_line)
+            self._begin(run)
+            ended = run.wait()
         took = f"{(elapsed() - start) * 1000:.6f}ms"
         if self._is_good(ended):
             self._say(f"finished running {kind} after {took}")
             return ended
-        self._say(f"errored running {kind} after {took}: {_why(ended)}")
+        self._say(f"errored running {kind} after {took}: {why(ended)}")
         if lacks_network.is_set():
             self._say(NO_NETWORK)
         return ended
 
-    def _run_spec(self, cmd: list[str], stdin: Sequence[str], layout: Layout, deadline: Deadline) -> RunSpec:
-        details = self._spec.details
-        transform = details.transform
-        return RunSpec(
-            cmd=cmd,
-            stdin="".join(f"{line}\n" for line in stdin),
-            env=environment(self._job, self._spec, self._datum, self._tools.secrets, self._gateway),
-            layout=layout,
-            image=transform.image,
-            working_dir=transform.working_dir,
-            user=transform.user,
-            files=self._tools.secrets.files(transform),
-            timeout=deadline.left,
-            resources=_resources(details),
-            serve=self._gateway.serve if self._gateway else None,
-            pod=Pod(details.pod_spec, details.pod_patch, details.metadata.annotations),
-        )
+    def _begin(self, run: Run) -> None:
+        """From now on that is what runs."""
+        self._process = run
+        if self._killed.is_set():
+            run.kill()
+
+    def _env(self, datum: Datum | None) -> dict[str, str]:
+        return environment(self._job, self._spec, datum, self._tools.secrets, self._gateway)
+
+    def _run_spec(self, cmd: Sequence[str], stdin: Sequence[str], layout: Layout, deadline: Deadline) -> RunSpec:
+        spec = run_spec(self._spec, self._tools.secrets, cmd, stdin, self._env(self._datum), layout)
+        serve = self._gateway.serve if self._gateway else None
+        return replace(spec, timeout=deadline.left, serve=serve, read_only=self._batch is not None)
 
     def _say(self, text: str, user: bool = False) -> None:
         message = pps_pb2.LogMessage(message=text, datum_id=self._datum.id, user=user)
@@ -275,34 +289,8 @@ class DatumRun:
         self._log(message)
 
 
-def _why(ended: Ended) -> str:
-    if ended.problem:
-        return ended.problem
-    code = ended.code or 0
-    # Those of a shell, too.
-    name = signal.strsignal(code - SIGNALLED) if SIGNALLED < code < SIGNALLED + signal.NSIG else None
-    if name is None:
-        return f"exit status {code}"
-    return f"exit status {code} (signal: {name.lower()}{', out of memory?' if code == OUT_OF_MEMORY else ''})"
-
-
 def since(start: float) -> Duration:
     """The time from a moment of the monotonic clock until now."""
     taken = Duration()
     taken.FromNanoseconds(int((elapsed() - start) * 1e9))
     return taken
-
-
-def _resources(details: pps_pb2.PipelineInfo.Details) -> Resources:
-    limits, requests = details.resource_limits, details.resource_requests
-    return Resources(
-        memory=_memory(limits),
-        cpu=limits.cpu or None,
-        requested_memory=_memory(requests),
-        requested_cpu=requests.cpu or None,
-        gpus=limits.gpu.number,
-    )
-
-
-def _memory(resources: pps_pb2.ResourceSpec) -> int | None:
-    return quantities.whole(resources.memory) if resources.memory else None

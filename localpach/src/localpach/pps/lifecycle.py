@@ -159,6 +159,7 @@ class Lifecycle:
             self._store.after_commit(partial(self._logs.delete, record.num))
             self._bulletin.tell(Topic.JOBS)
             self._bulletin.tell(Topic.LOGS)
+            self._bulletin.tell(Topic.WORK)
 
     def delete_many(
         self, projects: list[str], all: bool, force: bool = False, keep_repo: bool = False

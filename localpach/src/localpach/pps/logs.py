@@ -7,7 +7,7 @@ import logging
 import shutil
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -15,6 +15,9 @@ from google.protobuf.message import DecodeError
 from localpach.clock import now_ns
 from localpach.proto import pps_pb2
 from localpach.waiting import Bulletin, Call, Deadline, Topic
+
+# Stands for a job in what a command says that runs for none, as in Pachyderm's logs.
+NO_JOB = "spout"
 
 log = logging.getLogger("localpach")
 
@@ -139,8 +142,12 @@ class Logs:
             else:
                 shutil.rmtree(self._folder / str(pipeline), ignore_errors=True)
 
-    def keep_only(self, pipelines: set[int]) -> None:
-        """Forgets all pipelines but these."""
+    def keep_only(self, jobs: Mapping[int, Set[str]]) -> None:
+        """Forgets all but some pipelines, and of these all but their jobs: what was to be deleted when the disk failed, or
+        the server was killed."""
         for folder in self._folder.iterdir() if self._folder.exists() else ():
-            if folder.name.isdigit() and int(folder.name) not in pipelines:
+            if folder.name.isdigit() and int(folder.name) not in jobs:
                 self.delete(int(folder.name))
+            elif folder.name.isdigit():
+                for job_id in {path.name for path in folder.iterdir()} - jobs[int(folder.name)]:
+                    self.delete(int(folder.name), job_id)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
+from fractions import Fraction
 
 from localpach.errors import Refused
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?\d{1,3}))?", re.ASCII)
-_BINARY = {f"{letter}i": Decimal(1 << (10 * power)) for power, letter in enumerate("KMGTPE", 1)}
+_BINARY = {f"{letter}i": Fraction(1 << (10 * power)) for power, letter in enumerate("KMGTPE", 1)}
 _DECIMAL = {
-    letter: Decimal(10) ** power for letter, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
+    letter: Fraction(10) ** power for letter, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
 }
+# To Kubernetes, too, there is no more.
+MOST = (1 << 63) - 1
 
 
 def whole(quantity: str) -> int:
@@ -25,11 +29,11 @@ def whole(quantity: str) -> int:
         raise Refused(
             f"{quantity!r} is no quantity: write a number with a unit such as Ki, Mi, Gi, k, M or G, or without one"
         )
-    number = Decimal(match[1])
+    number = Fraction(Decimal(match[1]))
     if match[2]:
         number *= _BINARY[match[2]]
     elif match[3]:
         number *= _DECIMAL[match[3]]
     elif match[4]:
-        number *= Decimal(10) ** int(match[4])
-    return int(number.to_integral_value(ROUND_CEILING))
+        number *= Fraction(10) ** int(match[4])
+    return min(math.ceil(number), MOST)

@@ -8,6 +8,7 @@ from localpach.errors import NotFound, Refused
 from localpach.names import USER
 from localpach.pfs.service import Pfs
 from localpach.pps.jobs import SELECT_JOB, JobName, Jobs, job_record
+from localpach.pps.logs import NO_JOB
 from localpach.pps.records import JobRecord, PipelineName
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin, Call, Topic
@@ -88,10 +89,10 @@ class JobQueries:
                 continue
 
     def ids(self, pipeline: int) -> list[str]:
-        """The jobs of a pipeline, oldest first."""
+        """Who has logs of a pipeline: its jobs, oldest first, and what runs for none of them."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT id FROM jobs WHERE pipeline = ? ORDER BY num", (pipeline,))
-            return [row["id"] for row in rows]
+            return [*(row["id"] for row in rows), NO_JOB]
 
     def subscribe(self, pipeline: PipelineName, call: Call | None) -> Iterator[JobRecord]:
         """Each job of a pipeline that is not over, once, as it is first seen, for ever."""

@@ -17,6 +17,9 @@ class Work(Protocol):
     def restart(self, filters: list[str]) -> bool:
         """Starts the running datums that have an input of each path or hash once more; says whether there are any."""
 
+    def retire(self) -> None:
+        """Ends what runs for ever; the job has gone well."""
+
     def running(self) -> list[RunningDatum]:
         """What runs right now."""
 
@@ -50,6 +53,12 @@ class Running:
         work = self._work.get(num)
         if work is not None:
             work.kill()
+
+    def retire(self, num: int) -> None:
+        """Ends a job that runs until a newer one comes."""
+        work = self._work.get(num)
+        if work is not None:
+            work.retire()
 
     def kill_all(self) -> None:
         with self._lock:

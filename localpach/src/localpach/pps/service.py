@@ -18,7 +18,7 @@ from localpach.pps.queries import JobQueries
 from localpach.pps.regeneration import Regeneration
 from localpach.pps.running import Running
 from localpach.pps.secrets import Secrets
-from localpach.pps.tools import OpenGateway, Tools
+from localpach.pps.tools import Served, Tools
 from localpach.runtime.choice import Runtimes
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
@@ -27,9 +27,7 @@ from localpach.waiting import Bulletin
 class Pps:
     """The parts of PPS; each is given what it uses."""
 
-    def __init__(
-        self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes, open_gateway: OpenGateway
-    ) -> None:
+    def __init__(self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes, served: Served) -> None:
         self._runtimes = runtimes
         self.running = Running()
         self.logs = Logs(store.root, bulletin)
@@ -52,7 +50,7 @@ class Pps:
             secrets=self.secrets,
             logs=self.logs,
             runtimes=runtimes,
-            open_gateway=open_gateway,
+            served=served,
             cores=self.cores,
         )
         self.controller = Controller(bulletin, tools, self.crons, self.running)
@@ -60,7 +58,7 @@ class Pps:
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         self._runtimes.remove_leftovers()
-        self.logs.keep_only({pipeline.num for pipeline in self.pipelines.all()})
+        self.logs.keep_only({each.num: set(self.queries.ids(each.num)) for each in self.pipelines.all()})
         self.controller.start()
 
     def close(self) -> None:

@@ -14,8 +14,12 @@ from localpach.pps import inputs, quantities
 from localpach.proto import pps_pb2
 
 MAX_NAME = 51
+MAX_PORT = 65535
 DEFAULT_IMAGE = "ubuntu:20.04"
 DEFAULT_TRIES = 3
+
+# As Kubernetes has them.
+SERVICE_TYPES = ("NodePort", "ClusterIP", "LoadBalancer")
 
 # Fields that PipelineInfo.Details takes over from the request as they are.
 _SAME = (
@@ -78,19 +82,52 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
     _check_secrets(request.transform)
     for field, need in (
         ("egress", "sends files to an object store"),
-        ("spout", "is a spout"),
-        ("service", "is a service"),
         ("determined", "trains on Determined"),
         ("tf_job", "is a TFJob"),
     ):
         if request.HasField(field):
             raise Unimplemented(f"{field}: a pipeline that {need} needs a Pachyderm cluster; leave the field out here")
+    _check_service(request)
+    if request.HasField("spout"):
+        if request.spout.HasField("service"):
+            raise Unimplemented("spout.service: here a spout has no port of its own; leave it out")
+        if request.HasField("input"):
+            raise Refused("spout pipelines (without a service) must not have an input")
     if request.reprocess_spec not in ("", "until_success", "every_job"):
         raise Refused("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'")
-    if request.transform.datum_batching:
+    if request.transform.datum_batching and (request.s3_out or _has_s3(request)):
         raise Unimplemented(
-            "transform.datum_batching: localpach starts the command once a datum; leave it out, and the loop over datums"
+            "transform.datum_batching: here a command that asks for datums has no S3 gateway, which is one datum's; leave"
+            " out s3 and s3_out, or the batching"
         )
+
+
+def _check_service(request: pps_pb2.CreatePipelineRequest) -> None:
+    if not request.HasField("service"):
+        return
+    service = request.service
+    if request.HasField("parallelism_spec") and request.parallelism_spec.constant != 1:
+        raise Refused("services can only be run with a constant parallelism of 1")
+    if service.type not in ("", *SERVICE_TYPES):
+        raise Refused(f"the following service type {service.type} is not allowed")
+    for field, least in (("internal_port", 1), ("external_port", 1024)):
+        port = getattr(service, field)
+        if not least <= port <= MAX_PORT and (port or field == "internal_port"):
+            raise Refused(f"service.{field}: {port} is no port from {least} to {MAX_PORT}")
+    if request.s3_out or request.transform.datum_batching or _has_s3(request):
+        raise Unimplemented("service: here a service has neither S3 (s3, s3_out) nor datum_batching; leave that out")
+
+
+def _has_s3(request: pps_pb2.CreatePipelineRequest) -> bool:
+    return request.HasField("input") and any(leaf.pfs.s3 for leaf in inputs.leaves(request.input))
+
+
+def _type(request: pps_pb2.CreatePipelineRequest) -> pps_pb2.PipelineInfo.PipelineType:
+    if request.HasField("spout"):
+        return pps_pb2.PipelineInfo.PIPELINE_TYPE_SPOUT
+    if request.HasField("service"):
+        return pps_pb2.PipelineInfo.PIPELINE_TYPE_SERVICE
+    return pps_pb2.PipelineInfo.PIPELINE_TYPE_TRANSFORM
 
 
 def _check_secrets(transform: pps_pb2.Transform) -> None:
@@ -146,6 +183,8 @@ def pipeline_info(
     details.datum_tries = details.datum_tries or DEFAULT_TRIES
     details.reprocess_spec = details.reprocess_spec or "until_success"
     keep = old is not None and not request.reprocess
+    if request.HasField("service"):
+        details.service.type = details.service.type or SERVICE_TYPES[0]
     details.salt = request.salt or (old.details.salt if keep and old else new_id())
     if request.HasField("input"):
         details.input.CopyFrom(request.input)
@@ -154,7 +193,7 @@ def pipeline_info(
         pipeline=pipeline,
         version=version,
         parallelism=max(request.parallelism_spec.constant, 1),
-        type=pps_pb2.PipelineInfo.PIPELINE_TYPE_TRANSFORM,
+        type=_type(request),
         details=details,
     )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from localpach.names import Commit
+from localpach.names import Commit, Repo
 from localpach.pfs.service import Pfs
 from localpach.pfs.writes import Collected
 from localpach.pps.cores import Cores
@@ -39,8 +39,22 @@ class S3Gateway(Protocol):
         """Forgets what was written."""
 
 
+# What a command told of an error with the datum it had, if there was one, to the variables of its next one.
+NextDatum = Callable[[str], Mapping[str, str]]
+# To a command, by a socket that it reaches.
+ServeWorker = Callable[[NextDatum, socket.socket], Serving]
+# Pachyderm to a spout, as far as it is about a repo.
+ServeSpout = Callable[[Repo, socket.socket], Serving]
 # One to some commits by name, and to `out` or not.
 OpenGateway = Callable[[Mapping[str, Commit], bool], S3Gateway]
+
+
+class Served(NamedTuple):
+    """What commands are served."""
+
+    open_gateway: OpenGateway
+    worker: ServeWorker
+    spout: ServeSpout
 
 
 @dataclass(frozen=True)
@@ -56,4 +70,4 @@ class Tools:
     logs: Logs
     runtimes: Runtimes
     cores: Cores
-    open_gateway: OpenGateway
+    served: Served

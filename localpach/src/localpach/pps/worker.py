@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Timer
 
-from localpach.errors import LocalpachError
+from localpach.errors import LocalpachError, Refused
 from localpach.faults import fault_of_disk, may_pass
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
+from localpach.pps.batch import Batch
 from localpach.pps.combinations import Datum, datums
 from localpach.pps.cores import Turn
 from localpach.pps.datum import DatumRun, Outcome
 from localpach.pps.records import JobRecord, RunningDatum, moment
+from localpach.pps.services import ServiceRun
 from localpach.pps.specs import worker_id
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
@@ -39,6 +41,9 @@ class Worker:
     num: int
     stop: threading.Event = field(default_factory=threading.Event)
     _runs: set[DatumRun] = field(default_factory=set)
+    _retired: bool = False
+    # Of those that are between two datums.
+    _batches: list[Batch] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def kill(self) -> None:
@@ -48,6 +53,13 @@ class Worker:
             for run in self._runs:
                 run.kill()
         self.tools.cores.let_go(self.num)
+
+    def retire(self) -> None:
+        """Ends a service, to which a newer job has come; the job has gone well."""
+        with self._lock:
+            self._retired = True
+            for run in self._runs:
+                run.kill()
 
     def restart(self, filters: list[str]) -> bool:
         """Starts running datums once more: those with an input of each path or hash in `filters`; says whether there
@@ -134,6 +146,9 @@ class Worker:
         credentials = self.tools.secrets.pull_credentials(transform)
         self._runtime.prepare(transform.image, credentials, self._log_master, self.stop.is_set)
         found = datums(self.tools.pfs.files, self._spec.details.input, self._head, self._check_stop)
+        if self._spec.details.HasField("service"):
+            self._serve(found)
+            return
         self._first: Turn | None = self.tools.cores.turn(self.num)
         try:
             self._do(found, self._first.come)
@@ -153,9 +168,34 @@ class Worker:
             if failed:
                 self._end(pps_pb2.JOB_FAILURE, failed[0])
                 return
+        self._finish()
+
+    def _finish(self) -> None:
         with self.tools.store.write():
             for commit in self._change(lambda info: setattr(info, "state", pps_pb2.JOB_FINISHING)).commits:
                 self.tools.pfs.commits.finish(commit)
+
+    def _serve(self, found: list[Datum]) -> None:
+        """Runs a service until a newer job comes."""
+        if len(found) != 1:
+            raise Refused("services must have a single datum")
+
+        def begin(info: pps_pb2.JobInfo) -> None:
+            info.state, info.data_total = pps_pb2.JOB_RUNNING, 1
+            info.started.CopyFrom(moment())
+
+        self._job = self._change(begin)
+        run = ServiceRun(self.tools, self._runtime, self._job.info, self._spec, found[0], self._log)
+        with self._lock:
+            self._runs.add(run)
+            is_over = self._retired or self.stop.is_set()
+        try:
+            if not is_over:
+                run.serve()
+        finally:
+            with self._lock:
+                self._runs.discard(run)
+        self._finish()
 
     def _change(self, change: Callable[[pps_pb2.JobInfo], None]) -> JobRecord:
         self._check_alive()
@@ -216,7 +256,7 @@ class Worker:
         done: queue.Queue[Outcome] = queue.Queue()
         fault: Exception | None = None
         workers = max(1, min(self._spec.parallelism, os.cpu_count() or 1, len(todo)))
-        with ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
+        with self._ending_batches(), ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
             for datum in todo:
                 pool.submit(self._run_one, datum, done)
             left = len(todo)
@@ -261,7 +301,8 @@ class Worker:
         return first or self.tools.cores.turn(self.num)
 
     def _run(self, datum: Datum) -> Outcome:
-        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log)
+        batch = self._batch() if self._spec.details.transform.datum_batching else None
+        run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log, batch)
         with self._lock:
             self._runs.add(run)
         try:
@@ -274,6 +315,23 @@ class Worker:
         finally:
             with self._lock:
                 self._runs.discard(run)
+                if batch:
+                    self._batches.append(batch)
+
+    def _batch(self) -> Batch:
+        """One that is free."""
+        with self._lock:
+            if self._batches:
+                return self._batches.pop()
+        return Batch(self._runtime, self.tools.runtimes.work, self.tools.served.worker)
+
+    @contextmanager
+    def _ending_batches(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            while self._batches:
+                self._batches.pop().close()
 
     def _write_down(self, outcomes: list[Outcome]) -> None:
         try:

@@ -50,6 +50,8 @@ class Sandbox:
         memory: how many bytes it may keep in /dev/shm.
         binds: what else there is to be read: sources by place.
         hidden: folders that are empty, though they lie within what is there.
+        overlay: whether changes of inputs go to a layer of their own.
+        read_only: whether inputs can't be changed.
     """
 
     layout: Layout
@@ -62,6 +64,7 @@ class Sandbox:
     devices: Sequence[str] = ()
     overlay: bool = True
     network: bool = False
+    read_only: bool = False
 
     def arguments(self) -> list[str]:
         """What bubblewrap is told, but for the command."""
@@ -102,7 +105,9 @@ class Sandbox:
     def _own(self) -> list[str]:
         layout, tmp = self.layout, str(self.layout.tmp)
         words = ["--bind", tmp, "/tmp", "--bind", tmp, "/var/tmp", "--bind", str(layout.home), HOME]
-        if self.overlay:
+        if self.read_only:
+            words += ["--ro-bind", str(layout.view), "/pfs"]
+        elif self.overlay:
             words += ["--overlay-src", str(layout.view)]
             words += ["--overlay", str(layout.changes), str(layout.overlay), "/pfs"]
         else:

@@ -41,17 +41,19 @@ class Command:
         self._problem = ""
         self._last = ""
         self._serving: Serving | None = None
+        self._dialling = threading.Lock()
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         self._status, status = os.pipe()
-        receiver, taker = socket.socketpair()
+        self._receiver, taker = socket.socketpair()
         try:
-            given = [theirs_in, theirs_out, status, *([taker.fileno()] if spec.serve else [])]
+            given = [theirs_in, theirs_out, status, *([taker.fileno()] if spec.serve or spec.reach else [])]
             self._keeper = launcher.start(request, given)
             self.pid = self._keeper.pid
         except BaseException:
             for descriptor in (ours_in, ours_out, self._status):
                 os.close(descriptor)
+            self._receiver.close()
             raise
         finally:
             for descriptor in (theirs_in, theirs_out, status):
@@ -59,16 +61,26 @@ class Command:
             taker.close()
         threading.Thread(target=_feed, args=(ours_in, spec.stdin.encode()), daemon=True).start()
         if spec.serve:
-            self._serve(spec.serve, receiver)
-        receiver.close()
+            self._serve(spec.serve)
+        elif spec.reach:
+            self._serving = spec.reach(self._dial)
         self._reader = threading.Thread(target=self._read, args=(ours_out,), daemon=True)
         self._reader.start()
 
-    def _serve(self, serve: Callable[[socket.socket], Serving], receiver: socket.socket) -> None:
+    def _serve(self, serve: Callable[[socket.socket], Serving]) -> None:
         """Serves the command what it is given alone, unless its sandbox can't be made."""
-        _, descriptors, _, _ = socket.recv_fds(receiver, 1, 1)
+        _, descriptors, _, _ = socket.recv_fds(self._receiver, 1, 1)
         if descriptors:
             self._serving = serve(socket.socket(fileno=descriptors[0]))
+
+    def _dial(self) -> socket.socket:
+        """A connection to where the command listens, if it does."""
+        with self._dialling:
+            self._receiver.send(b"!")
+            _, descriptors, _, _ = socket.recv_fds(self._receiver, 1, 1)
+        if not descriptors:
+            raise ConnectionRefusedError
+        return socket.socket(fileno=descriptors[0])
 
     def kill(self) -> None:
         """Ends the command and all that it started."""
@@ -87,6 +99,7 @@ class Command:
         self._keeper.close()
         if self._serving:
             self._serving.close()
+        self._receiver.close()
         self._reader.join()
         with os.fdopen(self._status) as stream:
             # What was killed may have said a part of a line.

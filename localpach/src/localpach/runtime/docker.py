@@ -81,13 +81,17 @@ class DockerRuntime:
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Container:
         """Starts a container."""
-        if spec.serve:
+        if spec.serve or spec.reach:
             raise Refused(
-                "an S3 gateway of its own is for commands of bundles; build the image with `localpach image build`"
+                "what only the command itself reaches (s3, s3_out, datum_batching, spout, service) is for commands of bundles;"
+                " build the image with `localpach image build`"
             )
         api = self._connect()
         with _told(f'image "{spec.image}" could not be run'):
             return Container(api, self._settings(api, spec), spec, on_line)
+
+    def hand_over(self, layout: Layout) -> None:
+        """Those whose inputs change while they run are refused."""
 
     def remove_leftovers(self) -> None:
         """Removes the containers of an earlier server on this data directory that was killed while they ran."""

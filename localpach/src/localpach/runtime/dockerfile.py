@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import posixpath
 import re
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from dockerfile_parse import DockerfileParser
 
@@ -58,29 +60,34 @@ class Build:
         Raises:
             Refused: one of them asks for what a bundle can't be.
         """
-        with dockerfile.open("rb") as stream:
-            steps = DockerfileParser(fileobj=stream, env_replace=False).structure
+        steps = _steps(dockerfile)
         if sum(step["instruction"] == "FROM" for step in steps) > 1:
             raise Refused(f"{dockerfile} has more than one FROM: a bundle has one stage")
         for step in steps:
             kind, value, line = step["instruction"], step["value"], step["startline"] + 1
-            if kind == "ARG":
-                name, _, default = value.partition("=")
-                self._args[name] = self._given.get(name, self._expand(default))
-            elif kind == "ENV":
-                self.env.update((key, self._expand(text)) for key, text in _pairs(value))
-            elif kind == "WORKDIR":
-                self._enter(self._expand(value))
-            elif kind == "USER":
-                self._become(self._expand(value), line)
-            elif kind == "RUN":
-                self._install(value, line)
-            elif kind in ("COPY", "ADD"):
-                self._copy(value, kind, line)
-            elif kind in LEFT_OUT:
-                self._say(f"line {line}: {kind} is left out: {LEFT_OUT[kind]}")
-            elif kind not in ("FROM", "LABEL", "MAINTAINER", "COMMENT"):
-                raise Refused(f"{dockerfile}, line {line}: {kind} is no instruction of a Dockerfile")
+            try:
+                self._step(kind, value, line)
+            except OSError as error:
+                raise Refused(f"line {line}: {kind} {value}: {error.strerror}") from error
+
+    def _step(self, kind: str, value: str, line: int) -> None:
+        if kind == "ARG":
+            name, _, default = value.partition("=")
+            self._args[name] = self._given.get(name, self._expand(default))
+        elif kind == "ENV":
+            self.env.update((key, self._expand(text)) for key, text in _pairs(value))
+        elif kind == "WORKDIR":
+            self._enter(self._expand(value))
+        elif kind == "USER":
+            self._become(self._expand(value), line)
+        elif kind == "RUN":
+            self._install(value, line)
+        elif kind in ("COPY", "ADD"):
+            self._copy(value, kind, line)
+        elif kind in LEFT_OUT:
+            self._say(f"line {line}: {kind} is left out: {LEFT_OUT[kind]}")
+        elif kind not in ("FROM", "LABEL", "MAINTAINER", "COMMENT"):
+            raise Refused(f"line {line}: {kind} is no instruction of a Dockerfile")
 
     def _expand(self, text: str) -> str:
         known = {"PATH": USUAL_PATH, **self._args, **self.env}
@@ -110,13 +117,16 @@ class Build:
             self.asked.append((install, place))
 
     def _copy(self, value: str, kind: str, line: int) -> None:
-        words = json.loads(value) if value.startswith("[") else value.split()
+        words = _words(value)
         flags = [word for word in words if word.startswith("--")]
         if any(flag.startswith("--from") for flag in flags):
             raise Refused(f"{kind} {value}: a bundle can't copy from other images; copy from the build context")
         for flag in flags:
             self._say(f"line {line}: {flag} is left out: a bundle's files are everybody's to read, as in the context")
-        *sources, target = [self._expand(word) for word in words if word not in flags]
+        sources = [self._expand(word) for word in words if word not in flags]
+        if len(sources) < 2:
+            raise Refused(f"{kind} {value}: name what to copy, and where to")
+        target = sources.pop()
         place = posixpath.normpath(posixpath.join(self.working_dir, target))
         if self._is_on_machine(place):
             top = "/" + place.split("/")[1]
@@ -136,7 +146,10 @@ class Build:
     def _find(self, source: str, instruction: str) -> list[PurePosixPath]:
         """What a source names in the build's folder, without what `.dockerignore` leaves out."""
         pattern = posixpath.normpath(source.lstrip("/"))
-        matches = [self._context] if pattern == "." else sorted(self._context.glob(pattern))
+        try:
+            matches = [self._context] if pattern == "." else sorted(self._context.glob(pattern))
+        except ValueError as error:
+            raise Refused(f"{instruction}: {error}") from error
         for match in matches:
             if not match.resolve().is_relative_to(self._context):
                 raise Refused(f"{instruction}: {source} leads out of {self._context}")
@@ -159,8 +172,31 @@ class Build:
             trees.copy(here.resolve(), target / source.name if into or target.is_dir() else target)
 
 
+def _steps(dockerfile: Path) -> list[dict[str, Any]]:
+    """The instructions of a Dockerfile, in order."""
+    data = dockerfile.read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(f"{dockerfile} is not UTF-8: {error}") from error
+    if "\0" in text:
+        raise Refused(f"{dockerfile} has a NUL in it")
+    found: list[dict[str, Any]] = DockerfileParser(fileobj=io.BytesIO(data), env_replace=False).structure
+    return found
+
+
+def _words(value: str) -> list[str]:
+    """What is copied, and where to; in JSON, where it begins as a list."""
+    if not value.startswith("["):
+        return value.split()
+    try:
+        return [str(word) for word in json.loads(value)]
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{value} is no list in JSON: {error}") from error
+
+
 def _pairs(value: str) -> list[tuple[str, str]]:
-    if "=" not in value.split(maxsplit=1)[0]:
+    if "=" not in value.partition(" ")[0]:
         key, _, text = value.partition(" ")
         return [(key, text)]
     return re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", value)

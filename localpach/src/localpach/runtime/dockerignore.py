@@ -11,24 +11,31 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import re2
 
 from localpach.errors import Refused
+
+# No pattern takes long, whatever is in it.
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
+_OPTIONS.dot_nl = True
 
 
 @dataclass(frozen=True)
 class _Pattern:
-    text: str
-    regex: re.Pattern[str]
+    """`parts` are those of its names that are matched one by one, before one with `**`, if there is any."""
+
+    regex: Any
+    parts: tuple[Any, ...]
+    is_deep: bool
     is_exception: bool
 
     def may_match_below(self, folder: PurePosixPath) -> bool:
-        parts = self.text.split("/")
-        for pattern, name in zip(parts, folder.parts, strict=False):
-            if "**" in pattern:
-                return True
-            if not _compile(pattern).fullmatch(name):
-                return False
-        return len(parts) > len(folder.parts)
+        if not all(part.fullmatch(name) for part, name in zip(self.parts, map(_text, folder.parts), strict=False)):
+            return False
+        return self.is_deep or len(self.parts) > len(folder.parts)
 
 
 class DockerIgnore:
@@ -42,11 +49,11 @@ class DockerIgnore:
     def of(cls, context: Path) -> DockerIgnore:
         """The patterns for a build's folder; none where it has no such file."""
         file = context / ".dockerignore"
-        return cls(file.read_text() if file.exists() else "")
+        return cls(file.read_text(errors="replace") if file.exists() else "")
 
     def leaves_out(self, path: PurePosixPath) -> bool:
         """Whether a path, relative to the build's folder, is left out."""
-        names = [part.as_posix() for part in (path, *path.parents) if part.name]
+        names = [_text(part.as_posix()) for part in (path, *path.parents) if part.name]
         for pattern in reversed(self._patterns):
             if any(pattern.regex.fullmatch(name) for name in names):
                 return not pattern.is_exception
@@ -80,13 +87,32 @@ def _parse(line: str) -> _Pattern:
     if not text:
         raise Refused('.dockerignore: "!" alone takes nothing in again; name a pattern behind it')
     text = posixpath.normpath(text).lstrip("/")
+    regex = _compiled(text)
+    if regex is None:
+        raise Refused(f".dockerignore: {line.strip()} is no pattern: a bracket or backslash is left open")
+    parts: list[Any] = []
+    for name in text.split("/"):
+        # A class may hold a slash, too.
+        part = None if "**" in name else _compiled(name)
+        if part is None:
+            return _Pattern(regex, tuple(parts), True, is_exception)
+        parts.append(part)
+    return _Pattern(regex, tuple(parts), False, is_exception)
+
+
+def _compiled(text: str) -> Any | None:
     try:
-        return _Pattern(text, _compile(text), is_exception)
-    except (re.error, IndexError, ValueError) as error:
-        raise Refused(f".dockerignore: {line.strip()} is no pattern: a bracket or backslash is left open") from error
+        return _compile(text)
+    except (re2.error, IndexError, ValueError):
+        return None
 
 
-def _compile(text: str) -> re.Pattern[str]:
+def _text(name: str) -> str:
+    """A file's name, which need not be UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
+def _compile(text: str) -> Any:
     regex, at = "", 0
     while at < len(text):
         char = text[at]
@@ -103,11 +129,11 @@ def _compile(text: str) -> re.Pattern[str]:
             regex += _class(text[at:end])
             at = end + 1
         elif char == "\\":
-            regex += re.escape(text[at])
+            regex += re2.escape(text[at])
             at += 1
         else:
-            regex += re.escape(char)
-    return re.compile(regex, re.DOTALL)
+            regex += re2.escape(char)
+    return re2.compile(regex, _OPTIONS)
 
 
 def _end_of_class(text: str, at: int) -> int:
@@ -121,4 +147,4 @@ def _class(inside: str) -> str:
     chars = re.findall(r"\\?.", inside[negated:], re.DOTALL)
     if not chars:
         raise ValueError("an empty class")
-    return f"[{'^' * negated}{''.join(char if char == '-' else re.escape(char[-1]) for char in chars)}]"
+    return f"[{'^' * negated}{''.join(char if char == '-' else re2.escape(char[-1]) for char in chars)}]"

@@ -103,15 +103,13 @@ def read(value: str, working_dir: str, variables: Mapping[str, str], expand: Exp
 
 
 def _words(value: str) -> list[str]:
-    if value.startswith("["):
-        return [str(word) for word in json.loads(value)]
-    if "`" in value:
+    if "`" in value and not value.startswith("["):
         return []
     lexer = shlex.shlex(value, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     try:
-        return list(lexer)
-    except ValueError:
+        return [str(word) for word in (json.loads(value) if value.startswith("[") else lexer)]
+    except (ValueError, RecursionError):
         return []
 
 

@@ -15,15 +15,21 @@ TIMED_OUT = "context deadline exceeded"
 PROCESSES = 4096
 
 OnLine = Callable[[str], None]
-# Where on its own loopback a command finds what is served to it alone; Pachyderm's S3 gateway has it.
-PORT = 600
+# Where on its own loopback a command finds what is served to it alone; Pachyderm has them for the same.
+S3_PORT = 600
+WORKER_PORT = 1080
+PACHD_PORT = 1650
 
 
 class Serving(Protocol):
-    """What serves a command."""
+    """What serves a command, or brings others to it."""
 
     def close(self) -> None:
         """Takes no more requests."""
+
+
+# A connection to a command; an OSError where it takes none.
+Dial = Callable[[], socket.socket]
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,9 @@ class Pod:
 @dataclass(frozen=True)
 class RunSpec:
     """What to run. `layout` has what appears as `/pfs`; `files` are small ones to be found at absolute paths; `serve` takes
-    a socket that listens at `PORT` of the command's own loopback, until the command ends."""
+    a socket that listens at `port` of the command's own loopback, until the command ends; `reach` takes what connects to it
+    there instead. With `read_only` the command does
+    not change its inputs, which may be others while it runs."""
 
     cmd: list[str]
     stdin: str
@@ -63,6 +71,9 @@ class RunSpec:
     files: dict[str, str] = field(default_factory=dict)
     pod: Pod = Pod()
     serve: Callable[[socket.socket], Serving] | None = None
+    reach: Callable[[Dial], Serving] | None = None
+    port: int = S3_PORT
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,9 @@ class Runtime(Protocol):
         Raises:
             LocalpachError: the image can't be had.
         """
+
+    def hand_over(self, layout: Layout) -> None:
+        """Lets a running command have what was put into its layout since it started."""
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Run:
         """Starts a command; each line of its output goes to `on_line`, from another thread.

@@ -26,6 +26,11 @@ class Layout:
         self.overlay = folder / "overlay"
         self.files = folder / "files"
 
+    def clear(self) -> None:
+        """Makes room for inputs."""
+        remove_tree(self.view)
+        self.view.mkdir()
+
     def begin_try(self) -> None:
         """An empty `/pfs/out`, and inputs without changes; what an earlier try has left elsewhere stays."""
         for fresh in (self.out, self.changes, self.overlay):
@@ -71,7 +76,7 @@ class Layout:
         for path in (link, place):
             # An earlier command may have put something there.
             remove_tree(path)
-        place.write_text("".join(f"{name}={value}\n" for name, value in env.items()))
+        place.write_text(_lines(env))
         place.chmod(0o644)
         link.symlink_to(Path(home) / place.name)
 
@@ -82,3 +87,38 @@ class Layout:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(files[path])
         return laid
+
+
+class BatchLayout(Layout):
+    """Where what a command with one datum after the other has lies. It can't change its inputs, which change while it runs:
+    so what it writes is in no folder that they are in."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.out = folder / "out"
+
+    def begin_try(self) -> None:
+        """An empty `/pfs/out`."""
+        super().begin_try()
+        (self.view / "out").mkdir(exist_ok=True)
+
+    def clear(self) -> None:
+        """Takes the inputs away."""
+        for item in self.view.iterdir():
+            if item.name != "out":
+                remove_tree(item)
+
+    def write_env(self, env: Mapping[str, str], home: str) -> None:
+        """Tells in `/pfs/.env` what is in its environment."""
+        path = self.view / ".env"
+        remove_tree(path)
+        path.write_text(_lines(env))
+        path.chmod(0o644)
+
+    def _own(self) -> Iterator[tuple[str, os.stat_result]]:
+        yield from super()._own()
+        yield str(self.out), self.out.lstat()
+
+
+def _lines(env: Mapping[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in env.items())

@@ -21,7 +21,7 @@ from localpach.runtime.bundles import Bundle, Bundles
 from localpach.runtime.command import Command
 from localpach.runtime.dockerfile import USUAL_PATH
 from localpach.runtime.environments import python_home
-from localpach.runtime.interface import PORT, PROCESSES, OnLine, RunSpec
+from localpach.runtime.interface import PROCESSES, OnLine, RunSpec
 from localpach.runtime.isolation import NOBODY, Isolation
 from localpach.runtime.launcher import STARTER, Launcher
 from localpach.runtime.layout import HOME, Layout
@@ -156,28 +156,38 @@ class ProcessRuntime:
             devices=[str(device) for device in Path("/dev").glob("nvidia*")] if spec.resources.gpus else [],
             overlay=self.isolation.overlay,
             network=network_of(spec.pod, self._network) != "none",
+            read_only=spec.read_only,
         )
         if not self.isolation.namespaces:
             spec, box = _in_place(spec, box)
         spec.layout.write_env(box.env, HOME if self.isolation.namespaces else str(spec.layout.home))
-        if spec.serve and not self.isolation.namespaces:
-            raise Refused("an S3 gateway of its own needs a sandbox, and this kernel gives commands none")
-        if self._user and self.isolation.namespaces:
-            spec.layout.hand_over(*self._user)
+        if (spec.serve or spec.reach) and not self.isolation.namespaces:
+            raise Refused(
+                "what only the command itself reaches (s3, s3_out, datum_batching, spout, service) needs a sandbox, and this"
+                " kernel gives commands none"
+            )
+        self.hand_over(spec.layout)
         if not self.isolation.namespaces:
             request = self._plain(spec.cmd, box)
         elif self.isolation.users:
-            request = self._boxed(spec.cmd, box, bool(spec.serve))
+            request = self._boxed(spec.cmd, box)
         else:
-            request = self._boxed_by_root(spec.cmd, box, bool(spec.serve))
+            request = self._boxed_by_root(spec.cmd, box)
+        request["port"] = spec.port if spec.serve else None
+        request["dial"] = spec.port if spec.reach else None
         return Command(self._launcher, request, spec, on_line)
+
+    def hand_over(self, layout: Layout) -> None:
+        """Lets a running command have what was put into its layout since it started."""
+        if self._user and self.isolation.namespaces:
+            layout.hand_over(*self._user)
 
     def _seen_user(self, spec: RunSpec, bundle: Bundle | None) -> tuple[int, int]:
         """Whom the command takes itself for: the spec's user, the image's, or else who is root there as in a container."""
         name = spec.user or (bundle.user if bundle else "") or "0:0"
         return ids_of(name)
 
-    def _boxed(self, cmd: list[str], box: Sandbox, is_served: bool) -> dict[str, object]:
+    def _boxed(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
         """What the starter is asked for a command in a sandbox."""
         words = box.arguments()
         if any("\0" in word for word in words):
@@ -195,10 +205,9 @@ class ProcessRuntime:
             "boxed": True,
             "filter": "",
             "network": CONNECT if box.network else None,
-            "port": PORT if is_served else None,
         }
 
-    def _boxed_by_root(self, cmd: list[str], box: Sandbox, is_served: bool) -> dict[str, object]:
+    def _boxed_by_root(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
         """The same where only root can make one, without a namespace of users: the command becomes nobody within."""
         if box.network:
             raise Refused(
@@ -208,7 +217,7 @@ class ProcessRuntime:
         drop += ["--inh-caps=-all", "--bounding-set=-all", shutil.which("env") or ""]
         # Not before: the loader of programs heeds the environment.
         env = [f"{name}={value}" for name, value in box.env.items()]
-        asked = self._boxed([*drop, *env, *cmd], replace(box, user=None, env={}), is_served)
+        asked = self._boxed([*drop, *env, *cmd], replace(box, user=None, env={}))
         return asked | {"user": None}
 
     def _plain(self, cmd: list[str], box: Sandbox) -> dict[str, object]:
@@ -223,7 +232,6 @@ class ProcessRuntime:
             "boxed": False,
             "filter": base64.b64encode(seccomp.program(box.network)).decode(),
             "network": None,
-            "port": None,
         }
 
 

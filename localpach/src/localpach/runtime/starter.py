@@ -2,7 +2,7 @@
 
 usage: python starter.py FD [staged], where the file descriptor FD is a socket on which each request is one message that brings
 file descriptors: the request itself, as JSON, the command's input, its output, where its end is told, and, where it has a
-port, a socket to which one is sent that listens there. The answer
+port, a socket to which one is sent that listens there, or connections are. The answer
 is the process id of the command's keeper with a descriptor of it. The keeper ends when nothing of the command is left.
 A request has
   argv, env, cwd: what to run
@@ -12,6 +12,8 @@ A request has
   boxed: whether it is bwrap, which tells its end at the descriptor STATUS and begins when told to
   filter: a program for seccomp(2), in base64, to run under
   port: null, or where on a sandbox's own loopback somebody listens
+  dial: null, or a port of that loopback to which a connection is made for each byte that comes by the socket, and sent there;
+    a byte alone says that there is none
   network: null, or a command that connects the process whose id is put in place of PID, and tells so at READY
 
 A keeper dies with this program, what it keeps with it, and this program with who holds the other end of the socket or,
@@ -43,6 +45,7 @@ CLONE_NEWUSER, CLONE_NEWNET, NS_GET_USERNS = 0x10000000, 0x40000000, 0xB701
 SECCOMP_MODE_FILTER = 2
 STATUS, INFO, GO, READY, FIRST_FILE = 100, 101, 102, 103, 110
 NOT_RUN = 127
+DIAL_SECONDS = 5
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -150,6 +153,8 @@ def let_go(request: dict[str, Any], info: int, go: int, taker: int) -> None:
     limit_sandbox(request, process)
     if request["port"]:
         listen(request["port"], process, taker)
+    if request["dial"]:
+        dial(request["dial"], process, taker)
     if request["network"]:
         connect(request, process)
     os.write(go, b"1")
@@ -159,11 +164,8 @@ def listen(port: int, process: int, taker: int) -> None:
     """Listens on a sandbox's loopback, and gives the socket away: it stays there, whoever has it."""
     child = os.fork()
     if child == 0:
-        network = os.open(f"/proc/{process}/ns/net", os.O_RDONLY)
         try:
-            if os.geteuid():
-                enter(fcntl.ioctl(network, NS_GET_USERNS), CLONE_NEWUSER)
-            enter(network, CLONE_NEWNET)
+            enter_network(process)
             with socket.create_server(("127.0.0.1", port)) as listener:
                 socket.send_fds(socket.socket(fileno=taker), [b"!"], [listener.fileno()])
         except OSError:
@@ -171,6 +173,34 @@ def listen(port: int, process: int, taker: int) -> None:
         os._exit(0)
     if os.waitpid(child, 0)[1]:
         raise OSError(f"port {port} of its loopback could not be listened at")
+
+
+def dial(port: int, process: int, taker: int) -> None:
+    """Connects to a port of a sandbox's loopback whenever it is asked, and gives the connection away, until it is ended."""
+    if os.fork():
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        enter_network(process)
+        asking = socket.socket(fileno=taker)
+        while asking.recv(1):
+            try:
+                with socket.create_connection(("127.0.0.1", port), DIAL_SECONDS) as connection:
+                    connection.setblocking(True)
+                    socket.send_fds(asking, [b"!"], [connection.fileno()])
+            except OSError:
+                asking.send(b"!")
+    finally:
+        os._exit(0)
+
+
+def enter_network(process: int) -> None:
+    """Has the network of a sandbox."""
+    network = os.open(f"/proc/{process}/ns/net", os.O_RDONLY)
+    if os.geteuid():
+        enter(fcntl.ioctl(network, NS_GET_USERNS), CLONE_NEWUSER)
+    enter(network, CLONE_NEWNET)
 
 
 def enter(namespace: int, kind: int) -> None:

@@ -63,5 +63,5 @@ def _moment(request: Request, name: str) -> float | None:
     """A date; one that can't be read counts for nothing."""
     try:
         return parsedate_to_datetime(request.header(name)).timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import io
@@ -12,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
+from localpach.api.s3.crc import crc32c, crc64nvme
 from localpach.api.s3.errors import S3Error
 from localpach.api.s3.request import Request
 from localpach.api.s3.signature import EMPTY, UNSIGNED, Seal, mac
@@ -45,10 +45,11 @@ class Crc32:
         return self._value.to_bytes(4, "big")
 
 
-# Others that there are, CRC32C and CRC64NVME, would take longer here than all the rest, and are not looked at.
 CHECKSUMS: dict[str, Any] = {
     "content-md5": lambda: hashlib.md5(usedforsecurity=False),
     "x-amz-checksum-crc32": Crc32,
+    "x-amz-checksum-crc32c": crc32c,
+    "x-amz-checksum-crc64nvme": crc64nvme,
     "x-amz-checksum-sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "x-amz-checksum-sha256": hashlib.sha256,
 }
@@ -75,8 +76,8 @@ class Body:
                     "InvalidRequest", f"Transfer-Encoding: {coding} is not served, or not with a Content-Length"
                 )
             whole: BinaryIO = io.BufferedReader(_Frames(stream, None))
-        elif length and not (length.isascii() and length.isdecimal()):
-            raise S3Error("InvalidRequest", f"Content-Length: {length} is no number")
+        elif length and not re.fullmatch(r"[0-9]{1,15}", length):
+            raise S3Error("InvalidRequest", f"Content-Length: {length} is no number of bytes")
         else:
             whole = io.BufferedReader(_Whole(stream, int(length or 0)))
         if self._seal.payload not in PIECES:
@@ -85,8 +86,12 @@ class Body:
         return io.BufferedReader(self._frames)
 
     def _announced(self) -> dict[str, Checksum]:
-        trailers = [name.strip().lower() for name in self._request.header("X-Amz-Trailer").split(",")]
-        return {name: make() for name, make in CHECKSUMS.items() if name in trailers or self._request.header(name)}
+        request = self._request
+        trailers = [name.strip().lower() for name in request.header("X-Amz-Trailer").split(",")]
+        # What completes an upload has those of the object, if any.
+        are_of_object = request.method == "POST" and "uploadId" in request.arguments
+        kinds = CHECKSUMS if not are_of_object else {"content-md5": CHECKSUMS["content-md5"]}
+        return {name: make() for name, make in kinds.items() if name in trailers or request.header(name)}
 
     def __iter__(self) -> Iterator[bytes]:
         """All of it.
@@ -119,7 +124,7 @@ class Body:
         given = self._request.header(name) or (self._frames.trailers.get(name, "") if self._frames else "")
         try:
             expected = base64.b64decode(given, validate=True)
-        except binascii.Error:
+        except ValueError:
             expected = b""
         if len(expected) != len(checksum.digest()):
             raise S3Error("InvalidDigest", f"{name}: {given} is not of this kind, in base64")

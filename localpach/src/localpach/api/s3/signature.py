@@ -160,7 +160,8 @@ def _canonical(request: Request, names: list[str], payload: str) -> bytes:
         ";".join(names),
         payload,
     ]
-    return "\n".join(lines).encode("iso-8859-1")
+    # No header's name has a character that is none of these.
+    return "\n".join(lines).encode("iso-8859-1", "replace")
 
 
 def _check_2(request: Request, token: str | None, access_key: str, given: str, moment: str) -> Seal:
@@ -179,9 +180,10 @@ def _check_2(request: Request, token: str | None, access_key: str, given: str, m
     ]
     # Some clients sign a bucket's path with a slash, whether they send one or not.
     text = "\n".join(lines)
-    texts = [each + ("?" + "&".join(parts) if parts else "") for each in (text, text.removesuffix("/"))]
+    query = ("?" + "&".join(parts)).encode() if parts else b""
+    texts = [each.encode("iso-8859-1") + query for each in (text, text.removesuffix("/"))]
     # Older than SHA-256.
-    expected = [hmac.digest(secret.encode(), each.encode("iso-8859-1"), "sha1") for each in texts]
+    expected = [hmac.digest(secret.encode(), each, "sha1") for each in texts]
     _compare({base64.b64encode(each).decode() for each in expected}, given)
     return Seal(UNSIGNED)
 
@@ -190,7 +192,7 @@ def _moment_2(request: Request) -> float:
     text = request.header("X-Amz-Date") or request.header("Date")
     try:
         return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise S3Error("AccessDenied", f"the request's date is none: {text}") from error
 
 
