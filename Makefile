@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 INSTALL := $(UV) pip install --quiet
 BUILD := --no-deps --no-build-isolation
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package prefect-pachyderm --custom-compile-command "make lock"
 # Before a command that may say nothing for long; the sleeping one must not hold a pipe open once that has ended.
 TELL := s=0; (while sleep 8 >/dev/null 2>&1; do s=$$((s + 8)); echo "… it goes on, $$s s"; done) & trap "kill $$!" EXIT;
 # Most of a test's time is spent waiting for a server or a job.
