@@ -131,6 +131,12 @@ def test_speakers_of_several_plays_are_no_cast() -> None:
     assert of(script, "known_speakers") == 1
 
 
+def test_who_entered_in_one_scene_has_not_entered_in_the_next() -> None:
+    first, second = (scene(0, Random(seed)) for seed in (1, 2))
+    assert of([*first, *second], "entered") == 1
+    assert of([*first, *second[:4], *second[9:]], "entered") == 0.5
+
+
 def test_a_place_is_known_in_its_own_play_alone() -> None:
     script = [PLACES[0] if token == PLACES[1] else token for token in scenes(1, 3, seed=5)]
     assert of(script, "known_places") == 0
