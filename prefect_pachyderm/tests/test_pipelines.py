@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from prefect import flow
+from prefect import flow, runtime
 from python_pachyderm import Client
+from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import PachydermError, PachydermJob
+from prefect_pachyderm import PachydermError, PachydermJob, PachydermPipeline, pipelines
 from prefect_pachyderm.pipelines import Template, are_up_to_date, create_pipelines, jobs_in_the_way
+from prefect_pachyderm.runs import noted_jobs
 from server import Server
 
 SPEC = """
@@ -20,6 +23,11 @@ function(script, input='in') {
   datum_tries: 1,
 }
 """
+SPEC_AS_JSON = {
+    "pipeline": {"name": "of_in"},
+    "input": {"pfs": {"repo": "in", "glob": "/"}},
+    "transform": {"image": "host", "cmd": ["sleep", "602"]},
+}
 
 
 @pytest.fixture
@@ -79,6 +87,42 @@ def test_jobs_in_the_way_are_those_an_update_would_end(prefect: None, client: Cl
     assert jobs_in_the_way(client, [other]) == [("of_in", job)]
     PachydermJob("of_in", job).stop("the test is over")
     assert jobs_in_the_way(client, [other]) == []
+
+
+@pytest.mark.parametrize("by_block", [False, True])
+def test_a_job_that_begins_while_the_run_is_interrupted_is_stopped(
+    by_block: bool, prefect: None, client: Client, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Template(file, {"script": "sleep 600"})
+    first = create([template])["of_in"]
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines, "note_job", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            if by_block:
+                PachydermPipeline(spec={**SPEC_AS_JSON, "description": "another"}).trigger()
+            else:
+                create([Template(file, {"script": "sleep 601"})])
+    newest = client.inspect_branch("of_in", "master").head.id
+    assert newest != first
+    (info,) = client.inspect_job(newest, "of_in")
+    assert info.state == pps_proto.JOB_KILLED
+    assert info.reason == "the flow run was cancelled"
+
+
+def test_who_ends_a_flow_run_knows_the_jobs_of_its_pipelines(prefect: None, client: Client, file: Path) -> None:
+    runs: list[UUID] = []
+
+    @flow
+    def start() -> None:
+        runs.append(UUID(runtime.flow_run.id))
+        create_pipelines([Template(file, {"script": "true"}), Template(file, {"script": "true", "input": "of_in"})])
+
+    start()
+    assert sorted(name for name, _, _ in noted_jobs(runs[0])) == ["of_in", "of_of_in"]
 
 
 def test_a_template_that_does_not_render_is_a_sentence(prefect: None, client: Client, file: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import python_pachyderm
 from google.protobuf import json_format
 from prefect import get_run_logger, task
 from prefect.blocks import abstract
+from prefect.exceptions import TerminationSignal
 from pydantic import Field
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import LIVE, PachydermError, pps, readable, status_of
+from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, pps, readable, status_of
 from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
 from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
 from prefect_pachyderm.runs import note_job
@@ -106,7 +108,7 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
             due = _is_due(client, request)
             if due or self.reprocess:
                 request.reprocess = request.update and (request.reprocess or self.reprocess)
-                _send(client, [request])
+                _start(client, self.credentials, [request], self.logger)
             job_id = client.inspect_branch(name, "master").head.id
         self.logger.info("Pipeline %s %s", name, "created or updated" if due else "is up to date")
         job = PachydermJob(
@@ -133,7 +135,7 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
         requests = [_render(client, template) for template in templates]
         due = [request for request in requests if _is_due(client, request)]
         if due:
-            _send(client, due)
+            _start(client, PachydermCredentials.from_environment(), due, logger)
         for request in requests:
             logger.info(
                 "Pipeline %s %s", request.pipeline.name, "created or updated" if request in due else "is up to date"
@@ -172,6 +174,32 @@ def _request(spec: dict[str, Any]) -> pps_proto.CreatePipelineRequest:
     canonical = json.dumps(spec, sort_keys=True).encode()
     request.metadata.annotations[SPEC_HASH] = hashlib.sha256(canonical).hexdigest()
     return request
+
+
+def _start(
+    client: python_pachyderm.Client,
+    credentials: PachydermCredentials,
+    requests: list[pps_proto.CreatePipelineRequest],
+    logger: Logger,
+) -> None:
+    """Sends the requests and notes the jobs that begin by them; an interruption meanwhile leaves none that nobody knows of."""
+    names = [request.pipeline.name for request in requests]
+    before = _newest_jobs(client, names)
+    try:
+        _send(client, requests)
+        for name, job_id in _newest_jobs(client, names).items():
+            note_job(name, job_id, credentials, logger)
+    except (KeyboardInterrupt, TerminationSignal):
+        for name, job_id in _newest_jobs(client, names).items():
+            if job_id != before.get(name):
+                with suppress(PrefectPachydermError):
+                    PachydermJob(name, job_id, credentials).stop("the flow run was cancelled", _sync=True)
+        raise
+
+
+def _newest_jobs(client: python_pachyderm.Client, names: list[str]) -> dict[str, str]:
+    """The id of the newest job of each pipeline that exists."""
+    return {name: client.inspect_branch(name, "master").head.id for name in names if _inspect(client, name)}
 
 
 def _send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
