@@ -68,8 +68,11 @@ def test_the_program_beside_python_comes_before_the_one_on_path(lone_python: Non
     assert find_localpach() == str(beside)
 
 
-def test_a_server_that_ends_at_once_is_told(lone_python: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["", "[]", "{}", '{"address": []}'])
+def test_a_server_that_ends_at_once_is_told(lone_python: None, tmp_path: Path, damaged: str) -> None:
     program(tmp_path / "bin", "echo no room >&2; exit 1")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "address").write_text(damaged)
     with pytest.raises(LocalpachError, match=r"did not start; its log is .*server\.log\.$"):
         attach_or_start(tmp_path / "root")
     assert (tmp_path / "root" / "server.log").read_text() == "no room\n"

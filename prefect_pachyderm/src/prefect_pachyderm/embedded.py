@@ -138,10 +138,10 @@ def _spawn(root: Path) -> subprocess.Popen[bytes]:
 def _look(root: Path) -> tuple[str, str] | None:
     """Address and token of a server that answers on `root`."""
     try:
-        address = json.loads((root / "address").read_text())["address"]
+        address = str(json.loads((root / "address").read_text())["address"])
         token_file = root / "token"
         token = token_file.read_text().strip() if token_file.exists() else ""
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     try:
         with grpc.insecure_channel(address) as channel:
