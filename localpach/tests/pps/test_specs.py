@@ -185,10 +185,7 @@ def test_a_worker_is_named_like_a_pod() -> None:
             {"pipeline": pps_pb2.Pipeline(name="a" * 53)},
             f'pipeline name "{"a" * 53}" is 2 characters longer than the 51 max',
         ),
-        (
-            {"service": pps_pb2.Service()},
-            "service: a pipeline that is a service needs a Pachyderm cluster; leave the field out here",
-        ),
+        ({"service": pps_pb2.Service()}, "service.internal_port: 0 is no port from 1 to 65535"),
         (
             {"tf_job": pps_pb2.TFJob()},
             "tf_job: a pipeline that is a TFJob needs a Pachyderm cluster; leave the field out here",

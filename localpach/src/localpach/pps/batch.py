@@ -5,15 +5,15 @@ from __future__ import annotations
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from localpach.disk import remove_tree
 from localpach.errors import Refused
 from localpach.pfs.outputs import OUT, Places
-from localpach.pps.tools import ServeWorker
+from localpach.pps.tools import ServeWorker, Tools
 from localpach.runtime.interface import TIMED_OUT, WORKER_PORT, Ended, OnLine, Run, RunSpec, Runtime, Serving
 from localpach.runtime.layout import HOME, BatchLayout, Layout
 from localpach.waiting import Deadline
@@ -79,6 +79,33 @@ class Batch:
         self.stop()
         with suppress(OSError):
             remove_tree(self.layout.view.parent)
+
+
+class Batches:
+    """Those of a job: as many as datums are run at once."""
+
+    def __init__(self, runtime: Runtime, tools: Tools) -> None:
+        self._runtime = runtime
+        self._tools = tools
+        self._free: list[Batch] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lend(self) -> Iterator[Batch]:
+        """One that is free, or a new one."""
+        with self._lock:
+            batch = self._free.pop() if self._free else None
+        batch = batch or Batch(self._runtime, self._tools.runtimes.work, self._tools.served.worker)
+        try:
+            yield batch
+        finally:
+            with self._lock:
+                self._free.append(batch)
+
+    def close(self) -> None:
+        """Ends all."""
+        while self._free:
+            self._free.pop().close()
 
 
 class _Command:

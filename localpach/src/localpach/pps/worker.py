@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from threading import Timer
 
@@ -16,8 +16,9 @@ from localpach.errors import LocalpachError, Refused
 from localpach.faults import fault_of_disk, may_pass
 from localpach.names import USER, Branch
 from localpach.pfs.records import CommitRecord
-from localpach.pps.batch import Batch
+from localpach.pps.batch import Batch, Batches
 from localpach.pps.combinations import Datum, datums
+from localpach.pps.comparison import compare
 from localpach.pps.cores import Turn
 from localpach.pps.datum import DatumRun, Outcome
 from localpach.pps.records import JobRecord, RunningDatum, moment
@@ -42,8 +43,6 @@ class Worker:
     stop: threading.Event = field(default_factory=threading.Event)
     _runs: set[DatumRun] = field(default_factory=set)
     _retired: bool = False
-    # Of those that are between two datums.
-    _batches: list[Batch] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def kill(self) -> None:
@@ -163,12 +162,14 @@ class Worker:
             self._job = self._change(lambda info: setattr(info, "state", pps_pb2.JOB_RUNNING))
         self._log_master("started processing job running")
         failed: list[str] = []
-        for phase in (new, changed):
-            self._run_all(phase, failed)
-            if failed:
-                self._end(pps_pb2.JOB_FAILURE, failed[0])
-                return
-        self._finish()
+        with closing(Batches(self._runtime, self.tools)) as self._batches:
+            for phase in (new, changed):
+                if not failed:
+                    self._run_all(phase, failed)
+        if failed:
+            self._end(pps_pb2.JOB_FAILURE, failed[0])
+        else:
+            self._finish()
 
     def _finish(self) -> None:
         with self.tools.store.write():
@@ -205,47 +206,21 @@ class Worker:
         """Marks the job as running, or as starting where it has to wait for a core, and takes over what an earlier job
         did; gives the new and the changed datums."""
         with self.tools.store.write():
-            base = self._base()
-            known = self.tools.datums.hashes(base) if base is not None else {}
-            skipped, new, changed = self._sort(all_datums, known)
-
-            waits = (new or changed) and not core_is_free.is_set()
+            found = compare(self.tools, self._job, self._spec, all_datums)
+            waits = (found.new or found.changed) and not core_is_free.is_set()
 
             def begin(info: pps_pb2.JobInfo) -> None:
                 info.state = pps_pb2.JOB_STARTING if waits else pps_pb2.JOB_RUNNING
                 info.started.CopyFrom(moment())
                 info.data_total = len(all_datums)
-                info.data_skipped = len(skipped)
+                info.data_skipped = len(found.done)
                 for stat in (info.stats.download_time, info.stats.process_time, info.stats.upload_time):
                     stat.SetInParent()
 
             self._job = self._change(begin)
-            if skipped and base is not None:
-                self.tools.datums.carry(base, self._job, known.keys() - {datum.id for datum in skipped})
-        return new, changed
-
-    def _sort(self, all_datums: list[Datum], known: dict[str, str]) -> tuple[list[Datum], list[Datum], list[Datum]]:
-        """The datums that an earlier job did, those that it did not have, and those that have changed since."""
-        skipped, new, changed = [], [], []
-        for datum in all_datums:
-            if datum.id not in known:
-                new.append(datum)
-            elif known[datum.id] != datum.hash(self._salt) or self._spec.details.reprocess_spec == "every_job":
-                changed.append(datum)
-            else:
-                skipped.append(datum)
-        return skipped, new, changed
-
-    @property
-    def _salt(self) -> str:
-        return self._spec.details.salt
-
-    def _base(self) -> JobRecord | None:
-        """The newest job before this one that went well, if it had the same salt."""
-        job = self.tools.jobs.newest_success(self._job)
-        if job is None or self.tools.pipelines.info(job.pipeline, job.version).details.salt != self._salt:
-            return None
-        return job
+            if found.base is not None and found.done:
+                self.tools.datums.carry(found.base, self._job, found.gone)
+        return found.new, found.changed
 
     def _run_all(self, todo: list[Datum], failed: list[str]) -> None:
         """Runs datums side by side and writes down what is done, as much as has come at once."""
@@ -256,7 +231,7 @@ class Worker:
         done: queue.Queue[Outcome] = queue.Queue()
         fault: Exception | None = None
         workers = max(1, min(self._spec.parallelism, os.cpu_count() or 1, len(todo)))
-        with self._ending_batches(), ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
+        with ThreadPoolExecutor(workers, thread_name_prefix="datum") as pool:
             for datum in todo:
                 pool.submit(self._run_one, datum, done)
             left = len(todo)
@@ -301,7 +276,12 @@ class Worker:
         return first or self.tools.cores.turn(self.num)
 
     def _run(self, datum: Datum) -> Outcome:
-        batch = self._batch() if self._spec.details.transform.datum_batching else None
+        if not self._spec.details.transform.datum_batching:
+            return self._run_in(None, datum)
+        with self._batches.lend() as batch:
+            return self._run_in(batch, datum)
+
+    def _run_in(self, batch: Batch | None, datum: Datum) -> Outcome:
         run = DatumRun(self.tools, self._runtime, self._job.info, self._spec, datum, self._log, batch)
         with self._lock:
             self._runs.add(run)
@@ -315,23 +295,6 @@ class Worker:
         finally:
             with self._lock:
                 self._runs.discard(run)
-                if batch:
-                    self._batches.append(batch)
-
-    def _batch(self) -> Batch:
-        """One that is free."""
-        with self._lock:
-            if self._batches:
-                return self._batches.pop()
-        return Batch(self._runtime, self.tools.runtimes.work, self.tools.served.worker)
-
-    @contextmanager
-    def _ending_batches(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            while self._batches:
-                self._batches.pop().close()
 
     def _write_down(self, outcomes: list[Outcome]) -> None:
         try:
@@ -340,7 +303,7 @@ class Worker:
                 for outcome in outcomes:
                     self._store_output(outcome)
                     self.tools.datums.add(
-                        self._job, outcome.datum, self._datum_info(outcome), outcome.datum.hash(self._salt)
+                        self._job, outcome.datum, self._datum_info(outcome), outcome.datum.hash(self._spec.details.salt)
                     )
                 self._change(lambda info: _count(info, outcomes))
         finally:
