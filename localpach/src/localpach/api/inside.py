@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import socket
 import tempfile
 from collections.abc import Callable
@@ -27,16 +27,17 @@ class InsideServer:
             options=[("grpc.max_receive_message_length", MESSAGE_BYTES), ("grpc.http2.bdp_probe", 0)],
         )
         add(self._server)
-        # It can't be given a socket that listens; nobody else gets into this folder.
-        self._folder = tempfile.mkdtemp(prefix="localpach-")
-        self._path = str(Path(self._folder, "socket"))
-        self._server.add_insecure_port(f"unix:{self._path}")
+        # It can't be given a socket that listens. Nobody else gets into this folder, which a kill would leave if it stayed.
+        with tempfile.TemporaryDirectory(prefix="localpach-") as folder:
+            path = Path(folder, "socket")
+            self._server.add_insecure_port(f"unix:{path}")
+            self._socket = os.open(path, os.O_PATH)
         self._server.start()
         self._relay = Relay(listener, self._connect)
 
     def _connect(self) -> socket.socket:
         far = socket.socket(socket.AF_UNIX)
-        far.connect(self._path)
+        far.connect(f"/proc/self/fd/{self._socket}")
         return far
 
     def close(self) -> None:
@@ -44,4 +45,4 @@ class InsideServer:
         self._relay.close()
         self._server.stop(None)
         self._threads.shutdown(wait=False)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._socket)
