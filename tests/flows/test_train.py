@@ -162,6 +162,7 @@ def test_an_unknown_model_is_refused_before_anything_runs(first: Results) -> Non
     assert shape(connect()) == before
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, embedded: Path, first: Results) -> None:
     monkeypatch.setenv("PACHD_ADDRESS", "127.0.0.1:1")
     with pytest.raises(PachydermError, match="PACHD_ADDRESS"):
