@@ -36,13 +36,13 @@ def running() -> dict[int, tuple[int, str]]:
 def is_of(pid: int, place: Path) -> bool:
     """Whether a process has anything of a folder: in its command line, environment, mounts, or as where it is."""
     folder, text = Path(f"/proc/{pid}"), str(place)
-    told = ""
+    seen = ""
     for name in ("cmdline", "environ", "mountinfo"):
         with suppress(OSError):
-            told += (folder / name).read_bytes().decode(errors="replace")
+            seen += (folder / name).read_bytes().decode(errors="replace")
     with suppress(OSError):
-        told += str((folder / "cwd").readlink())
-    return text in told
+        seen += str((folder / "cwd").readlink())
+    return text in seen
 
 
 class Killer:
@@ -54,7 +54,7 @@ class Killer:
         self.kills: Counter[str] = Counter()
         self.moments: Counter[str] = Counter()
         # Runs of whose end no worker tells.
-        self.widowed: set[UUID] = set()
+        self.without_worker: set[UUID] = set()
 
     def __str__(self) -> str:
         kinds, moments = (
@@ -84,7 +84,7 @@ class Killer:
             self.it.server.wait()
             self.it.start_server()
         if kind == "worker":
-            self.widowed.add(run_id)
+            self.without_worker.add(run_id)
             self.it.worker.wait()
             self.it.start_worker()
 
@@ -115,6 +115,6 @@ class Killer:
             return pid if pid in there and "prefect" in there[pid][1] else None
         return None
 
-    def bury(self, run_id: UUID) -> None:
+    def mark_crashed(self, run_id: UUID) -> None:
         """Marks a run as crashed, as the project's automation does after three minutes without a sign of life."""
         self.it.api.set_flow_run_state(run_id, Crashed(message="No heartbeat"), force=True)

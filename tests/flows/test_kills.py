@@ -24,8 +24,8 @@ from tests.flows.killing import Killer, is_of, running
 
 KILLS = int(os.environ.get("KILLS", "100"))
 SEED = int(os.environ.get("SEED", "1"))
-KILLS_A_STORY = 8
-SILENT_SECONDS = 30
+KILLS_A_ROUND = 8
+SILENT_SECONDS = 15
 RUN_SECONDS = 900
 DEPLOYMENTS = {"train": "train/train-and-write", "retrain": "retrain/retrain-and-release"}
 TOLERANCE = 1.02
@@ -40,7 +40,7 @@ def prepare(it: Deployed) -> None:
     it.env["TMPDIR"] = str(it.folder / "tmp")
 
 
-class Story(NamedTuple):
+class Round(NamedTuple):
     """One archive of scripts, what is run on it, and how well the model does on it."""
 
     flow: str
@@ -48,21 +48,21 @@ class Story(NamedTuple):
     source: Path
 
 
-class Stories:
+class Rounds:
     """Scripts come, one after the other, and runs are killed until one has gone through."""
 
     def __init__(self, it: Deployed) -> None:
         self.it = it
         self.killer = Killer(it, SEED)
-        self.told: list[Story] = []
+        self.rounds: list[Round] = []
         self.runs: Counter[str] = Counter()
 
     def go(self, kills: int) -> None:
         """One more archive of scripts, killed so often on its way."""
-        number, random = len(self.told), self.killer.random
+        number, random = len(self.rounds), self.killer.random
         flow, quality = random.choice(list(DEPLOYMENTS)), random.uniform(30, 90)
         source = cheap.scripts(self.it.folder / f"scripts-{number}.tar.gz", number, quality)
-        self.told.append(Story(flow, quality, source))
+        self.rounds.append(Round(flow, quality, source))
         left = kills
         while True:
             run_id = self.it.start(DEPLOYMENTS[flow], source=str(source), tokens=200)
@@ -82,9 +82,9 @@ class Stories:
         """The released model is the last that was better, or hardly worse, than the one released before."""
         attach_or_start(self.it.root)
         released = None
-        for story in self.told:
-            if story.flow == "retrain" and (released is None or story.quality <= released.quality * TOLERANCE):
-                released = story
+        for each in self.rounds:
+            if each.flow == "retrain" and (released is None or each.quality <= released.quality * TOLERANCE):
+                released = each
         branches = {info.branch.name: info.head.id for info in self.it.pachyderm.list_branch("GoT_train")}
         if released is None:
             assert "released" not in branches
@@ -104,10 +104,10 @@ class Stories:
         deadline, silent = time.monotonic() + RUN_SECONDS, 0.0
         while not (state := self._state(run_id)).is_final() and state.name != name:
             assert time.monotonic() < deadline, f"a run is still {state.name}\n{self.it.log_of(run_id)}"
-            gone = run_id in self.killer.widowed and not self.killer.process_of(run_id)
+            gone = run_id in self.killer.without_worker and not self.killer.process_of(run_id)
             silent = (silent or time.monotonic()) if gone else 0.0
             if silent and time.monotonic() - silent > SILENT_SECONDS:
-                self.killer.bury(run_id)
+                self.killer.mark_crashed(run_id)
             time.sleep(0.3)
         return state
 
@@ -137,40 +137,40 @@ def test_a_run_and_its_turn_outlive_a_restart_of_prefects_server(tmp_path: Path)
 @pytest.mark.timeout(7200)
 def test_whatever_is_killed_the_next_run_goes_on(tmp_path: Path) -> None:
     with deployed(tmp_path, prepare) as it:
-        stories = Stories(it)
-        while (done := stories.killer.kills.total()) < KILLS:
-            stories.go(min(KILLS_A_STORY, KILLS - done))
-        stories.go(0)
-        Outcome(stories).check()
+        rounds = Rounds(it)
+        while (done := rounds.killer.kills.total()) < KILLS:
+            rounds.go(min(KILLS_A_ROUND, KILLS - done))
+        rounds.go(0)
+        Outcome(rounds).check()
     run_localpach("fsck", "--root", str(it.root), "--read-data")
     assert not [*it.root.glob("work/*"), *it.root.glob("tmp/*")]
     it.until(lambda: not [command for pid, (_, command) in running().items() if is_of(pid, tmp_path)])
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
-    ended = ", ".join(f"{name} {count}" for name, count in stories.runs.most_common())
-    print(f"{stories.killer}; {stories.runs.total()} runs on {len(stories.told)} archives ({ended})")
+    ended = ", ".join(f"{name} {count}" for name, count in rounds.runs.most_common())
+    print(f"{rounds.killer}; {rounds.runs.total()} runs on {len(rounds.rounds)} archives ({ended})")
 
 
 class Outcome:
     """What stands in Pachyderm after all, and what would without a kill."""
 
-    def __init__(self, stories: Stories) -> None:
-        self._it = stories.it
-        self._client = stories.it.pachyderm
-        self._told = stories.told
-        self._folder = stories.it.folder
+    def __init__(self, rounds: Rounds) -> None:
+        self._it = rounds.it
+        self._client = rounds.it.pachyderm
+        self._rounds = rounds.rounds
+        self._folder = rounds.it.folder
 
     def check(self) -> None:
         """Each archive is one commit, each commit one job of each pipeline, and each has made what its command makes."""
         commits = [info for info in self._client.list_commit("GoT_scripts") if info.commit.branch.name == "master"]
         commits.reverse()
-        assert len(commits) == len(self._told)
+        assert len(commits) == len(self._rounds)
         parents = [info.parent_commit.id for info in commits]
         assert parents[1:] == [info.commit.id for info in commits[:-1]]
         trained, written = self._jobs("GoT_train"), self._jobs("GoT_generate")
         models = []
-        for number, (info, story) in enumerate(zip(commits, self._told, strict=True)):
+        for number, (info, each) in enumerate(zip(commits, self._rounds, strict=True)):
             scripts = self._folder / f"of-{number}"
-            with tarfile.open(story.source) as archive:
+            with tarfile.open(each.source) as archive:
                 archive.extractall(scripts, filter="data")
             assert self._files("GoT_scripts", info.commit.id) == {f.name: f.read_bytes() for f in scripts.iterdir()}
             model = trained.pop((("GoT_scripts", info.commit.id),))
@@ -202,11 +202,11 @@ class Outcome:
         """An event is told once, or not where the run was killed at that moment."""
         expected = {}
         released: float | None = None
-        for model, story in zip(models, self._told, strict=True):
-            if story.flow == "retrain":
-                better = released is None or story.quality <= released * TOLERANCE
+        for model, each in zip(models, self._rounds, strict=True):
+            if each.flow == "retrain":
+                better = released is None or each.quality <= released * TOLERANCE
                 expected[f"model.GoT_train@{model}"] = "model.released" if better else "model.rejected"
-                released = story.quality if better else released
+                released = each.quality if better else released
         events = self._it.events("model.released", "model.rejected")
         decided = [(each["resource"]["prefect.resource.id"], each["event"]) for each in events]
         assert len(decided) == len(set(decided))
