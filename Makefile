@@ -134,7 +134,7 @@ test-slow: $(TOOLS) $(SUPPLY_ENV) ## run the slow tests
 	@model/.venv/bin/python -m pytest -m slow $(TOGETHER) tests/model
 	@cd prefect_pachyderm && python -m pytest -m slow $(TOGETHER)
 	@python -m pytest -m slow tests/docker
-	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER)
+	@python -m pytest -m slow --ignore tests/docker --ignore tests/model $(TOGETHER) --no-loadscope-reorder
 
 coverage: localpach/.venv/.tools ## which lines and branches of localpach no test reaches
 	@cd localpach && .venv/bin/python -m pytest -m "not slow" $(TOGETHER) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
