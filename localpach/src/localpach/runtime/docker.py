@@ -83,7 +83,7 @@ class DockerRuntime:
         """Starts a container."""
         if spec.serve or spec.reach:
             raise Refused(
-                "what only the command itself reaches (s3, s3_out, datum_batching, spout, service) is for commands of bundles;"
+                "s3 inputs, s3_out, datum_batching, spouts and services are for bundles, not for Docker's containers:"
                 " build the image with `localpach image build`"
             )
         api = self._connect()

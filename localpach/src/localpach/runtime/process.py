@@ -163,8 +163,7 @@ class ProcessRuntime:
         spec.layout.write_env(box.env, HOME if self.isolation.namespaces else str(spec.layout.home))
         if (spec.serve or spec.reach) and not self.isolation.namespaces:
             raise Refused(
-                "what only the command itself reaches (s3, s3_out, datum_batching, spout, service) needs a sandbox, and this"
-                " kernel gives commands none"
+                "s3 inputs, s3_out, datum_batching, spouts and services need a sandbox, and this kernel gives commands none"
             )
         self.hand_over(spec.layout)
         if not self.isolation.namespaces:
