@@ -80,6 +80,14 @@ def test_all_perplexities_are_within_the_marks(perplexities: list[float]) -> Non
         assert chart.top <= chart.y(run.test) <= chart.height - chart.bottom
 
 
+def test_runs_stand_at_equal_steps_from_margin_to_margin() -> None:
+    runs = [Run(str(number), datetime.now(UTC), "m", "c", 2.0 + number, None, None) for number in range(5)]
+    chart = Chart(runs)
+    places = [chart.x(run) for run in runs]
+    assert (places[0], places[-1]) == (chart.left, chart.width - chart.right)
+    assert len({round(after - before, 6) for before, after in zip(places, places[1:], strict=False)}) == 1
+
+
 def test_what_is_no_run_is_left_out_and_text_from_outside_stays_text(tmp_path: Path) -> None:
     keep(tmp_path, "good", 0.0, corpus="<script>alert(1)</script>")
     keep(tmp_path, "older", 0.0, corpus=None)
