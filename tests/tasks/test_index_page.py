@@ -6,6 +6,7 @@ import json
 import os
 import re
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -85,7 +86,7 @@ def test_runs_stand_at_equal_steps_from_margin_to_margin() -> None:
     chart = Chart(runs)
     places = [chart.x(run) for run in runs]
     assert (places[0], places[-1]) == (chart.left, chart.width - chart.right)
-    assert len({round(after - before, 6) for before, after in zip(places, places[1:], strict=False)}) == 1
+    assert len({round(after - before, 6) for before, after in pairwise(places)}) == 1
 
 
 def test_what_is_no_run_is_left_out_and_text_from_outside_stays_text(tmp_path: Path) -> None:
