@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.report.learning_curve import Curve, read_curve, xychart
 from tasks.report.lineage import Datum, Input, Job, Lineage, mermaid
@@ -149,6 +152,20 @@ def test_a_script_is_read_as_speeches_and_directions() -> None:
         ("speech", "", "WHO"),
         ("scene", "", "INT. A KITCHEN. NIGHT"),
     ]
+
+
+def test_a_film_in_columns_is_read_as_such() -> None:
+    script = "SLOW RAIN ON\nthe roof.\n\n" + " " * 20 + "ANNA\n" + " " * 10 + "Come in."
+    assert [(passage.kind, passage.cue, passage.text) for passage in screenplay(script)] == [
+        ("direction", "", "SLOW RAIN ON the roof."),
+        ("speech", "ANNA", "Come in."),
+    ]
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=9), min_size=1, max_size=60))
+def test_a_wrapped_speech_keeps_its_words(words: list[str]) -> None:
+    (passage,) = screenplay("ANNA\n" + textwrap.fill(" ".join(words), 72))
+    assert passage.text.split() == words
 
 
 def test_the_curve_of_several_epochs_is_that_of_their_ends() -> None:
