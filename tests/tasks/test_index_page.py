@@ -71,6 +71,14 @@ def test_the_runs_of_a_corpus_are_drawn_and_those_released_stand_out(tmp_path: P
     assert (shown.count(">released<"), shown.count(">not released<")) == (2, 1)
 
 
+def test_each_corpus_has_a_chart_of_its_own(tmp_path: Path) -> None:
+    for number, corpus in enumerate(("plays", "films", "plays", "films", "films")):
+        keep(tmp_path, f"run{number}", 1000.0 * number, corpus=corpus)
+    charts = write_index(tmp_path).read_text().split("<svg")[1:]
+    drawn = [re.findall(r'href="(\w+)/report.html"><circle', chart) for chart in charts]
+    assert sorted(drawn) == [["run0", "run2"], ["run1", "run3", "run4"]]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(1.0, 1e7), min_size=2, max_size=6))
 def test_all_perplexities_are_within_the_marks(perplexities: list[float]) -> None:
