@@ -15,8 +15,6 @@ from tests.client import Client
 from tests.helpers import last_job, lines, pfs, pipeline, put, until
 from tests.servers import Server
 
-pytestmark = pytest.mark.slow
-
 SECONDS = 60.0
 SERVE = "cd /pfs/in && exec python3 -m http.server --bind 127.0.0.1 8000"
 

@@ -15,8 +15,6 @@ from tests.client import Client, commit_of
 from tests.helpers import content, last_job, pfs, pipeline, put, refused, shell, until
 from tests.servers import Server, serving
 
-pytestmark = pytest.mark.slow
-
 SECONDS = 60.0
 # Asks what it is told to, at the address that its environment tells: methods, each with its requests as bytes.
 CLIENT = r"""python3 - <<'END'
