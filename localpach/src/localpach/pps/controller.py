@@ -56,6 +56,9 @@ class Controller:
         if self._running.is_empty:
             self._remove_leftovers()
         self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts())))
+        for num in self._states.services():
+            with self.loop.alone(f"pipeline number {num}"):
+                self._retire_service(num)
         for num in self._tools.jobs.oldest():
             with self.loop.alone(f"job number {num}"):
                 self._take_up(num, working)
@@ -84,10 +87,9 @@ class Controller:
     def _take_up(self, num: int, working: set[int]) -> None:
         """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.
         One that goes on, and that nobody does, is begun again: the server was killed, or its disk failed."""
-        job = self._tools.jobs.by_num(num)
         if self._running.has(num):
-            self._retire_service(job)
             return
+        job = self._tools.jobs.by_num(num)
         if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
             with self._tools.store.write():
                 self._tools.datums.forget(job)
@@ -95,17 +97,18 @@ class Controller:
         if job.pipeline in working and job.state != pps_pb2.JOB_FINISHING:
             self._start_if_ready(job)
 
-    def _retire_service(self, job: JobRecord) -> None:
-        """A service runs until the next job can."""
-        if not self._states.is_service(job.pipeline):
-            return
-        newer = self._tools.jobs.unfinished(job.pipeline)[1:2]
-        if newer and all(record.finished is not None for record in self._tools.jobs.inputs(newer[0])):
-            self._running.retire(job.num)
+    def _retire_service(self, pipeline: int) -> None:
+        """A service's job goes on until the next one can be started."""
+        jobs = self._tools.jobs.unfinished(pipeline)[:2]
+        if len(jobs) == 2 and self._has_inputs(jobs[1]):
+            self._running.retire(jobs[0].num)
+
+    def _has_inputs(self, job: JobRecord) -> bool:
+        return all(record.finished is not None for record in self._tools.jobs.inputs(job))
 
     def _start_if_ready(self, job: JobRecord) -> None:
         try:
-            if not all(record.finished is not None for record in self._tools.jobs.inputs(job)):
+            if not self._has_inputs(job):
                 return
         except LocalpachError as error:
             self._end(job, error.message)

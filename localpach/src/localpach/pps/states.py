@@ -59,11 +59,14 @@ class States:
 
     def spouts(self) -> list[int]:
         """The numbers of those whose command is to run all the time."""
-        return [num for num, each in self._types.items() if each == PipelineInfo.PIPELINE_TYPE_SPOUT]
+        return self._of_type(PipelineInfo.PIPELINE_TYPE_SPOUT)
 
-    def is_service(self, num: int) -> bool:
-        """Whether each job of a pipeline at work runs until the next one can."""
-        return self._types.get(num) == PipelineInfo.PIPELINE_TYPE_SERVICE
+    def services(self) -> list[int]:
+        """The numbers of those at work of which each job runs until the next one can."""
+        return self._of_type(PipelineInfo.PIPELINE_TYPE_SERVICE)
+
+    def _of_type(self, wanted: PipelineInfo.PipelineType) -> list[int]:
+        return [num for num, each in self._types.items() if each == wanted]
 
     def _fit(
         self, crash_reason: Callable[[Demands], str], alone: Callable[[str], AbstractContextManager[None]]
