@@ -13,6 +13,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
+from prefect_pachyderm.credentials import connect, is_embedded
 from tasks.errors import USER_ERRORS
 
 
@@ -22,11 +23,19 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     names = inspect.signature(flow.fn).parameters
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
+        _see_cluster_answer()
         flow(**given)
     except USER_ERRORS as error:
         sys.exit(f"\nError: {error}")
     except ParameterTypeError as error:
         sys.exit(f"\nError: {_first_problem(flow, error)}")
+
+
+def _see_cluster_answer() -> None:
+    """Who waits at a terminal learns of an address or a token that is wrong before Prefect is started. A block is in Prefect,
+    and the embedded server has to be started."""
+    if not os.environ.get("PACHYDERM_BLOCK") and not is_embedded():
+        connect()
 
 
 def _lock_temporary_server() -> None:
