@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import secrets
 import sys
@@ -51,6 +52,13 @@ def _lock_temporary_server() -> None:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
     }
     refresh_global_settings_context()
+    logging.getLogger("prefect").addFilter(_without_hint)
+
+
+def _without_hint(record: logging.LogRecord) -> bool:
+    """Prefect advises to run a server, in a line without a prefix."""
+    record.msg = str(record.msg).partition("\nSee ")[0]
+    return True
 
 
 def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:

@@ -43,7 +43,11 @@ def test_silence_is_broken_as_long_as_it_lasts_and_from_the_last_line_on(printed
 
 
 def test_what_prefect_logs_is_a_line(printed: Callable[[str, int], None]) -> None:
-    with SignsOfLife("the start", 0.05):
+    with SignsOfLife("the start", 0.05) as signs:
+        printed("s since the start", 1)
+        # As Prefect does when it is imported.
+        logging.getLogger("prefect").removeHandler(signs)
+        printed("s since the start", 2)
         logging.getLogger("prefect.engine").warning("said")
         printed("s since the last line", 2)
 
