@@ -117,7 +117,7 @@ down: $(FLOWS_ENV) $(LOCALPACH_ENV) ## stop the embedded Pachyderm
 	@localpach stop --root $${LOCALPACH_ROOT:-.localpach}
 
 clean: ## stop the embedded Pachyderm and delete its data, the results and the cache
-	@if [ -x $(BIN)/localpach ] && [ -d $${LOCALPACH_ROOT:-.localpach} ]; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
+	@if localpach status --root $${LOCALPACH_ROOT:-.localpach} >/dev/null 2>&1; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
 	rm -rf $${LOCALPACH_ROOT:-.localpach} output .cache
 
 model: $(MODEL_ENV) ## make the model's own environment, to train and write by hand: model/.venv/bin/python -m model.train

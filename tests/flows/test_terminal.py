@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from python_pachyderm.service import pps_proto
 from flows.terminal import run_from_terminal
 from flows.train import train
 from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.embedded import find_localpach
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +88,17 @@ def test_make_alone_lists_the_targets() -> None:
     done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("all", "run", "rerun", "input-data", "docker-build", "status", "up", "down", "clean", "test"):
         assert f"make {target} " in done.stdout
+
+
+def test_make_clean_where_nothing_serves(tmp_path: Path) -> None:
+    """As after the Ctrl-C that ends `make up`."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in (".venv/bin", ".localpach", "output", ".cache"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".venv/bin/localpach").symlink_to(find_localpach())
+    env = {name: value for name, value in os.environ.items() if name != "LOCALPACH_ROOT"}
+    subprocess.run(["make", "clean"], cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"Makefile", ".venv"}
 
 
 def temporary_servers(home: Path) -> list[int]:
