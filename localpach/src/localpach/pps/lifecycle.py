@@ -9,6 +9,7 @@ from localpach.names import META, SPEC, Branch, Commit, Repo
 from localpach.pfs.service import Pfs
 from localpach.pps import inputs, specs
 from localpach.pps.crons import Crons
+from localpach.pps.egress import Egress
 from localpach.pps.jobs import Jobs
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
@@ -35,6 +36,7 @@ class Lifecycle:
         crons: Crons,
         secrets: Secrets,
         logs: Logs,
+        egress: Egress,
     ) -> None:
         self._store = store
         self._bulletin = bulletin
@@ -44,12 +46,18 @@ class Lifecycle:
         self._crons = crons
         self._secrets = secrets
         self._logs = logs
+        self._egress = egress
+
+    def check(self, request: pps_pb2.CreatePipelineRequest) -> None:
+        """Raises what a spec is refused with that can't be, whatever there is."""
+        specs.check(request)
+        self._egress.check(request)
 
     def create(self, request: pps_pb2.CreatePipelineRequest, user: str = "", effective: str = "") -> None:
         """Makes a pipeline, or with `update` a new version of it; either makes a job, if there is an input. `user` and
         `effective` are kept with it: JSON of the spec without and with defaults."""
         self._secrets.check(request.transform)
-        specs.check(request)
+        self.check(request)
         name = PipelineName.of(request.pipeline)
         with self._store.write():
             old = self._pipelines.find(name)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from localpach.egress.places import Place
 from localpach.pfs.service import Pfs
 from localpach.pps.controller import Controller
 from localpach.pps.cores import Cores
 from localpach.pps.crons import Crons
 from localpach.pps.datums import Datums
 from localpach.pps.defaults import Defaults
+from localpach.pps.egress import Egress
 from localpach.pps.jobs import Jobs
 from localpach.pps.lifecycle import Lifecycle
 from localpach.pps.logs import Logs
@@ -27,7 +30,16 @@ from localpach.waiting import Bulletin
 class Pps:
     """The parts of PPS; each is given what it uses."""
 
-    def __init__(self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes, served: Served) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bulletin: Bulletin,
+        pfs: Pfs,
+        runtimes: Runtimes,
+        served: Served,
+        allowed: Sequence[Place] = (),
+    ) -> None:
+        """`allowed` is where output may be written with the server's own rights."""
         self._runtimes = runtimes
         self.running = Running()
         self.logs = Logs(store.root, bulletin)
@@ -37,7 +49,10 @@ class Pps:
         self.datums = Datums(store, pfs, self.jobs)
         self.secrets = Secrets(store)
         self.crons = Crons(store, pfs, self.pipelines)
-        self.lifecycle = Lifecycle(store, bulletin, pfs, self.pipelines, self.jobs, self.crons, self.secrets, self.logs)
+        egress = Egress(pfs, self.secrets, allowed)
+        self.lifecycle = Lifecycle(
+            store, bulletin, pfs, self.pipelines, self.jobs, self.crons, self.secrets, self.logs, egress
+        )
         self.defaults = Defaults(store, pfs)
         self.regeneration = Regeneration(store, self.pipelines, self.lifecycle, self.defaults)
         self.cores = Cores(os.cpu_count() or 1)
@@ -48,6 +63,7 @@ class Pps:
             jobs=self.jobs,
             datums=self.datums,
             secrets=self.secrets,
+            egress=egress,
             logs=self.logs,
             runtimes=runtimes,
             served=served,

@@ -12,6 +12,7 @@ from localpach.pfs.service import Pfs
 from localpach.pfs.writes import Collected
 from localpach.pps.cores import Cores
 from localpach.pps.datums import Datums
+from localpach.pps.egress import Egress
 from localpach.pps.jobs import Jobs
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
@@ -67,6 +68,7 @@ class Tools:
     jobs: Jobs
     datums: Datums
     secrets: Secrets
+    egress: Egress
     logs: Logs
     runtimes: Runtimes
     cores: Cores
