@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 
+from localpach.egress.places import allowed_place
+from localpach.names import Branch, Repo
+from localpach.pfs.service import Pfs
+from localpach.pps.egress import Egress
+from localpach.pps.secrets import Secrets
 from localpach.proto import pfs_pb2, pps_pb2
+from localpach.storage.store import Store
 from tests.client import Client
 from tests.helpers import last_job, lines, pfs, pipeline, put, refused, shell, until
 from tests.servers import Server, serving, token
@@ -45,7 +51,7 @@ def source(client: Client) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Another localpach, as an S3."""
     with serving(tmp_path_factory.mktemp("store")) as server:
         yield server
@@ -125,37 +131,37 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_all_of_the_output_goes_to_s3(source: Client, store: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = json.loads((store.root / "address").read_text())["s3_address"]
+def test_all_of_the_output_goes_to_s3(source: Client, remote: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = json.loads((remote.root / "address").read_text())["s3_address"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}")
     files = {"/a": b"1", "/b/c d": b"2" * 70_000, "/b/empty": b"", "/big": os.urandom((8 << 20) + 1)}
     put(source, "in", files)
     for repo in ("out", "own"):
-        store.client.create_repo(repo)
-        store.client.create_branch(repo, "master")
-    login(source, "store", token(store.root))
+        remote.client.create_repo(repo)
+        remote.client.create_branch(repo, "master")
+    login(source, "store", token(remote.root))
     to_s3(source, "p", "s3://master.out/some/where/", "store")
     job = last_job(source, "p")
     assert (job.state, job.reason) == (pps_pb2.JOB_SUCCESS, "")
     for path, data in files.items():
-        assert store.client.get_file(("out", "master"), f"/some/where{path}") == data
+        assert remote.client.get_file(("out", "master"), f"/some/where{path}") == data
     shown = source.pps.InspectJob(pps_pb2.InspectJobRequest(job=job.job, details=True)).details.egress
     assert shown.object_storage.url == "s3://master.out/some/where/"
     # Of the next commit, most of whose datums are skipped, all is sent again.
-    store.client.delete_file(("out", "master"), "/some")
+    remote.client.delete_file(("out", "master"), "/some")
     put(source, "in", {"/a": b"changed", "/d": b"4"})
     assert last_job(source, "p").data_skipped == 2
     sent = {
-        each.file.path for each in store.client.glob_file(("out", "master"), "**") if each.file_type == pfs_pb2.FILE
+        each.file.path for each in remote.client.glob_file(("out", "master"), "**") if each.file_type == pfs_pb2.FILE
     }
     assert sent == {f"/some/where{path}" for path in (*files, "/d")}
-    assert store.client.get_file(("out", "master"), "/some/where/a") == b"changed"
+    assert remote.client.get_file(("out", "master"), "/some/where/a") == b"changed"
     # Where it is allowed, the server has a login of its own.
     for name in (KEY, SECRET):
-        monkeypatch.setenv(name, token(store.root))
+        monkeypatch.setenv(name, token(remote.root))
     to_folder(source, "own", "s3://master.own/pre/x")
     assert last_job(source, "own").state == pps_pb2.JOB_SUCCESS
-    assert store.client.get_file(("own", "master"), "/pre/x/d") == b"4"
+    assert remote.client.get_file(("own", "master"), "/pre/x/d") == b"4"
 
 
 def test_all_of_the_output_goes_to_a_folder(source: Client, allowed: Path) -> None:
@@ -189,8 +195,9 @@ REFUSED = [
     ("file://{allowed}/%2e%2e/x", "the URL's path must have no step"),
     ("file://{allowed}/a%2Fb", "the URL's path must have no step"),
     ("file://{allowed}er", "may not write"),
-    ("file://host{allowed}", "file: goes on with three slashes"),
-    ("s3:///x", "s3:// goes on with the name of a bucket"),
+    ("file://host{allowed}", "after file: the URL must have three slashes and the path of a folder"),
+    ("file:x", "after file: the URL must have three slashes"),
+    ("s3:///x", "after s3:// the URL must have the name of a bucket"),
     ("s3://bucket/x", "there is no login for s3://bucket/x; give the pipeline a secret's AWS_ACCESS_KEY_ID and"),
     ("s3://master.own/prefix", "there is no login"),
     (f"s3://key:{PLANTED}@bucket", "neither a login nor"),
@@ -246,6 +253,20 @@ def test_links_in_a_folder_lead_nowhere(source: Client, allowed: Path, tmp_path:
     assert files_of(outside) == {"file": b"kept"}
 
 
+def test_what_a_killed_server_has_left_of_a_file_gives_way(source: Client, allowed: Path) -> None:
+    target = allowed / "left"
+    target.mkdir()
+    to_folder(source, "p", f"file://{target}")
+    with source.commit("in", "master") as commit:
+        source.put_file_bytes(commit, "/a", b"1")
+        left = {name: target / f".default.{name}.{commit.id}.egress" for name in ("p", "other")}
+        for file in left.values():
+            file.write_bytes(b"half")
+    assert source.inspect_job(commit.id, "p", wait=True).state == pps_pb2.JOB_SUCCESS
+    # Another pipeline may be writing to the same folder.
+    assert files_of(target) == {"a": b"1", left["other"].name: b"half"}
+
+
 def test_what_can_not_be_written_leaves_nothing(source: Client, allowed: Path) -> None:
     target = allowed / "taken"
     (target / "a").mkdir(parents=True)
@@ -292,7 +313,7 @@ def test_a_job_that_is_stopped_sends_no_more(source: Client, stub: Stub) -> None
     stub.go_on.clear()
     put(source, "in", {"/a": b"1", "/b": b"2"})
     to_s3(source, "p", "s3://bucket")
-    until(lambda: stub.paths)
+    until(lambda: stub.paths, 60)
     id = source.list_job("p")[0].job.id
     assert source.inspect_job(id, "p").state == pps_pb2.JOB_EGRESSING
     source.stop_job(id, "p", "enough")
@@ -309,10 +330,32 @@ def test_a_job_that_is_stopped_leaves_no_parts(source: Client, stub: Stub, monke
     stub.go_on.clear()
     put(source, "in", {"/a": bytes((5 << 20) + 1)})
     to_s3(source, "p", "s3://bucket")
-    until(lambda: stub.paths)
+    until(lambda: stub.paths, 60)
     source.stop_job(source.list_job("p")[0].job.id, "p")
     stub.go_on.set()
-    until(lambda: stub.paths[1:] == ["not /bucket/a?uploadId=1"])
+    until(lambda: stub.paths[1:] == ["not /bucket/a?uploadId=1"], 60)
+
+
+def test_a_copy_that_is_ended_leaves_nothing(pfs: Pfs, store: Store, allowed: Path) -> None:
+    target = allowed / "ended"
+    target.mkdir()
+    commit = pfs.commits.start(Branch(Repo("default", "in"), "master"))
+    pfs.writes.put(commit, "/a", bytes(3 << 20), "")
+    egress = Egress(pfs, Secrets(store), [allowed_place(f"file://{target}")])
+    details = pps_pb2.PipelineInfo.Details(egress=pps_pb2.Egress(URL=f"file://{target}"))
+    seen: list[int] = []
+
+    def end_with_second() -> None:
+        seen.extend(file.stat().st_size for file in target.iterdir())
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        egress.send(details, commit, end_with_second)
+    assert len(seen) == 2
+    assert not list(target.iterdir())
+    egress.send(details, commit, lambda: None)
+    assert files_of(target) == {"a": bytes(3 << 20)}
 
 
 def test_egress_goes_on_after_a_restart(tmp_path: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +366,7 @@ def test_egress_goes_on_after_a_restart(tmp_path: Path, stub: Stub, monkeypatch:
         put(server.client, "in", {"/a": b"1"})
         login(server.client, "s3", PLANTED)
         to_s3(server.client, "p", "s3://bucket")
-        until(lambda: stub.paths)
+        until(lambda: stub.paths, 60)
     stub.answers = [503]
     stub.paths.clear()
     with serving(tmp_path) as server:

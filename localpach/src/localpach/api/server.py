@@ -90,8 +90,8 @@ class Server:
         """Serves JSON on the port after `port`, unless `json_port` names one, and S3 on the one after that, or on free ones
         where these are taken. Beneath the URLs of `egress` pipelines' output may be written with the server's own rights.
 
-        Raises Refused where such a URL names no place; Precondition where its folder is missing, another server has the directory or a port, or a sandbox that is required can't be
-        had; Corrupt where the database is damaged."""
+        Raises Refused where such a URL names no place; Precondition where its folder is missing, another server has the
+        directory or a port, or a sandbox that is required can't be had; Corrupt where the database is damaged."""
         allowed = [allowed_place(url) for url in egress]
         self._directory = Directory(root)
         self._directory.create()

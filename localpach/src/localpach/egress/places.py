@@ -48,9 +48,10 @@ def place_of(url: str) -> Place:
         raise Refused(
             "egress: the URL must have neither a login nor ? or # in it (%3F and %23 stand for these in names)"
         )
-    if not (_BUCKET.fullmatch(parts.netloc) if parts.scheme == "s3" else parts.netloc == ""):
-        form = "s3:// goes on with the name of a bucket" if parts.scheme == "s3" else "file: goes on with three slashes"
-        raise Refused(f"egress: a URL that begins with {form}")
+    if parts.scheme == "s3" and not _BUCKET.fullmatch(parts.netloc):
+        raise Refused("egress: after s3:// the URL must have the name of a bucket")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise Refused("egress: after file: the URL must have three slashes and the path of a folder")
     steps = tuple(unquote(step) for step in parts.path.split("/") if step)
     if any(step in (".", "..") or not {"/", "\0"}.isdisjoint(step) for step in steps):
         raise Refused("egress: the URL's path must have no step . or .., nor %2F or %00 in one")

@@ -62,12 +62,12 @@ class Egress:
         if self._pfs.commits.conflicts(record):
             # It can't be finished, and that is what its job ends with.
             return
-        with closing(self._target(details, commit.id, check_stop)) as target:
+        with closing(self._target(details, commit, check_stop)) as target:
             for entry in files.walk(record, "/"):
                 if not entry.is_dir:
                     target.put(entry.path, entry.size, _heeding(check_stop, files.read(record, entry)))
 
-    def _target(self, details: pps_pb2.PipelineInfo.Details, mark: str, check_stop: Callable[[], None]) -> Target:
+    def _target(self, details: pps_pb2.PipelineInfo.Details, commit: Commit, check_stop: Callable[[], None]) -> Target:
         place = place_of(_url(details.egress))
         if place.bucket:
             _check_installed()
@@ -75,7 +75,8 @@ class Egress:
             from localpach.egress.bucket import Bucket  # noqa: PLC0415
 
             return Bucket(place, self._login(place, details.transform), check_stop)
-        return Folder(place, self._holder(place), mark)
+        # Commits of one set have one id, and their pipelines may share a folder.
+        return Folder(place, self._holder(place), f"{commit.repo.project}.{commit.repo.name}.{commit.id}")
 
     def _holder(self, place: Place) -> Place:
         """The allowed place that a folder is beneath."""
