@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from localpach.egress.places import allowed_place
+from localpach.egress.bucket import Bucket
+from localpach.egress.places import Place, allowed_place
 from localpach.names import Branch, Repo
 from localpach.pfs.service import Pfs
 from localpach.pps.egress import Egress
@@ -334,6 +335,14 @@ def test_a_job_that_is_stopped_leaves_no_parts(source: Client, stub: Stub, monke
     source.stop_job(source.list_job("p")[0].job.id, "p")
     stub.go_on.set()
     until(lambda: stub.paths[1:] == ["not /bucket/a?uploadId=1"], 60)
+
+
+def test_a_big_file_has_no_more_parts_than_s3_takes(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localpach.egress.bucket.MAX_PARTS", 2)
+    size = (16 << 20) + 1
+    login = {"aws_access_key_id": PLANTED, "aws_secret_access_key": PLANTED}
+    Bucket(Place("bucket", ()), login, lambda: None).put("/a", size, [bytes(1 << 20)] * 16 + [b"1"])
+    assert len(stub.paths) == 2
 
 
 def test_a_copy_that_is_ended_leaves_nothing(pfs: Pfs, store: Store, allowed: Path) -> None:
