@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.servers import Server, serving, token
 COPY = "cp -r /pfs/in/. /pfs/out/; echo copied"
 KEY, SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 PLANTED = "planted-secret-5d1c"
+LOGIN = {KEY: PLANTED, SECRET: PLANTED, "AWS_SESSION_TOKEN": f"{PLANTED}-too", "AWS_DEFAULT_REGION": "eu-own"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, allowed: Path) -> Iterator[
 def source(client: Client) -> Iterator[Client]:
     """A client of a server with a repo `in` and a login to S3."""
     client.create_repo("in")
-    login(client, "s3", PLANTED)
+    client.create_secret("s3", LOGIN)
     yield client
     client.delete_secret("s3")
 
@@ -64,6 +65,7 @@ class Stub:
     def __init__(self) -> None:
         self.answers: list[int] = []
         self.paths: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
         self.go_on = threading.Event()
         self.go_on.set()
         stub = self
@@ -73,6 +75,7 @@ class Stub:
 
             def do_PUT(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
+                stub.headers.append(dict(self.headers))
                 stub.paths.append(self.path)
                 stub.go_on.wait(60)
                 self.answer(stub.answers.pop(0) if stub.answers else 200)
@@ -112,14 +115,9 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     stub.http.server_close()
 
 
-def login(client: Client, secret: str, key: str) -> None:
-    client.create_secret(secret, {"id": key, "key": key})
-
-
-def to_s3(client: Client, name: str, url: str, secret: str = "s3") -> None:
+def to_s3(client: Client, name: str, url: str, secret: str = "s3", variables: Iterable[str] = LOGIN) -> None:
     """A pipeline that copies `in`, and has a login to S3."""
-    keys = {"id": KEY, "key": SECRET}
-    mounts = [pps_pb2.SecretMount(name=secret, key=key, env_var=name) for key, name in keys.items()]
+    mounts = [pps_pb2.SecretMount(name=secret, key=each, env_var=each) for each in variables]
     egress = pps_pb2.Egress(object_storage=pfs_pb2.ObjectStorageEgress(url=url))
     client.create_pipeline(name, transform=shell(COPY, secrets=mounts), input=pfs("in"), egress=egress)
 
@@ -140,8 +138,8 @@ def test_all_of_the_output_goes_to_s3(source: Client, remote: Server, monkeypatc
     for repo in ("out", "own"):
         remote.client.create_repo(repo)
         remote.client.create_branch(repo, "master")
-    login(source, "store", token(remote.root))
-    to_s3(source, "p", "s3://master.out/some/where/", "store")
+    source.create_secret("remote", dict.fromkeys((KEY, SECRET), token(remote.root)))
+    to_s3(source, "p", "s3://master.out/some/where/", "remote", (KEY, SECRET))
     job = last_job(source, "p")
     assert (job.state, job.reason) == (pps_pb2.JOB_SUCCESS, "")
     for path, data in files.items():
@@ -196,6 +194,8 @@ REFUSED = [
     ("file://{allowed}/%2e%2e/x", "the URL's path must have no step"),
     ("file://{allowed}/a%2Fb", "the URL's path must have no step"),
     ("file://{allowed}er", "may not write"),
+    ("file:///pre", "may not write"),
+    ("s3://bucket{allowed}", "there is no login"),
     ("file://host{allowed}", "after file: the URL must have three slashes and the path of a folder"),
     ("file:x", "after file: the URL must have three slashes"),
     ("s3:///x", "after s3:// the URL must have the name of a bucket"),
@@ -218,11 +218,13 @@ def test_a_spec_whose_output_may_not_go_there_is_refused(source: Client, allowed
     database = pps_pb2.Egress(sql_database=pfs_pb2.SQLDatabaseEgress(url=f"postgres://x:{PLANTED}@y/z"))
     code, text = refused(partial(pipeline, source, "p", "true", pfs("in"), egress=database))
     assert (code, PLANTED in text, "databases" in text) == ("UNIMPLEMENTED", False, True)
-    spout = partial(source.create_pipeline, "p", transform=shell("true"), spout=pps_pb2.Spout())
-    assert refused(partial(spout, egress=pps_pb2.Egress(URL=f"file://{allowed}"))) == (
-        "UNIMPLEMENTED",
-        "egress: here neither spouts nor services have it; leave it out",
-    )
+    for kind in ({"spout": pps_pb2.Spout()}, {"service": pps_pb2.Service(internal_port=80), "input": pfs("in")}):
+        egress = pps_pb2.Egress(URL=f"file://{allowed}")
+        assert refused(partial(source.create_pipeline, "p", transform=shell("true"), egress=egress, **kind)) == (
+            "UNIMPLEMENTED",
+            "egress: here neither spouts nor services have it; leave it out",
+        )
+    assert "there is no login" in refused(partial(to_s3, source, "p", "s3://bucket", variables=(KEY,)))[1]
     assert not source.list_pipeline()
 
 
@@ -291,6 +293,10 @@ def test_a_store_that_refuses_fails_the_job(source: Client, stub: Stub, status: 
     assert job.state == pps_pb2.JOB_FAILURE
     assert job.reason == f"egress to s3://bucket/x: the store answers {said} to /a"
     assert not [each for each in lines(source, "p", job) if PLANTED in each]
+    (sent,) = stub.headers
+    assert sent["X-Amz-Security-Token"] == LOGIN["AWS_SESSION_TOKEN"]
+    assert f"Credential={PLANTED}/" in sent["Authorization"]
+    assert "/eu-own/s3/" in sent["Authorization"]
 
 
 def test_a_store_that_is_gone_fails_the_job(source: Client, stub: Stub) -> None:
@@ -373,7 +379,7 @@ def test_egress_goes_on_after_a_restart(tmp_path: Path, stub: Stub, monkeypatch:
     with serving(tmp_path) as server:
         server.client.create_repo("in")
         put(server.client, "in", {"/a": b"1"})
-        login(server.client, "s3", PLANTED)
+        server.client.create_secret("s3", LOGIN)
         to_s3(server.client, "p", "s3://bucket")
         until(lambda: stub.paths, 60)
     stub.answers = [503]
