@@ -32,7 +32,7 @@ help: ## show this list
 $(UV): requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} is not supported: install 3.11, 3.12 or 3.13 and say make PYTHON=python3.12")'
 	@echo "Making the environments"
-	@$(PYTHON) -m venv .venv
+	@$(TELL) $(PYTHON) -m venv .venv
 	@$(TELL) $(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
 	@touch $@
 
@@ -72,17 +72,17 @@ all: run ## set up, train, write a script and print both results (MODEL= or MINU
 
 run: $(FLOWS_ENV) $(LOCALPACH_ENV) ## run the train flow
 	@echo "Starting Prefect"
-	@python -m flows.train
+	@python -m flows train
 
 rerun: $(FLOWS_ENV) $(LOCALPACH_ENV) ## tear down and run again with the small model
 	@echo "Starting Prefect"
-	@python -m flows.rerun
+	@python -m flows rerun
 
 input-data: $(FLOWS_ENV) $(LOCALPACH_ENV) ## download the scripts and commit them to GoT_scripts
-	@python -m flows.input_data
+	@python -m flows input_data
 
 docker-build: $(FLOWS_ENV) $(LOCALPACH_ENV) ## build the image that the pipelines run
-	@python -m flows.docker_build
+	@python -m flows docker_build
 
 status: $(FLOWS_ENV) $(LOCALPACH_ENV) ## list repos, commits and jobs
 	@python -m tasks.status

@@ -4,15 +4,16 @@ A run of a deployment outlives the worker that prints what it says."""
 import logging
 import os
 
-from prefect.exceptions import SignatureMismatchError
-from rich.console import Console
-
-from tasks.errors import USER_ERRORS
-
 
 def _tell_by_sentence(record: logging.LogRecord) -> bool:
     """The way that a user's error took through our code, or Prefect's, is noise."""
-    error = record.exc_info[1] if record.exc_info else None
+    if not record.exc_info:
+        return True
+    from prefect.exceptions import SignatureMismatchError
+
+    from tasks.errors import USER_ERRORS
+
+    error = record.exc_info[1]
     if isinstance(error, SignatureMismatchError):
         # Only `make up` has the server refuse these.
         record.msg, record.args = "The run has a parameter that its flow lacks. %s.", (error,)
@@ -25,14 +26,15 @@ for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(_tell_by_sentence)
 
 
-def _print_no_more(self: Console) -> None:
-    """Rich ends a program whose pipe nobody reads any more."""
-    self.quiet = True
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(nowhere, descriptor)
-    os.close(nowhere)
-
-
 if "PREFECT__FLOW_RUN_ID" in os.environ:
+    from rich.console import Console
+
+    def _print_no_more(self: Console) -> None:
+        """Rich ends a program whose pipe nobody reads any more."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
     Console.on_broken_pipe = _print_no_more  # type: ignore[method-assign]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from flows.silence import SignsOfLife
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -38,3 +46,41 @@ def test_what_prefect_logs_is_a_line(printed: Callable[[str, int], None]) -> Non
     with SignsOfLife("the start", 0.05):
         logging.getLogger("prefect.engine").warning("said")
         printed("s since the last line", 2)
+
+
+@pytest.mark.parametrize(("module", "arguments"), [("flows", ["train"]), ("flows.up", [])])
+def test_signs_of_life_come_while_prefect_is_being_imported(module: str, arguments: list[str], tmp_path: Path) -> None:
+    """What make starts, with a Prefect whose import does not end."""
+    (tmp_path / "prefect.py").write_text("import time\nwhile True: time.sleep(0.01)")
+    code = (
+        "import functools, runpy, sys, flows.silence as it;"
+        "it.SignsOfLife = functools.partial(it.SignsOfLife, seconds=0.05);"
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, module, *arguments], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout and process.stdout.readline().endswith("s since the start\n")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_signs_of_life_come_while_an_environment_is_being_made(tmp_path: Path) -> None:
+    """By a Python that makes none, in a project with nothing of its own."""
+    for name in ("Makefile", "requirements-uv.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$1" != -m ] || exec sleep 100\n')
+    python.chmod(0o755)
+    command = ["make", f"PYTHON={python}", ".venv/bin/uv"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as making:
+        try:
+            assert making.stdout
+            assert next(making.stdout) == "Making the environments\n"
+            assert next(making.stdout) == "… it goes on, 8 s\n"
+        finally:
+            os.killpg(making.pid, signal.SIGTERM)

@@ -27,12 +27,18 @@ def run(module: str, **variables: str) -> subprocess.CompletedProcess[str]:
     api = get_current_settings().api.url
     env = {**os.environ, "PREFECT_API_URL": str(api), **variables}
     return subprocess.run(
-        [sys.executable, "-m", module], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-m", *module.split()],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
 def test_a_problem_is_one_sentence_and_exit_status_1(embedded: Path) -> None:
-    done = run("flows.train", SOURCE="/no/such.tar.gz")
+    done = run("flows train", SOURCE="/no/such.tar.gz")
     assert done.returncode == 1
     assert "Error: " in done.stderr
     assert "/no/such.tar.gz" in done.stderr
@@ -40,7 +46,7 @@ def test_a_problem_is_one_sentence_and_exit_status_1(embedded: Path) -> None:
 
 
 def test_an_unknown_model_is_named(embedded: Path) -> None:
-    done = run("flows.train", MODEL="huge")
+    done = run("flows train", MODEL="huge")
     assert done.returncode == 1
     assert "model" in done.stderr
     assert "Traceback" not in done.stderr
@@ -94,7 +100,9 @@ def starting(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
     """A flow as make starts it, once its temporary Prefect server is being started."""
     env = {**os.environ, "SOURCE": str(cheap.scripts(tmp_path / "s.tar.gz", 1, 9.0)), "PREFECT_HOME": str(tmp_path)}
     env.pop("PREFECT_API_URL", None)
-    process = subprocess.Popen([sys.executable, "-m", "flows.input_data"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows", "input_data"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL
+    )
     until(lambda: temporary_servers(tmp_path))
     yield process
     if process.poll() is None:
@@ -124,8 +132,7 @@ def running(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
     """The train flow as make starts it, with a temporary Prefect server, once its job runs; it writes to `tmp_path / "log"`."""
     code = (
         "import sys; from pathlib import Path; from tests.flows import cheap; from tasks import project;"
-        "from flows.terminal import run_from_terminal; from flows.train import train;"
-        "project.SPECS = cheap.specs(Path(sys.argv[1]), seconds=100); run_from_terminal(train)"
+        "from flows.__main__ import main; project.SPECS = cheap.specs(Path(sys.argv[1]), seconds=100); main('train')"
     )
     env = {**os.environ, "SOURCE": str(cheap.scripts(tmp_path / "s.tar.gz", 1, 9.0)), "PREFECT_HOME": str(tmp_path)}
     env["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
