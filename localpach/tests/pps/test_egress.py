@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -12,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from localpach.egress.bucket import Bucket
-from localpach.egress.places import Place, allowed_place
+from localpach.egress.places import Place, allowed_place, place_of
+from localpach.errors import LocalpachError
 from localpach.names import Branch, Repo
 from localpach.pfs.service import Pfs
 from localpach.pps.egress import Egress
@@ -209,6 +214,28 @@ REFUSED = [
 ]
 
 
+STEPS = st.text(min_size=1).filter(lambda step: step not in (".", "..") and not {"/", "\0"} & set(step))
+
+
+@given(st.sampled_from(["", "bucket"]), st.lists(STEPS))
+def test_a_place_is_read_as_it_is_written(bucket: str, steps: list[str]) -> None:
+    place = Place(bucket, tuple(steps))
+    assert place_of(str(place)) == place
+    assert place.holds(place)
+    assert place.holds(Place(bucket, (*steps, "more")))
+    assert not Place(bucket, (*steps, "more")).holds(place)
+
+
+@given(st.text() | st.text().map("s3://{}".format) | st.text().map("file://{}".format))
+def test_any_other_url_is_refused_with_a_sentence(url: str) -> None:
+    try:
+        place = place_of(url)
+    except LocalpachError as error:
+        assert error.message.startswith("egress: ")
+    else:
+        assert place_of(str(place)) == place
+
+
 def test_a_spec_whose_output_may_not_go_there_is_refused(source: Client, allowed: Path) -> None:
     for url, sentence in REFUSED:
         _, text = refused(partial(to_folder, source, "p", url.format(allowed=allowed)))
@@ -229,10 +256,13 @@ def test_a_spec_whose_output_may_not_go_there_is_refused(source: Client, allowed
 
 
 def test_without_boto3_a_spec_with_s3_says_what_to_install(source: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_s3(source, "before", "s3://bucket")
     monkeypatch.setattr("localpach.pps.egress.find_spec", lambda name: None)
     code, text = refused(partial(to_s3, source, "p", "s3://bucket"))
     assert code == "FAILED_PRECONDITION"
     assert "pip install 'localpach[s3]'" in text
+    put(source, "in", {"/a": b"1"})
+    assert last_job(source, "before").reason == text
 
 
 def test_links_in_a_folder_lead_nowhere(source: Client, allowed: Path, tmp_path: Path) -> None:
@@ -392,5 +422,9 @@ def test_egress_goes_on_after_a_restart(tmp_path: Path, stub: Stub, monkeypatch:
 
 
 def test_a_folder_that_is_allowed_has_to_be_there(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="there is no such folder"), serving(tmp_path, egress=["file:///none"]):
-        pass
+    serve = [sys.executable, "-m", "localpach", "serve", "--root", str(tmp_path), "--port", "0"]
+    ended = subprocess.run(
+        [*serve, "--egress", "file:///none"], capture_output=True, check=False, text=True, timeout=60
+    )
+    sentence = "localpach: --egress file:///none: there is no such folder; make one, for pipelines' output alone\n"
+    assert (ended.returncode, ended.stderr) == (1, sentence)
