@@ -20,6 +20,7 @@ from localpach.pps.secrets import Secrets
 from localpach.runtime.choice import Runtimes
 from localpach.runtime.interface import Serving
 from localpach.storage.store import Store
+from localpach.waiting import Call
 
 
 class S3Gateway(Protocol):
@@ -40,8 +41,9 @@ class S3Gateway(Protocol):
         """Forgets what was written."""
 
 
-# What a command told of an error with the datum it had, if there was one, to the variables of its next one.
-NextDatum = Callable[[str], Mapping[str, str]]
+# What a command told of an error with the datum it had, if there was one, and the call that it asks by, to the variables of
+# its next one.
+NextDatum = Callable[[str, Call], Mapping[str, str]]
 # To a command, by a socket that it reaches.
 ServeWorker = Callable[[NextDatum, socket.socket], Serving]
 # Pachyderm to a spout, as far as it is about a repo.
