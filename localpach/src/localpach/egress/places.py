@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from localpach.errors import Precondition, Refused, Unimplemented
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 class Place(NamedTuple):
