@@ -362,6 +362,7 @@ def test_a_job_that_is_stopped_sends_no_more(source: Client, stub: Stub) -> None
     assert stub.paths == ["/bucket/a", "/bucket/a", "/bucket/b", "/bucket/c"]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_stopped_leaves_no_parts(source: Client, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localpach.egress.bucket.PART_BYTES", 5 << 20)
     stub.go_on.clear()
@@ -373,6 +374,7 @@ def test_a_job_that_is_stopped_leaves_no_parts(source: Client, stub: Stub, monke
     until(lambda: stub.paths[1:] == ["not /bucket/a?uploadId=1"], 60)
 
 
+@pytest.mark.slow
 def test_a_big_file_has_no_more_parts_than_s3_takes(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localpach.egress.bucket.MAX_PARTS", 2)
     size = (16 << 20) + 1
@@ -421,6 +423,7 @@ def test_egress_goes_on_after_a_restart(tmp_path: Path, stub: Stub, monkeypatch:
     assert stub.paths == ["/bucket/a"] * 2
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_allowed_has_to_be_there(tmp_path: Path) -> None:
     serve = [sys.executable, "-m", "localpach", "serve", "--root", str(tmp_path), "--port", "0"]
     ended = subprocess.run(
