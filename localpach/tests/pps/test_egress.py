@@ -208,6 +208,7 @@ REFUSED = [
     ("s3://master.own/prefix", "there is no login"),
     (f"s3://key:{PLANTED}@bucket", "neither a login nor"),
     (f"s3://bucket?key={PLANTED}", "neither a login nor"),
+    ("file://{allowed}/a#b", "neither a login nor"),
     ("http://[", "can't be read"),
     *((f"{scheme}://key:{PLANTED}@x/y", "only s3://bucket/prefix and file:///folder") for scheme in ("gs", "wasb")),
     ("", "only s3://"),
