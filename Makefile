@@ -104,6 +104,8 @@ up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrenc
 # Where the reports are to be had; another address where they are looked at from another machine.
 up: export SCRIPTWRIGHT_REPORTS_URL ?= http://127.0.0.1:$(REPORTS_PORT)
 up: export SCRIPTWRIGHT_PAGE_URL ?= http://127.0.0.1:$(PAGE_PORT)
+# Of each run, in the worker's lines.
+up: export SCRIPTWRIGHT_SIGN_OF_LIFE_SECONDS ?= 8
 up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground
 	@echo "Starting Prefect's server and worker, localpach and the reports"
 	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec honcho start

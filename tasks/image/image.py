@@ -108,10 +108,11 @@ def _bundle(tag: str) -> str:
         if tag in run_localpach("image", "list", "--root", root).split():
             logger.info("Bundle %s is built already", tag)
         else:
+            logger.info("Building bundle %s", tag)
             *steps, _digest = run_localpach("image", "build", "--root", root, "--tag", tag, str(PROJECT)).splitlines()
             for step in steps:
                 logger.info("%s", step)
-            logger.info("Built bundle %s for the embedded server", tag)
+            logger.info("Built bundle %s", tag)
     except LocalpachError as error:
         raise ImageError(f"The bundle can't be built: {error}") from error
     return tag
