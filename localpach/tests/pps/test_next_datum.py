@@ -63,7 +63,7 @@ def test_a_datum_is_not_done_that_nobody_was_given(
             call.give_up()
             next_datum("", call)
             given_up.set()
-        for number in range(2):
+        for _ in range(2):
             name = Path(next_datum("", Asking())["in"]).name
             (spec.layout.out / name).write_text(f"done {name}")
             if not given_up.is_set():

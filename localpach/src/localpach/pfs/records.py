@@ -64,6 +64,11 @@ class CommitRecord:
     def is_output(self) -> bool:
         return self.origin == pfs_pb2.AUTO
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether its files were dropped; what is known of it beside them is kept."""
+        return self.finished is not None and not self.error and not self.is_written
+
 
 class Entry(NamedTuple):
     """A file or directory of a commit. A directory's path ends in `/`; `datum` is the first that wrote to a file; `key`

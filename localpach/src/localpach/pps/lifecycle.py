@@ -80,6 +80,7 @@ class Lifecycle:
             info.spec_commit.CopyFrom(self._spec_commit(name.output).to_proto("master"))
             if old is not None:
                 self._jobs.stop_all(old.num, UPDATED)
+                self._end_open_commit(info)
             record = self._pipelines.add_version(info)
             self._set_provenance(info, attached=not record.stopped)
             self._crons.reset(record.num, info, before)
@@ -106,19 +107,25 @@ class Lifecycle:
         self._pfs.commits.finish(commit)
         return commit
 
+    def _end_open_commit(self, info: pps_pb2.PipelineInfo) -> None:
+        """Ends what a spout has left open, for whose end the first job of a pipeline with an input would wait."""
+        head = self._pfs.commits.head(Branch(PipelineName.of(info.pipeline).output, info.details.output_branch))
+        if info.details.HasField("input") and head is not None and head.finishing is None:
+            self._pfs.commits.finish(head.commit, error=UPDATED)
+
     def _set_provenance(self, info: pps_pb2.PipelineInfo, attached: bool) -> None:
-        """Lets the output follow the inputs, or, for a stopped pipeline, nothing."""
-        if not info.details.HasField("input"):
-            return
+        """Lets the output follow the inputs, or, for a stopped pipeline or a spout, nothing."""
         repo = PipelineName.of(info.pipeline).output
-        provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves_of(info)]
-        provenance.append(Branch(repo._replace(type=SPEC), "master"))
+        provenance: list[Branch] = []
+        if attached and info.details.HasField("input"):
+            provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves_of(info)]
+            provenance.append(Branch(repo._replace(type=SPEC), "master"))
         for each, kind in ((repo, "output"), (repo._replace(type=META), "meta")):
             branch = Branch(each, info.details.output_branch)
-            if not attached and not self._pfs.repos.exists(each):
+            if not provenance and not self._pfs.branches.exists(branch):
                 continue
             try:
-                self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance) if attached else ())
+                self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance))
             except Refused as error:
                 raise Refused(f"could not create/update {kind} branch: {error.message}") from error
 

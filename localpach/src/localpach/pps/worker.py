@@ -138,7 +138,8 @@ class Worker:
 
     def _head(self, branch: Branch) -> CommitRecord | None:
         of_repo = [record for record in self._inputs if record.commit.repo == branch.repo]
-        return next((record for record in of_repo if record.branch == branch.name), of_repo[0] if of_repo else None)
+        found = next((record for record in of_repo if record.branch == branch.name), of_repo[0] if of_repo else None)
+        return self.tools.pfs.commits.readable(found) if found is not None else None
 
     def _process(self) -> None:
         transform = self._spec.details.transform
