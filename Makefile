@@ -32,21 +32,20 @@ help: ## show this list
 $(UV): requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} is not supported: install 3.11, 3.12 or 3.13 and say make PYTHON=python3.12")'
 	@echo "Making the environments"
-	@$(TELL) $(PYTHON) -m venv .venv
-	@$(TELL) $(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
+	@$(TELL) $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
 	@touch $@
 
 $(FLOWS_ENV): $(UV) requirements.txt requirements-build.txt pyproject.toml prefect_pachyderm/pyproject.toml
 	@echo "Installing what the flows need"
-	@$(TELL) $(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt
-	@$(TELL) $(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
+	@$(TELL) $(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt && \
+		$(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
 	@touch $@
 
 $(LOCALPACH_ENV): $(UV) localpach/requirements.txt localpach/requirements-build.txt localpach/pyproject.toml $(wildcard localpach/src/localpach/proto/*.proto)
-	@$(UV) venv --quiet --allow-existing --python $(BIN)/python localpach/.venv
 	@echo "Installing localpach"
-	@$(TELL) $(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt
-	@$(TELL) $(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python localpach/.venv
+	@$(TELL) $(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt && \
+		$(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
 	@ln -sf ../../localpach/.venv/bin/localpach $(BIN)/localpach
 	@touch $@
 
@@ -71,11 +70,9 @@ localpach/.venv/.tools: $(LOCALPACH_ENV) localpach/requirements-dev.txt
 all: run ## set up, train, write a script and print both results (MODEL= or MINUTES=, SOURCE=, MEMBERS=, SEED=)
 
 run: $(FLOWS_ENV) $(LOCALPACH_ENV) ## run the train flow
-	@echo "Starting Prefect"
 	@python -m flows train
 
 rerun: $(FLOWS_ENV) $(LOCALPACH_ENV) ## tear down and run again with the small model
-	@echo "Starting Prefect"
 	@python -m flows rerun
 
 input-data: $(FLOWS_ENV) $(LOCALPACH_ENV) ## download the scripts and commit them to GoT_scripts

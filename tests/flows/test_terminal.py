@@ -13,9 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from python_pachyderm.service import pps_proto
 
+from flows.terminal import run_from_terminal
+from flows.train import train
 from prefect_pachyderm.credentials import connect
 from tests.flows import cheap
 
@@ -43,6 +45,16 @@ def test_a_problem_is_one_sentence_and_exit_status_1(embedded: Path) -> None:
     assert "Error: " in done.stderr
     assert "/no/such.tar.gz" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_wrong_address_is_told_before_prefect_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHD_ADDRESS", "pachd.invalid:30650")
+    nowhere = {PREFECT_API_URL: "http://127.0.0.1:1/api"}
+    with (
+        temporary_settings(nowhere),
+        pytest.raises(SystemExit, match=r"Error: .* pachd\.invalid:30650 failed: no host"),
+    ):
+        run_from_terminal(train)
 
 
 def test_an_unknown_model_is_named(embedded: Path) -> None:

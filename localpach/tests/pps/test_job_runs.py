@@ -20,7 +20,7 @@ from localpach.proto import pps_pb2
 from localpach.runtime.choice import Runtimes
 from localpach.runtime.interface import Ended, OnLine, RunSpec
 from tests.helpers import until
-from tests.pps.bench import Bench, P
+from tests.pps.bench import IN, Bench, P
 
 
 def test_a_killed_job_stops_its_commands(bench: Bench) -> None:
@@ -198,6 +198,16 @@ def test_a_job_that_can_not_begin_fails_and_says_why(bench: Bench, caplog: pytes
     sentence = f"commit default/p@{job.id} not found"
     assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, sentence)
     assert f"job default/p@{job.id} can't be started: {sentence}" in caplog.messages
+
+
+def test_a_job_does_not_wait_for_a_repo_that_is_deleted_by_force(bench: Bench) -> None:
+    bench.pfs.commits.start(IN)
+    threading.Thread(target=bench.create, daemon=True).start()
+    until(lambda: bench.pps.pipelines.find(P) and bench.pps.pipelines.get(P).state == pps_pb2.PIPELINE_RUNNING)
+    # What has told the controller of the pipeline is over by then.
+    time.sleep(0.2)
+    bench.pfs.deletion.delete_repo(IN.repo, force=True)
+    until(lambda: next(bench.pps.queries.select(P, (), -1, reverse=False)).is_over)
 
 
 def test_a_fault_of_the_server_fails_its_job_and_is_logged(

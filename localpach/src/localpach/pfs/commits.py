@@ -280,7 +280,15 @@ class Commits:
             self._bulletin.tell(Topic.COMMITS)
             finished = self.by_num(record.num)
             self._store.transaction.gathered(Gathered).finished.append(finished)
+            self._free("?", record.num)
             return finished
+
+    def _free(self, upstreams: str, value: int) -> None:
+        """Takes note of what was made from some commits, which it need not wait for any more."""
+        with self._store.read() as connection:
+            query = f"SELECT commit_num FROM commit_provenance WHERE upstream IN ({upstreams})"
+            freed = [row[0] for row in connection.execute(query, (value,))]
+        self._store.transaction.gathered(Gathered).freed.update(freed)
 
     def remove(self, record: CommitRecord) -> None:
         """Deletes a commit that is the head of no branch; its children become its parent's."""
@@ -294,6 +302,7 @@ class Commits:
         """Deletes the commits of a repo, and cuts them out of others' provenance."""
         with self._store.write() as connection:
             of_repo = "SELECT num FROM commits WHERE repo = ?"
+            self._free(of_repo, repo)
             connection.execute(f"DELETE FROM commit_provenance WHERE upstream IN ({of_repo})", (repo,))
             connection.execute(f"UPDATE branches SET head = NULL WHERE head IN ({of_repo})", (repo,))
             connection.execute("UPDATE commits SET parent = NULL WHERE repo = ?", (repo,))

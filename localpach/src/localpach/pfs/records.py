@@ -80,7 +80,8 @@ class Entry(NamedTuple):
 @dataclass
 class Gathered:
     """What one write has gathered: the id of its commit set; the branches that commits may have to follow on, and those
-    whose provenance it has set; the outputs of pipelines that it has begun, and the commits that it has finished or removed."""
+    whose provenance it has set; the outputs of pipelines that it has begun, and the commits that it has finished or removed;
+    the numbers of those that were made from one that is finished or gone, and have one less to wait for."""
 
     commit_set: str = field(default_factory=new_id)
     touched: set[int] = field(default_factory=set)
@@ -88,3 +89,4 @@ class Gathered:
     outputs: list[CommitRecord] = field(default_factory=list)
     finished: list[CommitRecord] = field(default_factory=list)
     removed: list[CommitRecord] = field(default_factory=list)
+    freed: set[int] = field(default_factory=set)

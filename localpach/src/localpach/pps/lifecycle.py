@@ -8,7 +8,9 @@ from localpach.errors import AlreadyExists, NotFound, Refused
 from localpach.names import META, SPEC, Branch, Commit, Repo
 from localpach.pfs.service import Pfs
 from localpach.pps import inputs, specs
+from localpach.pps.changes import Changes
 from localpach.pps.crons import Crons
+from localpach.pps.egress import Egress
 from localpach.pps.jobs import Jobs
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
@@ -29,27 +31,36 @@ class Lifecycle:
         self,
         store: Store,
         bulletin: Bulletin,
+        changes: Changes,
         pfs: Pfs,
         pipelines: Pipelines,
         jobs: Jobs,
         crons: Crons,
         secrets: Secrets,
         logs: Logs,
+        egress: Egress,
     ) -> None:
         self._store = store
         self._bulletin = bulletin
+        self._changes = changes
         self._pfs = pfs
         self._pipelines = pipelines
         self._jobs = jobs
         self._crons = crons
         self._secrets = secrets
         self._logs = logs
+        self._egress = egress
+
+    def check(self, request: pps_pb2.CreatePipelineRequest) -> None:
+        """Raises what a spec is refused with that can't be, whatever there is."""
+        specs.check(request)
+        self._egress.check(request)
 
     def create(self, request: pps_pb2.CreatePipelineRequest, user: str = "", effective: str = "") -> None:
         """Makes a pipeline, or with `update` a new version of it; either makes a job, if there is an input. `user` and
         `effective` are kept with it: JSON of the spec without and with defaults."""
         self._secrets.check(request.transform)
-        specs.check(request)
+        self.check(request)
         name = PipelineName.of(request.pipeline)
         with self._store.write():
             old = self._pipelines.find(name)
@@ -72,7 +83,7 @@ class Lifecycle:
             record = self._pipelines.add_version(info)
             self._set_provenance(info, attached=not record.stopped)
             self._crons.reset(record.num, info, before)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def _make_repos(self, info: pps_pb2.PipelineInfo, name: PipelineName) -> None:
         repos = self._pfs.repos
@@ -130,7 +141,7 @@ class Lifecycle:
             self._pipelines.set_stopped(record.num)
             self._jobs.stop_all(record.num, STOPPED)
             self._set_provenance(self._pipelines.newest_info(record), attached=False)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def start(self, name: PipelineName) -> None:
         """Lets a stopped pipeline work on the newest input."""
@@ -138,7 +149,7 @@ class Lifecycle:
             record = self._pipelines.get(name)
             self._pipelines.set_started(record.num)
             self._set_provenance(self._pipelines.newest_info(record), attached=True)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def delete(self, name: PipelineName, force: bool = False, keep_repo: bool = False) -> None:
         """Deletes a pipeline with its jobs and, unless kept, its output; a missing one is fine."""
@@ -159,7 +170,7 @@ class Lifecycle:
             self._store.after_commit(partial(self._logs.delete, record.num))
             self._bulletin.tell(Topic.JOBS)
             self._bulletin.tell(Topic.LOGS)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def delete_many(
         self, projects: list[str], all: bool, force: bool = False, keep_repo: bool = False

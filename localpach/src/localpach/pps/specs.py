@@ -53,6 +53,7 @@ _SAME = (
 # Fields that JobInfo.Details takes over from those of its pipeline.
 _IN_JOBS = (
     "parallelism_spec",
+    "egress",
     "resource_requests",
     "resource_limits",
     "sidecar_resource_limits",
@@ -82,7 +83,6 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
                 raise Refused(f"malformed {'PodPatch' if field == 'pod_patch' else 'PodSpec'}") from error
     _check_secrets(request.transform)
     for field, need in (
-        ("egress", "sends files to an object store"),
         ("determined", "trains on Determined"),
         ("tf_job", "is a TFJob"),
     ):
