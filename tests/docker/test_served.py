@@ -59,7 +59,7 @@ except urllib.error.HTTPError as error:
     print(error.code)
 """
 SPOUT = """
-import grpc, time
+import grpc, http.server
 channel = grpc.insecure_channel(os.environ["PACHD_PEER_SERVICE_HOST"] + ":" + os.environ["PACHD_PEER_SERVICE_PORT"])
 for method, requests in {steps}:
     try:
@@ -67,8 +67,9 @@ for method, requests in {steps}:
         print("told: yes", flush=True)
     except grpc.RpcError as error:
         print("told:", error.details(), flush=True)
-time.sleep(600)
+http.server.HTTPServer(("127.0.0.1", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
+SERVICE = pps_proto.Service(internal_port=8000)
 SERVE = "cd /pfs/in && exec python3 -m http.server --bind 127.0.0.1 8000"
 
 
@@ -133,14 +134,15 @@ def test_a_command_begins_when_what_it_is_served_listens(client: Client) -> None
     assert any(f":{600:04X} " in line for line in said(client, "p"))
 
 
-def test_a_spout_writes_to_its_output_alone(client: Client) -> None:
+def test_a_spout_writes_to_its_output_alone_and_has_a_port(client: Client) -> None:
     steps = [("/pfs_v2.API/ModifyFile", addition(name)) for name in ("p", "in")]
-    client.create_pipeline("p", transform=python(SPOUT.format(steps=steps)), spout=pps_proto.Spout())
-    until(lambda: len(said(client, "p")) == 3, SECONDS)
-    surroundings, mine, other = said(client, "p")
+    client.create_pipeline("p", transform=python(SPOUT.format(steps=steps)), spout=pps_proto.Spout(service=SERVICE))
+    until(lambda: len(said(client, "p")) >= 3, SECONDS)
+    surroundings, mine, other = said(client, "p")[:3]
     assert (surroundings, mine) == ("[1650] ['lo']", "told: yes")
     assert "a spout writes to its own output and reads that" in other
     assert content(client, "p", "/a") == b"one"
+    until(lambda: page(client, "etc/os-release"), SECONDS)
 
 
 def addition(repo: str) -> list[bytes]:
@@ -156,9 +158,8 @@ def addition(repo: str) -> list[bytes]:
 
 def test_a_service_is_at_a_port_of_this_machines_loopback(client: Client, host: DockerClient) -> None:
     put(client, "in", {"/a": b"one"})
-    service = pps_proto.Service(internal_port=8000)
     transform = pps_proto.Transform(cmd=["sh"], stdin=[SERVE], image=FULL_BASE)
-    client.create_pipeline("p", transform=transform, input=pfs("in", "/"), service=service)
+    client.create_pipeline("p", transform=transform, input=pfs("in", "/"), service=SERVICE)
     until(lambda: page(client, "a") == b"one", SECONDS)
     [container] = host.api.containers()
     assert (container["Ports"], container["HostConfig"]["NetworkMode"]) == ([], "none")

@@ -75,8 +75,8 @@ class Container:
         if spec.serve:
             self._closing.enter_context(closing(spec.serve(network.listen(spec.port))))
             self._closing.callback(os.close, open_gate(spec.layout.gate))
-        elif spec.reach:
-            self._closing.enter_context(closing(spec.reach(partial(network.connect, spec.port))))
+        if spec.reach:
+            self._closing.enter_context(closing(spec.reach(partial(network.connect, spec.reach_port))))
 
     def kill(self) -> None:
         """Ends the command and all that it started."""
