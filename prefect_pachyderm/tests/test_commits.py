@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import pytest
 from prefect import flow
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, events
+from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, commits, events
 from prefect_pachyderm.calls import readable
 from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits
 from prefect_pachyderm.follow import new_commits, report_commit
@@ -55,6 +55,30 @@ def test_a_commit_that_fails_on_the_way_leaves_nothing(client: Client, files: di
     assert after is not None
     assert after.commit.id == before.commit.id
     assert contents(client, ("in", "master")) == {"/a": b"one"}
+
+
+class Watched:
+    """A file that tells how many were open at once."""
+
+    opened: ClassVar[list[BinaryIO]] = []
+    most = 0
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, mode: str) -> BinaryIO:
+        file: BinaryIO = self._path.open(mode)  # type: ignore[assignment]
+        Watched.opened.append(file)
+        Watched.most = max(Watched.most, sum(not each.closed for each in Watched.opened))
+        return file
+
+
+def test_few_files_are_open_at_once(client: Client, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "OPEN_AT_ONCE", 3)
+    many = {f"{number}.txt": files["a.txt"] for number in range(10)}
+    commit = commit_files(client, "in", "master", {path: Watched(file) for path, file in many.items()}, "mine")  # type: ignore[misc]
+    assert contents(client, ("in", commit)) == {f"/{path}": b"1\n" for path in many}
+    assert Watched.most == 3
 
 
 def test_an_open_commit_has_nothing_yet(client: Client, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def _env(options: argparse.Namespace) -> int:
     context = directory.write_context(directory.server())
     # Clients would heed it before any context.
     print("unset PACHD_ADDRESS")
-    print(f"export PACH_CONFIG={shlex.quote(str(context))}")
+    print(f"export PACH_CONFIG={shlex.quote(str(context.absolute()))}")
     return 0
 
 

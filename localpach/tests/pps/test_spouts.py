@@ -147,6 +147,12 @@ def test_a_spout_that_ends_is_started_again_until_a_new_version_comes(client: Cl
     assert said(client)[-1] == "there"
 
 
+def test_a_spout_without_a_command_says_so(client: Client) -> None:
+    client.create_pipeline("source", transform=pps_pb2.Transform(image="host"), spout=pps_pb2.Spout())
+    until(lambda: said(client), SECONDS)
+    assert said(client)[0].startswith("user code could not be run: invalid pipeline transform, no command specified;")
+
+
 def test_a_spout_runs_again_with_its_server(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         spout(server.client, "echo here; sleep 600")

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT, check_name, new_id
-from localpach.pps import inputs, quantities
+from localpach.pps import inputs, quantities, transforms
 from localpach.proto import pps_pb2
 from localpach.runtime.interface import PACHD_PORT
 
@@ -81,7 +81,7 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
                 json.loads(getattr(request, field))
             except ValueError as error:
                 raise Refused(f"malformed {'PodPatch' if field == 'pod_patch' else 'PodSpec'}") from error
-    _check_secrets(request.transform)
+    transforms.check(request.transform)
     for field, need in (
         ("determined", "trains on Determined"),
         ("tf_job", "is a TFJob"),
@@ -136,16 +136,6 @@ def _type(request: pps_pb2.CreatePipelineRequest) -> pps_pb2.PipelineInfo.Pipeli
     if request.HasField("service"):
         return pps_pb2.PipelineInfo.PIPELINE_TYPE_SERVICE
     return pps_pb2.PipelineInfo.PIPELINE_TYPE_TRANSFORM
-
-
-def _check_secrets(transform: pps_pb2.Transform) -> None:
-    for number, mount in enumerate(transform.secrets):
-        steps = mount.mount_path.split("/")
-        if "\0" in mount.mount_path or not {".", ".."}.isdisjoint(steps) or not (mount.env_var or any(steps)):
-            raise Refused(
-                f"transform.secrets[{number}].mount_path: {mount.mount_path!r} is no path of a folder below /,"
-                " without . and .. on its way"
-            )
 
 
 def _check_resources(request: pps_pb2.CreatePipelineRequest) -> None:

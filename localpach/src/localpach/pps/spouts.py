@@ -13,9 +13,9 @@ from pathlib import Path
 
 from localpach.clock import elapsed
 from localpach.disk import remove_tree
-from localpach.errors import LocalpachError
+from localpach.errors import LocalpachError, Refused
 from localpach.faults import fault_of_disk
-from localpach.pps.commands import Pauses, run_spec, why
+from localpach.pps.commands import NO_COMMAND, Pauses, run_spec, why
 from localpach.pps.environment import spout_environment
 from localpach.pps.logs import NO_JOB
 from localpach.pps.records import PipelineRecord
@@ -106,6 +106,8 @@ class _Spout(threading.Thread):
 
     def _run_once(self) -> Ended:
         transform = self._info.details.transform
+        if not transform.cmd:
+            raise Refused(NO_COMMAND)
         runtime = self._tools.runtimes.of(transform.image)
         credentials = self._tools.secrets.pull_credentials(transform)
         runtime.prepare(transform.image, credentials, self._say, self._stopped.is_set)
