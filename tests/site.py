@@ -21,6 +21,8 @@ class Site:
     drops: int = 0
     failures: list[int] = field(default_factory=list)
     types: dict[str, str] = field(default_factory=dict)
+    encoding: str = ""
+    tells_length: bool = True
     asked: list[str | None] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
     sent_bytes: int = 0
@@ -52,7 +54,7 @@ def serving() -> Iterator[Site]:
             if state.is_had(self.headers.get("If-None-Match"), self.headers.get("If-Modified-Since")):
                 return self.answer(304, b"")
             start = 0
-            same = self.headers.get("If-Range") in (None, state.etag)
+            same = self.headers.get("If-Range") in (None, state.etag, state.last_modified)
             if state.ranges and same and self.headers.get("Range"):
                 start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
                 if start >= len(body):
@@ -70,7 +72,10 @@ def serving() -> Iterator[Site]:
             if state.last_modified:
                 self.send_header("Last-Modified", state.last_modified)
             self.send_header("Content-Type", state.types.get(self.path, "application/octet-stream"))
-            self.send_header("Content-Length", str(len(body)))
+            if state.encoding:
+                self.send_header("Content-Encoding", state.encoding)
+            if state.tells_length:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if state.drops and body:
                 state.drops -= 1

@@ -73,7 +73,9 @@ def test_triggered_again_it_is_the_same_job_unless_told_to_reprocess(server: Ser
     script = "cp /pfs/in/a /pfs/out/"
     first = block(server, script).trigger()
     first.wait_for_completion()
-    assert block(server, script).trigger().job_id == first.job_id
+    same = block(server, script)
+    same.spec = dict(reversed(same.spec.items()))
+    assert same.trigger().job_id == first.job_id
     again = block(server, script, reprocess=True).trigger()
     again.wait_for_completion()
     assert again.job_id != first.job_id

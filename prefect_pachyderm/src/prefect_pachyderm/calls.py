@@ -24,7 +24,6 @@ from httpx import TransportError
 from prefect import State, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
-from python_pachyderm.errors import AuthServiceNotActivated
 from python_pachyderm.service import pps_grpc
 
 TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
@@ -84,8 +83,6 @@ def readable(doing: str) -> Iterator[None]:
         if isinstance(error.__cause__, grpc.RpcError):
             raise _from_grpc(doing, error.__cause__) from error
         raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})", True) from error
-    except AuthServiceNotActivated as error:
-        raise PachydermError(f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({error})") from error
 
 
 def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:

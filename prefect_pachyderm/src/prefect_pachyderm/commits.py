@@ -13,6 +13,9 @@ from python_pachyderm.service import pfs_proto
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import readable
 
+# Most systems let a program have a thousand files open.
+OPEN_AT_ONCE = 200
+
 
 def ensure_repo(client: python_pachyderm.Client, name: str, description: str = "") -> None:
     """Makes a repo that is not there."""
@@ -55,11 +58,14 @@ def commit_files(
     """
     commit = client.start_commit(repo, branch, description=description)
     try:
-        with ExitStack() as opened, client.modify_file_client(commit) as modify:
+        with client.modify_file_client(commit) as modify:
             modify.delete_file("/")
-            for path, file in sorted(files.items()):
-                # put_file_from_filepath would send a message for each line.
-                modify.put_file_from_fileobj(f"/{path}", opened.enter_context(file.open("rb")))
+        paths = sorted(files)
+        for start in range(0, len(paths), OPEN_AT_ONCE):
+            with ExitStack() as opened, client.modify_file_client(commit) as modify:
+                for path in paths[start : start + OPEN_AT_ONCE]:
+                    # put_file_from_filepath would send a message for each line.
+                    modify.put_file_from_fileobj(f"/{path}", opened.enter_context(files[path].open("rb")))
         client.finish_commit(commit)
     except BaseException:
         client.drop_commit(commit.id)
