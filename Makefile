@@ -104,6 +104,8 @@ up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrenc
 # Where the reports are to be had; another address where they are looked at from another machine.
 up: export SCRIPTWRIGHT_REPORTS_URL ?= http://127.0.0.1:$(REPORTS_PORT)
 up: export SCRIPTWRIGHT_PAGE_URL ?= http://127.0.0.1:$(PAGE_PORT)
+# In this terminal; runs have the whole of it in their logs.
+up: export PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS ?= flows.console.OneLineHandler
 # Of each run, in the worker's lines.
 up: export SCRIPTWRIGHT_SIGN_OF_LIFE_SECONDS ?= 8
 up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground

@@ -1,4 +1,4 @@
-"""What Prefect's server prints in `make up`."""
+"""What Prefect prints in `make up`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from prefect.logging.handlers import PrefectConsoleHandler
 
 
 class OneLineHandler(PrefectConsoleHandler):
-    """Prints an error in a line, without the way that it took: as when SQLite is busy, which Prefect tries again."""
+    """Prints an error in a line, without the way that it took: SQLite is busy, a server is ended before its
+    worker; Prefect goes on from either."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints the record."""
