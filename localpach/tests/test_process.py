@@ -70,6 +70,32 @@ def test_env_is_good_in_any_folder(
     assert exported == f"PACH_CONFIG={server.root / 'pachctl.json'}"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        *(
+            (["serve", f"--{port}", text], "is no port from 0 to 65535")
+            for port in ("port", "json-port")
+            for text in ("65536", "-1", "x", "")
+        ),
+        *(
+            ([*command, "--root", ""], "'' is no folder")
+            for command in (["serve"], ["fsck"], ["state", "list"], ["image", "list"])
+        ),
+    ],
+    ids=repr,
+)
+def test_options_that_can_not_be_are_told(
+    tmp_path: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["localpach", *words])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_server_on_one_directory_is_refused(server: Server) -> None:
     command = [sys.executable, "-m", "localpach", "serve", "--root", str(server.root), "--port", "0"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
