@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import textwrap
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -228,17 +229,28 @@ def test_text_cannot_end_its_code_block() -> None:
     assert last == "`````"
 
 
-def test_numbers_are_told_as_people_tell_them() -> None:
-    told = {
-        duration: {0.0: "0 ms", 0.0071: "7 ms", 0.9994: "999 ms", 1.0: "1.0 s", 3.21: "3.2 s", 59.9: "59.9 s"}
-        | {60.0: "1.0 min", 90.0: "1.5 min", 3599.0: "60.0 min", 3600.0: "1.0 h", 5400.0: "1.5 h"},
-        byte_count: {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 2048: "2.0 KiB", 2**20 - 1: "1024.0 KiB"}
-        | {2**20: "1.0 MiB", 3 * 2**20: "3.0 MiB", 2**30 - 1: "1024.0 MiB", 2**30: "1.0 GiB"},
-        count: {812: "812", 999: "999", 1000: "1.0 thousand", 9949: "9.9 thousand", 10_000: "10 thousand"}
-        | {77_400: "77 thousand", 10**6: "1.0 million", 4_650_000: "4.7 million", 10**7: "10 million"},
-    }
-    for tell, numbers in told.items():
-        assert {number: tell(number) for number in numbers} == numbers
+@pytest.mark.parametrize(
+    ("tell", "numbers"),
+    [
+        (
+            duration,
+            {0.0: "0 ms", 0.0071: "7 ms", 0.9994: "999 ms", 1.0: "1.0 s", 3.21: "3.2 s", 59.9: "59.9 s"}
+            | {60.0: "1.0 min", 90.0: "1.5 min", 3599.0: "60.0 min", 3600.0: "1.0 h", 5400.0: "1.5 h"},
+        ),
+        (
+            byte_count,
+            {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 2048: "2.0 KiB", 2**20 - 1: "1024.0 KiB"}
+            | {2**20: "1.0 MiB", 3 * 2**20: "3.0 MiB", 2**30 - 1: "1024.0 MiB", 2**30: "1.0 GiB"},
+        ),
+        (
+            count,
+            {812: "812", 999: "999", 1000: "1.0 thousand", 9949: "9.9 thousand", 10_000: "10 thousand"}
+            | {77_400: "77 thousand", 10**6: "1.0 million", 4_650_000: "4.7 million", 10**7: "10 million"},
+        ),
+    ],
+)
+def test_numbers_are_told_as_people_tell_them(tell: Callable[[float], str], numbers: dict[float, str]) -> None:
+    assert {number: tell(number) for number in numbers} == numbers
 
 
 @pytest.mark.parametrize(("train", "valid"), [(100.0, 100.5), (100.5, 100.0), (100.0, 100.0)])
