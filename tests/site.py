@@ -15,12 +15,15 @@ class Site:
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)
     etag: str = '"v1"'
     last_modified: str = ""
     ranges: bool = True
     drops: int = 0
     failures: list[int] = field(default_factory=list)
     types: dict[str, str] = field(default_factory=dict)
+    encoding: str = ""
+    tells_length: bool = True
     asked: list[str | None] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
     sent_bytes: int = 0
@@ -46,13 +49,15 @@ def serving() -> Iterator[Site]:
             state.asked.append(self.headers.get("Range"))
             if state.login and self.headers.get("Authorization") != state.login:
                 return self.answer(401, b"")
+            if self.path in state.leads:
+                return self.answer(302, b"", {"Location": state.leads[self.path]})
             body = state.files.get(self.path.partition("?")[0])
             if state.failures or body is None:
                 return self.answer(state.failures.pop(0) if state.failures else 404, b"")
             if state.is_had(self.headers.get("If-None-Match"), self.headers.get("If-Modified-Since")):
                 return self.answer(304, b"")
             start = 0
-            same = self.headers.get("If-Range") in (None, state.etag)
+            same = self.headers.get("If-Range") in (None, state.etag, state.last_modified)
             if state.ranges and same and self.headers.get("Range"):
                 start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
                 if start >= len(body):
@@ -70,7 +75,10 @@ def serving() -> Iterator[Site]:
             if state.last_modified:
                 self.send_header("Last-Modified", state.last_modified)
             self.send_header("Content-Type", state.types.get(self.path, "application/octet-stream"))
-            self.send_header("Content-Length", str(len(body)))
+            if state.encoding:
+                self.send_header("Content-Encoding", state.encoding)
+            if state.tells_length:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if state.drops and body:
                 state.drops -= 1

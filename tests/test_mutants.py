@@ -8,6 +8,9 @@ from tools.mutants import sample
 from tools.mutations import Mutator
 
 SOURCE = '''"""Text."""
+@dataclass(frozen=True)
+class Clip:
+    """Text."""
 def clip(x: int, low: int = 0) -> int:
     """Text."""
     if not x > low and x != 7:

@@ -1,7 +1,8 @@
 """Small changes to Python code, such as a slip of the pen makes: `<` for `<=`, a call left out, 1 for 0.
 
-A change replaces a span of the source, so that the rest stays as it is written. What only says something to a reader is
-left alone: annotations, docstrings, f-strings, errors' messages, help texts, and that two lists are as long as each other.
+A change replaces a span of the source, so that the rest stays as it is written. What only says something to a reader or
+the type checker is left alone: annotations, docstrings, f-strings, errors' messages, help texts, that two lists are as long
+as each other, and that a dataclass is frozen.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SWAPS: dict[type[ast.AST], tuple[str, list[str]]] = {
     ast.BitAnd: ("&", ["|"]),
     ast.BitOr: ("|", ["&"]),
 }
-UNTOUCHED = ("description", "help", "strict")
+UNTOUCHED = ("description", "help", "strict", "frozen")
 Change = tuple[int, int, bytes]  # a span of the source, in bytes, and what is put there instead
 
 
@@ -85,7 +86,7 @@ class Mutator:
                     case (
                         ast.JoinedStr()
                         | ast.Expr(value=ast.Constant())
-                        | ast.keyword(arg="description" | "help" | "strict")
+                        | ast.keyword(arg="description" | "help" | "strict" | "frozen")
                     ):
                         pass
                     case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import pytest
 from prefect import flow
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, events
+from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, commits, events
 from prefect_pachyderm.calls import readable
-from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits
+from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits, open_file
 from prefect_pachyderm.follow import new_commits, report_commit
 from prefect_pachyderm.waits import wait_for_job
 from server import Server
@@ -21,21 +21,22 @@ from server import Server
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """Two files by their paths in a repo."""
+    """Files by their paths in a repo, an empty one among them."""
     (tmp_path / "one").write_text("1\n")
     (tmp_path / "two").write_text("2\n2\n")
-    return {"a.txt": tmp_path / "one", "d/b.txt": tmp_path / "two"}
+    (tmp_path / "none").touch()
+    return {"a.txt": tmp_path / "one", "d/b.txt": tmp_path / "two", "empty.txt": tmp_path / "none"}
 
 
 def contents(client: Client, commit: tuple[str, str]) -> dict[str, bytes]:
     paths = [info.file.path for info in client.walk_file(commit, "/") if not info.file.path.endswith("/")]
-    return {path: client.get_file(commit, path).read() for path in paths}
+    return {path: open_file(client, commit, path).read() for path in paths}
 
 
 def test_files_become_the_whole_content(client: Client, files: dict[str, Path]) -> None:
     commit = commit_files(client, "in", "master", files, "mine")
     client.wait_commit(("in", commit))
-    assert contents(client, ("in", commit)) == {"/a.txt": b"1\n", "/d/b.txt": b"2\n2\n"}
+    assert contents(client, ("in", commit)) == {"/a.txt": b"1\n", "/d/b.txt": b"2\n2\n", "/empty.txt": b""}
     head = head_of(client, "in", "master")
     assert head is not None
     assert (head.commit.id, head.description) == (commit, "mine")
@@ -57,11 +58,48 @@ def test_a_commit_that_fails_on_the_way_leaves_nothing(client: Client, files: di
     assert contents(client, ("in", "master")) == {"/a": b"one"}
 
 
-def test_an_open_commit_has_nothing_yet(client: Client) -> None:
+class Watched:
+    """A file that tells how many were open at once."""
+
+    opened: ClassVar[list[BinaryIO]] = []
+    most = 0
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, mode: str) -> BinaryIO:
+        file: BinaryIO = self._path.open(mode)  # type: ignore[assignment]
+        Watched.opened.append(file)
+        Watched.most = max(Watched.most, sum(not each.closed for each in Watched.opened))
+        return file
+
+
+def test_few_files_are_open_at_once(client: Client, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "OPEN_AT_ONCE", 3)
+    many = {f"{number}.txt": files["a.txt"] for number in range(10)}
+    commit = commit_files(client, "in", "master", {path: Watched(file) for path, file in many.items()}, "mine")  # type: ignore[misc]
+    assert contents(client, ("in", commit)) == {f"/{path}": b"1\n" for path in many}
+    assert Watched.most == 3
+
+
+def test_an_open_commit_has_nothing_yet(client: Client, tmp_path: Path) -> None:
     client.start_commit("in", "master")
     head = head_of(client, "in", "master")
     assert head is not None
     assert not has_exactly(client, head, {})
+    (tmp_path / "one").write_text("one")
+    assert not has_exactly(client, head, {"a": tmp_path / "one"})
+
+
+@pytest.mark.parametrize("missing", ["finished", "finishing"])
+def test_a_commit_that_is_being_finished_has_what_it_will_have(
+    client: Client, files: dict[str, Path], missing: str
+) -> None:
+    commit_files(client, "in", "other", files, "mine")
+    head = head_of(client, "in", "other")
+    assert head is not None
+    head.ClearField(missing)
+    assert has_exactly(client, head, files)
 
 
 def test_a_repo_is_made_once_and_a_branch_may_have_no_head(client: Client) -> None:
@@ -71,6 +109,19 @@ def test_a_repo_is_made_once_and_a_branch_may_have_no_head(client: Client) -> No
     (info,) = [each for each in client.list_repo() if each.repo.name == "new"]
     assert info.description == "first"
     assert head_of(client, "new", "master") is None
+
+
+def test_a_repo_that_somebody_else_has_just_made_is_there(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "list_repo", list)
+        ensure_repo(client, "in", "mine")
+    assert contents(client, ("in", "master")) == {"/a": b"one"}
+
+
+def test_an_output_commit_is_made_of_the_commits_of_its_inputs(client: Client) -> None:
+    create_pipeline(client, "true")
+    read = client.inspect_branch("in", "master").head.id
+    assert input_commits(client, "p", "master") == [("in", read)]
 
 
 def test_what_is_not_there_is_said_in_a_sentence(client: Client) -> None:
