@@ -40,7 +40,7 @@ class Recipe:
     rate: float
 
 
-RECIPES = (Recipe(0, 240, 0.8, 7e-3), Recipe(12, 320, 0.65, 3.5e-3), Recipe(24, 400, 0.5, 3e-3))
+RECIPES = (Recipe(0, 240, 0.8, 7e-3), Recipe(9, 320, 0.65, 6e-3), Recipe(24, 400, 0.5, 3e-3))
 
 
 @dataclass(frozen=True)
