@@ -13,7 +13,7 @@ from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, commits, events
 from prefect_pachyderm.calls import readable
-from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits
+from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits, open_file
 from prefect_pachyderm.follow import new_commits, report_commit
 from prefect_pachyderm.waits import wait_for_job
 from server import Server
@@ -21,21 +21,22 @@ from server import Server
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """Two files by their paths in a repo."""
+    """Files by their paths in a repo, an empty one among them."""
     (tmp_path / "one").write_text("1\n")
     (tmp_path / "two").write_text("2\n2\n")
-    return {"a.txt": tmp_path / "one", "d/b.txt": tmp_path / "two"}
+    (tmp_path / "none").touch()
+    return {"a.txt": tmp_path / "one", "d/b.txt": tmp_path / "two", "empty.txt": tmp_path / "none"}
 
 
 def contents(client: Client, commit: tuple[str, str]) -> dict[str, bytes]:
     paths = [info.file.path for info in client.walk_file(commit, "/") if not info.file.path.endswith("/")]
-    return {path: client.get_file(commit, path).read() for path in paths}
+    return {path: open_file(client, commit, path).read() for path in paths}
 
 
 def test_files_become_the_whole_content(client: Client, files: dict[str, Path]) -> None:
     commit = commit_files(client, "in", "master", files, "mine")
     client.wait_commit(("in", commit))
-    assert contents(client, ("in", commit)) == {"/a.txt": b"1\n", "/d/b.txt": b"2\n2\n"}
+    assert contents(client, ("in", commit)) == {"/a.txt": b"1\n", "/d/b.txt": b"2\n2\n", "/empty.txt": b""}
     head = head_of(client, "in", "master")
     assert head is not None
     assert (head.commit.id, head.description) == (commit, "mine")

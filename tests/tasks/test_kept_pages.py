@@ -61,7 +61,12 @@ def _pages(folder: Path) -> dict[str, str]:
     """The pages by name."""
     for number in range(10):
         perplexity = {"valid": 95.5 + number, "test": 90.25 + 7 * (number % 4)}
-        _run(folder, f"run{number}", 86400.0 * (number + 1), {"perplexity": perplexity, "vocabulary": 50 + number // 8})
+        _run(
+            folder,
+            f"run{number}",
+            86400.0 * (1 + 7 * number % 10),
+            {"perplexity": perplexity, "vocabulary": 50 + number // 8},
+        )
         note(folder / f"run{number}", corpus="films" if number % 3 else "plays")
         if number % 2:
             note(folder / f"run{number}", released=number % 4 == 1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import python_pachyderm
 from python_pachyderm.service import pfs_proto
@@ -39,13 +41,22 @@ def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> li
     return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
+def open_file(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> BinaryIO:
+    """A file of a commit, to be read. python-pachyderm takes an empty one for the end of an iteration."""
+    try:
+        file: BinaryIO = client.get_file(commit, path)
+    except StopIteration:
+        return io.BytesIO()
+    return file
+
+
 def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Path]) -> bool:
     """Whether these files (path in the repo → file) are the whole content of a finished commit."""
     if not info.finished.seconds and not info.finishing.seconds:
         return False
     commit = (info.commit.branch.repo.name, info.commit.id)
     paths = [each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")]
-    there = {path: hashlib.sha256(client.get_file(commit, path).read()).hexdigest() for path in paths}
+    there = {path: hashlib.sha256(open_file(client, commit, path).read()).hexdigest() for path in paths}
     return there == {f"/{path}": hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
 
 
