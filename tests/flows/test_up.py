@@ -1,4 +1,4 @@
-"""The last process of `make up`, without the others: how long it waits, whom it believes, and what it says."""
+"""What `make up` waits for, without the others: how long it waits, whom it believes, and what it says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from httpx import ConnectError
 
-from flows import up
+from flows import deployments
 from prefect_pachyderm.embedded import LocalpachError
 from tasks.errors import ScriptwrightError
 
@@ -28,18 +28,18 @@ class Recorder:
 
 
 def use(patch: pytest.MonkeyPatch, client: Recorder) -> Recorder:
-    patch.setattr(up, "get_client", lambda sync_client: nullcontext(client))
+    patch.setattr(deployments, "get_client", lambda sync_client: nullcontext(client))
     return client
 
 
 @pytest.mark.parametrize("after", [0, 3, 600])
 def test_everybody_is_waited_for_for_five_minutes(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(up, "time", SimpleNamespace(monotonic=lambda: 7.0 + sum(pauses), sleep=pauses.append))
-    up._until("the cook", lambda: len(pauses) == after)
+    monkeypatch.setattr(deployments, "time", SimpleNamespace(monotonic=lambda: 7.0 + sum(pauses), sleep=pauses.append))
+    deployments._until("the cook", lambda: len(pauses) == after)
     assert pauses == [0.5] * after
     with pytest.raises(ScriptwrightError, match="the cook has not answered for 300 s; its own lines above say why"):
-        up._until("the cook", lambda: False)
+        deployments._until("the cook", lambda: False)
     assert sum(pauses) - after / 2 == 300.5
 
 
@@ -51,7 +51,7 @@ def test_a_worker_of_an_earlier_time_does_not_count(
 ) -> None:
     workers = {"scriptwright": [SimpleNamespace(last_heartbeat_time=each) for each in heartbeats]}
     use(monkeypatch, Recorder(read_workers_for_work_pool=workers.__getitem__))
-    assert up._worker_has_answered(NOW) is answers
+    assert deployments._worker_has_answered(NOW) is answers
 
 
 def test_who_can_not_be_asked_has_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,19 +62,19 @@ def test_who_can_not_be_asked_has_not_answered(monkeypatch: pytest.MonkeyPatch) 
         raise LocalpachError("away")
 
     use(monkeypatch, Recorder(read_workers_for_work_pool=fail, api_healthcheck=lambda: OSError("away")))
-    assert not up._worker_has_answered(NOW)
-    assert not up._server_answers()
+    assert not deployments._worker_has_answered(NOW)
+    assert not deployments._server_answers()
     use(monkeypatch, Recorder(api_healthcheck=lambda: None))
-    assert up._server_answers()
-    monkeypatch.setattr(up, "run_localpach", fail_to_run)
-    assert not up._localpach_answers()
+    assert deployments._server_answers()
+    monkeypatch.setattr(deployments, "run_localpach", fail_to_run)
+    assert not deployments._localpach_answers()
 
 
 def test_localpach_is_asked_at_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setenv("LOCALPACH_ROOT", "/somewhere")
-    monkeypatch.setattr(up, "run_localpach", lambda *given: asked.extend(given))
-    assert up._localpach_answers()
+    monkeypatch.setattr(deployments, "run_localpach", lambda *given: asked.extend(given))
+    assert deployments._localpach_answers()
     assert asked == ["status", "--root", "/somewhere"]
 
 
@@ -101,8 +101,8 @@ def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         client.calls.append(tuple(command[1:]))
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr("flows.up.subprocess.run", deploy_all)
-    up.deploy()
+    monkeypatch.setattr("flows.deployments.subprocess.run", deploy_all)
+    deployments.deploy()
     deployed, (_, name, update), *restored = client.calls
     assert deployed == ("-m", "prefect", "--no-prompt", "deploy", "--all")
     assert (name, update.parameter_openapi_schema) == ("d", {"type": "object", "additionalProperties": False})
@@ -116,6 +116,6 @@ def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_deployments_that_can_not_be_made_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Recorder(read_deployments=list))
     failed = SimpleNamespace(returncode=1, stdout="it ", stderr="is broken")
-    monkeypatch.setattr("flows.up.subprocess.run", lambda *_, **__: failed)
+    monkeypatch.setattr("flows.deployments.subprocess.run", lambda *_, **__: failed)
     with pytest.raises(ScriptwrightError, match="deploy --all` failed:\nit is broken"):
-        up.deploy()
+        deployments.deploy()
