@@ -1,8 +1,12 @@
 """Flows: what happens in which order. A user's error is told by its sentence, in a terminal and in a deployment's log.
-A run of a deployment outlives the worker that prints what it says."""
+A run of a deployment outlives the worker that prints what it says; with `make up` it is never silent for long."""
 
+import atexit
 import logging
 import os
+from contextlib import ExitStack
+
+from flows.silence import SignsOfLife
 
 
 def _tell_by_sentence(record: logging.LogRecord) -> bool:
@@ -38,3 +42,8 @@ if "PREFECT__FLOW_RUN_ID" in os.environ:
         os.close(nowhere)
 
     Console.on_broken_pipe = _print_no_more  # type: ignore[method-assign]
+
+    if seconds := os.environ.get("SCRIPTWRIGHT_SIGN_OF_LIFE_SECONDS"):
+        _signs = ExitStack()
+        _signs.enter_context(SignsOfLife("the start", float(seconds)))
+        atexit.register(_signs.close)

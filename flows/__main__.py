@@ -3,6 +3,7 @@ life begin before."""
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -12,6 +13,8 @@ from flows.silence import SignsOfLife
 
 def main(name: str) -> None:
     """Exits with 1 on an error, and with 130 on Ctrl-C, when the job has been stopped."""
+    cluster = os.environ.get("PACHD_ADDRESS")
+    print(f"Starting Prefect{f', and looking for the Pachyderm at {cluster}' if cluster else ''}", flush=True)
     take_ctrl_c_alone()
     try:
         with SignsOfLife("the start"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import secrets
 import sys
@@ -13,6 +14,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
+from prefect_pachyderm.credentials import connect, is_embedded
 from tasks.errors import USER_ERRORS
 
 
@@ -22,11 +24,19 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     names = inspect.signature(flow.fn).parameters
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
+        _see_cluster_answer()
         flow(**given)
     except USER_ERRORS as error:
         sys.exit(f"\nError: {error}")
     except ParameterTypeError as error:
         sys.exit(f"\nError: {_first_problem(flow, error)}")
+
+
+def _see_cluster_answer() -> None:
+    """Who waits at a terminal learns of an address or a token that is wrong before Prefect is started. A block is in Prefect,
+    and the embedded server has to be started."""
+    if not os.environ.get("PACHYDERM_BLOCK") and not is_embedded():
+        connect()
 
 
 def _lock_temporary_server() -> None:
@@ -42,6 +52,13 @@ def _lock_temporary_server() -> None:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
     }
     refresh_global_settings_context()
+    logging.getLogger("prefect").addFilter(_without_hint)
+
+
+def _without_hint(record: logging.LogRecord) -> bool:
+    """Prefect advises to run a server, in a line without a prefix."""
+    record.msg = str(record.msg).partition("\nSee ")[0]
+    return True
 
 
 def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:

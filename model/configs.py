@@ -53,11 +53,14 @@ class Config:
     tied: bool = False  # the softmax's weights are the embedding's (Press and Wolf 2017)
     unigram_start: bool = False  # the softmax's bias starts as the logarithm of each word's frequency
     variational_dropout: bool = False  # one mask for all steps of a batch (Gal and Ghahramani 2016)
+    bfloat16: bool = False  # products of training are of numbers rounded to bfloat16, where the processor has such
     sampled: int = 0  # words drawn for each step's softmax beside the batch's own; 0: the whole vocabulary
 
     def __post_init__(self) -> None:
         if not self.tied == (self.sampled > 0) == isinstance(self.optimiser, Adam):
             raise ValueError(f"{self.name}: tied weights, sampled softmax and Adam are one step: choose all or none")
+        if self.bfloat16 and not self.sampled:
+            raise ValueError(f"{self.name}: the published recipe's products are float32")
 
     @property
     def length(self) -> float:
@@ -145,6 +148,7 @@ def own(
         tied=True,
         unigram_start=True,
         variational_dropout=True,
+        bfloat16=True,
         sampled=1000,
     )
 

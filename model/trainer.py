@@ -6,14 +6,14 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model import checkpoints, dynamic
+from model import checkpoints, dynamic, machine
 from model.configs import Adam, Config
 from model.corpus import Corpus, Ids, training_batches
 from model.network import (
@@ -78,6 +78,7 @@ class Position:
     epochs: list[dict[str, float]] = field(default_factory=list)
     curve: list[list[float]] = field(default_factory=list)  # [epochs, training perplexity]
     plan: dict[str, float] | None = None  # of a training of a given length
+    bfloat16: bool = False  # its products are of numbers rounded to that
 
 
 class Trainer:
@@ -102,7 +103,8 @@ class Trainer:
             zero_moments(first) if isinstance(config.optimiser, Adam) else NO_MOMENTS,
             zero_state(config, config.batch),
         )
-        self.position = Position(_fingerprint(config, corpus, seed, weights))
+        bfloat16 = config.bfloat16 and machine.has_bfloat16()
+        self.position = Position(_fingerprint(config, corpus, seed, weights), bfloat16=bfloat16)
         self.stop = False  # set to true, ends the training at the next call
         if config.sampled:
             self._chances = drawing_chances(_count_words(corpus), config.sampled)
@@ -132,7 +134,7 @@ class Trainer:
         """Goes on where the training kept in `folder` was; false where there is none.
 
         Raises:
-            TrainingError: the training kept there is another one.
+            TrainingError: the training kept there is another one, or was begun on a processor with bfloat16.
         """
         kept = checkpoints.load_training(folder, self.learner)
         if kept is None:
@@ -142,12 +144,18 @@ class Trainer:
                 f"{folder} holds a training that is not over, of another model, corpus or seed: "
                 "give the same options to go on with it, or choose an empty folder"
             )
-        self.learner, self.position = kept[0], Position(**kept[1])
+        position = Position(**kept[1])
+        if position.bfloat16 and not machine.has_bfloat16():
+            raise TrainingError(
+                f"{folder} holds a training that was begun on a processor with bfloat16, which this one has not, so that it "
+                "would end otherwise: go on with it on such a machine, or choose an empty folder"
+            )
+        self.learner, self.position = kept[0], position
         return True
 
     def _train_loop(self, learner: Learner, batches: Samples, rates: Tensor, first: Tensor) -> tuple[Learner, Tensor]:
         """Trains on [segments, T, B] batches; gives the summed cross-entropy, too."""
-        config = self._config
+        config = replace(self._config, bfloat16=self.position.bfloat16)
         shape = (config.steps, config.batch)
         total = tf.constant(0.0)
         for n in tf.range(tf.shape(batches.x)[0]):

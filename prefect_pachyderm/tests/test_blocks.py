@@ -11,6 +11,7 @@ from pkgutil import iter_modules
 import pytest
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
+from pydantic import ValidationError
 
 import prefect_pachyderm
 from prefect_pachyderm import PachydermCredentials, PachydermPipeline
@@ -54,3 +55,21 @@ def test_prefect_finds_the_collection() -> None:
     (found,) = [each for each in entry_points(group="prefect.collections") if each.name == "prefect_pachyderm"]
     collection = found.load()
     assert (collection.PachydermCredentials, collection.PachydermPipeline) == (PachydermCredentials, PachydermPipeline)
+
+
+def test_what_a_form_shows_of_a_pipeline() -> None:
+    fields = PachydermPipeline.model_json_schema()["properties"]
+    titles = ["Credentials", "Specification", "Reprocess", "Timeout", "Start grace"]
+    assert [field["title"] for field in fields.values()] == titles
+    assert PachydermPipeline(spec={}).reprocess is False
+    assert (PachydermPipeline.get_block_type_slug(), PachydermPipeline._block_type_name) == (
+        "pachyderm-pipeline",
+        "Pachyderm Pipeline",
+    )
+
+
+@pytest.mark.parametrize("field", ["timeout_seconds", "start_grace_seconds"])
+def test_times_are_longer_than_nothing(field: str) -> None:
+    assert PachydermPipeline.model_validate({"spec": {}, field: 0.001})
+    with pytest.raises(ValidationError):
+        PachydermPipeline.model_validate({"spec": {}, field: 0})

@@ -6,10 +6,12 @@ import logging
 import uuid
 from typing import Any
 
+import grpc
 import pytest
 from httpx import ConnectError
 from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed
 
 from prefect_pachyderm import JobFailed, JobGone, JobTimedOut, PachydermError, PrefectPachydermError, calls, events
 from prefect_pachyderm.calls import call_patiently
@@ -58,11 +60,13 @@ def ask(call: Failing) -> str:
 
 
 def test_pauses_grow_to_four_seconds(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, __name__)
     assert ask(Failing(clock, 8)) == "answer"
     limits = [0.5, 1, 2, 4, 4, 4, 4, 4]
     assert len(clock.pauses) == len(limits)
     assert all(limit / 2 <= pause <= limit for pause, limit in zip(clock.pauses, limits, strict=True))
-    assert [record.message for record in caplog.records] == ["The connection to Pachyderm broke off; trying again"]
+    once, each = "The connection to Pachyderm broke off; trying again", "Asking failed.; trying again"
+    assert caplog.messages == [each, once, *[each] * 7]
 
 
 def test_two_minutes_without_an_answer_are_the_end(clock: Clock) -> None:
@@ -84,6 +88,77 @@ def test_what_does_not_pass_is_raised_at_once(clock: Clock) -> None:
         ask(call)
     assert call.count == 1
     assert not clock.pauses
+
+
+class Refused(grpc.RpcError):
+    """A call's error."""
+
+    def __init__(self, code: grpc.StatusCode, details: str | None) -> None:
+        self._code, self._details = code, details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str | None:
+        return self._details
+
+
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+ERRORS = [
+    (UNAVAILABLE, "no route", "nobody answers there; check PACHD_ADDRESS. (no route)", True),
+    (grpc.StatusCode.CANCELLED, "the channel is closed", "the channel is closed (CANCELLED).", True),
+    (grpc.StatusCode.UNAUTHENTICATED, "none", "the token was refused; check PACH_PYTHON_AUTH_TOKEN. (none)", False),
+    (grpc.StatusCode.NOT_FOUND, "repo in not found", "repo in not found (NOT_FOUND).", False),
+    (grpc.StatusCode.INTERNAL, None, " (INTERNAL).", False),
+    (UNAVAILABLE, "CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; check the TLS roots in", False),
+    (UNAVAILABLE, "Hostname Verification Check failed", "its certificate is for another host; check the name", False),
+    (UNAVAILABLE, "WRONG_VERSION_NUMBER", "TLS is not spoken there; leave out grpcs:// and the TLS roots.", False),
+    (UNAVAILABLE, "Failed to create security handshaker", "the TLS roots hold no certificate; check", False),
+]
+
+
+@pytest.mark.parametrize(("code", "details", "sentence", "transient"), ERRORS)
+@pytest.mark.parametrize("in_a_stream", [False, True])
+def test_what_was_refused_is_a_sentence(
+    code: grpc.StatusCode, details: str | None, sentence: str, transient: bool, in_a_stream: bool
+) -> None:
+    with pytest.raises(PachydermError) as caught, calls.readable("Asking"):
+        if in_a_stream:
+            raise ConnectionError("The stream has ended.") from Refused(code, details)
+        raise Refused(code, details)
+    assert str(caught.value).startswith(f"Asking failed: {sentence}")
+    assert caught.value.transient is transient
+
+
+def test_who_does_not_answer_is_told() -> None:
+    with pytest.raises(PachydermError) as caught, calls.readable("Asking"):
+        raise ConnectionError("away")
+    assert str(caught.value) == "Asking failed: nobody answers there; check PACHD_ADDRESS. (away)"
+    assert caught.value.transient
+
+
+def test_what_nobody_can_catch_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for text in ("Exception in callback of a call", "another"):
+        logging.getLogger("grpc._channel").error(text)
+    logging.getLogger("another").error("Exception in callback")
+    assert caplog.messages == ["another", "Exception in callback"]
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (PachydermError("away", transient=True), True),
+        (ConnectError("away"), True),
+        (PachydermError("refused"), False),
+        (ValueError("a mistake"), False),
+    ],
+)
+def test_a_task_is_run_again_if_that_may_help(error: Exception, again: bool) -> None:
+    assert calls.RETRIES["retry_condition_fn"](None, None, Failed(data=error)) is again
+
+
+def test_a_task_waits_twice_as_long_each_time() -> None:
+    assert calls.RETRIES["retry_delay_seconds"] == [2**number for number in range(calls.RETRIES["retries"])]
 
 
 def test_the_tree_in_the_docstring_is_that_of_the_errors() -> None:

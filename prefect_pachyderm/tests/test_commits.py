@@ -82,11 +82,24 @@ def test_few_files_are_open_at_once(client: Client, files: dict[str, Path], monk
     assert Watched.most == 3
 
 
-def test_an_open_commit_has_nothing_yet(client: Client) -> None:
+def test_an_open_commit_has_nothing_yet(client: Client, tmp_path: Path) -> None:
     client.start_commit("in", "master")
     head = head_of(client, "in", "master")
     assert head is not None
     assert not has_exactly(client, head, {})
+    (tmp_path / "one").write_text("one")
+    assert not has_exactly(client, head, {"a": tmp_path / "one"})
+
+
+@pytest.mark.parametrize("missing", ["finished", "finishing"])
+def test_a_commit_that_is_being_finished_has_what_it_will_have(
+    client: Client, files: dict[str, Path], missing: str
+) -> None:
+    commit_files(client, "in", "other", files, "mine")
+    head = head_of(client, "in", "other")
+    assert head is not None
+    head.ClearField(missing)
+    assert has_exactly(client, head, files)
 
 
 def test_a_repo_is_made_once_and_a_branch_may_have_no_head(client: Client) -> None:
@@ -96,6 +109,19 @@ def test_a_repo_is_made_once_and_a_branch_may_have_no_head(client: Client) -> No
     (info,) = [each for each in client.list_repo() if each.repo.name == "new"]
     assert info.description == "first"
     assert head_of(client, "new", "master") is None
+
+
+def test_a_repo_that_somebody_else_has_just_made_is_there(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "list_repo", list)
+        ensure_repo(client, "in", "mine")
+    assert contents(client, ("in", "master")) == {"/a": b"one"}
+
+
+def test_an_output_commit_is_made_of_the_commits_of_its_inputs(client: Client) -> None:
+    create_pipeline(client, "true")
+    read = client.inspect_branch("in", "master").head.id
+    assert input_commits(client, "p", "master") == [("in", read)]
 
 
 def test_what_is_not_there_is_said_in_a_sentence(client: Client) -> None:

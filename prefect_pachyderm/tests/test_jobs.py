@@ -73,7 +73,9 @@ def test_triggered_again_it_is_the_same_job_unless_told_to_reprocess(server: Ser
     script = "cp /pfs/in/a /pfs/out/"
     first = block(server, script).trigger()
     first.wait_for_completion()
-    assert block(server, script).trigger().job_id == first.job_id
+    same = block(server, script)
+    same.spec = dict(reversed(same.spec.items()))
+    assert same.trigger().job_id == first.job_id
     again = block(server, script, reprocess=True).trigger()
     again.wait_for_completion()
     assert again.job_id != first.job_id
@@ -299,6 +301,12 @@ def test_why_a_job_can_not_start_is_said_and_it_is_not_waited_for_for_ever(tmp_p
         (said,) = [message for message in captured.messages if "can't start" in message]
         assert "PIPELINE_CRASHING" in said
         assert state_of(server.client, job) == pps_proto.JOB_KILLED
+        job = block(server, "false", timeout_seconds=0.6).trigger()
+        until(lambda: next(iter(server.client.inspect_pipeline("p"))).state == pps_proto.PIPELINE_CRASHING)
+        with pytest.raises(
+            JobTimedOut, match=r"not over after 1 s; it could not start: p is PIPELINE_CRASHING: .*host"
+        ):
+            job.wait_for_completion()
     finally:
         server.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from uuid import UUID
 
@@ -52,7 +53,10 @@ def versions(client: Client) -> dict[str, int]:
     return {info.pipeline.name: info.version for info in client.list_pipeline()}
 
 
-def test_only_what_has_changed_is_sent(prefect: None, client: Client, file: Path) -> None:
+def test_only_what_has_changed_is_sent(
+    prefect: None, client: Client, file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
     first, second = Template(file, {"script": "true"}), Template(file, {"script": "true", "input": "of_in"})
     assert not are_up_to_date(client, [first, second])
     jobs = create([first, second])
@@ -69,6 +73,13 @@ def test_only_what_has_changed_is_sent(prefect: None, client: Client, file: Path
     assert versions(client) == {"of_in": 1, "of_of_in": 2}
     assert changed["of_in"] == jobs["of_in"]
     assert changed["of_of_in"] != jobs["of_of_in"]
+    assert create_pipelines.name == "create pipelines"
+    made, left = "created or updated", "is up to date"
+    assert [message for message in caplog.messages if message.startswith("Pipeline ")] == [
+        f"Pipeline {name} {done}"
+        for now in ((made, made), (left, left), (left, made))
+        for name, done in zip(("of_in", "of_of_in"), now, strict=True)
+    ]
 
 
 def test_a_job_that_ended_badly_is_tried_again(prefect: None, client: Client, file: Path) -> None:

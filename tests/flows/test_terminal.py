@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from python_pachyderm.service import pps_proto
 
+from flows.terminal import run_from_terminal
+from flows.train import train
 from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.embedded import find_localpach
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +47,16 @@ def test_a_problem_is_one_sentence_and_exit_status_1(embedded: Path) -> None:
     assert "Error: " in done.stderr
     assert "/no/such.tar.gz" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_wrong_address_is_told_before_prefect_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHD_ADDRESS", "pachd.invalid:30650")
+    nowhere = {PREFECT_API_URL: "http://127.0.0.1:1/api"}
+    with (
+        temporary_settings(nowhere),
+        pytest.raises(SystemExit, match=r"Error: .* pachd\.invalid:30650 failed: no host"),
+    ):
+        run_from_terminal(train)
 
 
 def test_an_unknown_model_is_named(embedded: Path) -> None:
@@ -74,6 +88,17 @@ def test_make_alone_lists_the_targets() -> None:
     done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("all", "run", "rerun", "input-data", "docker-build", "status", "up", "down", "clean", "test"):
         assert f"make {target} " in done.stdout
+
+
+def test_make_clean_where_nothing_serves(tmp_path: Path) -> None:
+    """As after the Ctrl-C that ends `make up`."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in (".venv/bin", ".localpach", "output", ".cache"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".venv/bin/localpach").symlink_to(find_localpach())
+    env = {name: value for name, value in os.environ.items() if name != "LOCALPACH_ROOT"}
+    subprocess.run(["make", "clean"], cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"Makefile", ".venv"}
 
 
 def temporary_servers(home: Path) -> list[int]:

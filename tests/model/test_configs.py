@@ -9,7 +9,14 @@ import pytest
 from model.configs import CONFIGS, OWN, PUBLISHED, Adam, Config, GradientDescent
 from tests.model.recipes import TINY
 
-OF_OUR_OWN = {"tied": True, "unigram_start": True, "variational_dropout": True, "sampled": 1000, "dynamic": True}
+OF_OUR_OWN = {
+    "tied": True,
+    "unigram_start": True,
+    "variational_dropout": True,
+    "bfloat16": True,
+    "sampled": 1000,
+    "dynamic": True,
+}
 
 
 def test_configurations_are_the_published_ones() -> None:

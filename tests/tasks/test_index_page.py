@@ -86,6 +86,8 @@ def test_all_perplexities_are_within_the_marks(perplexities: list[float]) -> Non
     chart = Chart(runs)
     for run in runs:
         assert chart.marks[0] <= run.test <= chart.marks[-1]
+        assert chart.marks[1] > min(perplexities) and chart.marks[-2] <= max(perplexities)
+        assert all(str(mark).rstrip("0") in "125" for mark in chart.marks)
         assert chart.top <= chart.y(run.test) <= chart.height - chart.bottom
 
 
@@ -107,3 +109,11 @@ def test_what_is_no_run_is_left_out_and_text_from_outside_stays_text(tmp_path: P
     shown = write_index(tmp_path).read_text()
     assert sorted(re.findall(r'href="(\w+)/report.html"', shown)) == ["good", "older"]
     assert "<script" not in shown
+
+
+def test_a_perplexity_is_one_or_more_and_has_an_end(tmp_path: Path) -> None:
+    for number, test in enumerate((1.0, 0.999, float("inf"), float("nan"))):
+        keep(tmp_path, f"run{number}", 0.0, perplexity={"test": test})
+    shown = write_index(tmp_path).read_text()
+    assert re.findall(r'href="(\w+)/report.html">', shown) == ["run0"]
+    assert "on valid" in shown and ">–</td>" in shown

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import textwrap
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from tasks.report.learning_curve import Curve, read_curve, xychart
 from tasks.report.lineage import Datum, Input, Job, Lineage, mermaid
-from tasks.report.report_page import byte_count, duration, screenplay, write_report
+from tasks.report.report_page import Plot, byte_count, count, duration, screenplay, write_report
 from tasks.report.reports import fenced
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -228,12 +229,72 @@ def test_text_cannot_end_its_code_block() -> None:
     assert last == "`````"
 
 
-def test_seconds_and_bytes_are_told_as_people_tell_them() -> None:
-    assert [duration(seconds) for seconds in (0.0, 0.0071, 3.21, 90.0, 5400.0)] == [
-        "0 ms",
-        "7 ms",
-        "3.2 s",
-        "1.5 min",
-        "1.5 h",
-    ]
-    assert [byte_count(count) for count in (0, 2048, 3 * 2**20, 2**30)] == ["0 B", "2.0 KiB", "3.0 MiB", "1.0 GiB"]
+@pytest.mark.parametrize(
+    ("tell", "numbers"),
+    [
+        (
+            duration,
+            {0.0: "0 ms", 0.0071: "7 ms", 0.9994: "999 ms", 1.0: "1.0 s", 3.21: "3.2 s", 59.9: "59.9 s"}
+            | {60.0: "1.0 min", 90.0: "1.5 min", 3599.0: "60.0 min", 3600.0: "1.0 h", 5400.0: "1.5 h"},
+        ),
+        (
+            byte_count,
+            {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 2048: "2.0 KiB", 2**20 - 1: "1024.0 KiB"}
+            | {2**20: "1.0 MiB", 3 * 2**20: "3.0 MiB", 2**30 - 1: "1024.0 MiB", 2**30: "1.0 GiB"},
+        ),
+        (
+            count,
+            {812: "812", 999: "999", 1000: "1.0 thousand", 9949: "9.9 thousand", 10_000: "10 thousand"}
+            | {77_400: "77 thousand", 10**6: "1.0 million", 4_650_000: "4.7 million", 10**7: "10 million"},
+        ),
+    ],
+)
+def test_numbers_are_told_as_people_tell_them(tell: Callable[[float], str], numbers: dict[float, str]) -> None:
+    assert {number: tell(number) for number in numbers} == numbers
+
+
+@pytest.mark.parametrize(("train", "valid"), [(100.0, 100.5), (100.5, 100.0), (100.0, 100.0)])
+def test_no_label_covers_another(train: float, valid: float) -> None:
+    plot = Plot(Curve("epoch", (1.0, 2.0), (400.0, train), (300.0, valid)))
+    first, second = plot.label_heights
+    assert abs(first - second) == pytest.approx(24)
+    assert (first > second) is (train < valid)
+    assert (first + second) / 2 == pytest.approx((plot.y(train) + plot.y(valid)) / 2)
+    apart = Plot(Curve("epoch", (1.0, 2.0), (400.0, 100.0), (300.0, 200.0)))
+    assert apart.label_heights == [apart.y(100.0), apart.y(200.0)]
+
+
+@given(st.integers(2, 200))
+def test_a_dozen_places_are_told(epochs: int) -> None:
+    curve = Curve("epoch", tuple(float(n) for n in range(1, epochs + 1)), (50.0,) * epochs, ())
+    ticks = Plot(curve).x_ticks
+    assert ticks[0] == 1.0
+    assert len({after - before for before, after in itertools.pairwise(ticks)}) <= 1
+    assert min(epochs, 7) <= len(ticks) <= 13
+
+
+@given(st.floats(1.0, 1e6), st.floats(1.0, 1e6))
+def test_an_axis_has_few_round_marks_that_enclose_all(one: float, another: float) -> None:
+    ticks = Curve("epoch", (1.0, 2.0), (one, another), ()).ticks
+    low, high = sorted((one, another))
+    step = ticks[1] - ticks[0]
+    assert ticks[0] <= low * (1 + 1e-9) and low < ticks[0] + step * (1 + 1e-9) and ticks[-1] >= high * (1 - 1e-9)
+    assert 2 <= len(ticks) <= 7
+    assert f"{step:.0e}"[0] in "125" and float(f"{step:.0e}") == pytest.approx(step)
+
+
+def test_who_speaks_is_told_from_what_is_said() -> None:
+    told = {
+        "A B C D E F: It is late.": ("A B C D E F", "It is late."),
+        "A B C D E F G: It is late.": ("", "A B C D E F G: It is late."),
+        "Anna:\nIt is late.": ("Anna", "It is late."),
+        "安娜：是的。": ("安娜", "是的。"),
+        "Anna\nIt is late.": ("", "Anna\nIt is late."),
+    }
+    assert {script: (passage.cue, passage.text) for script in told for passage in screenplay(script)} == told
+
+
+@pytest.mark.parametrize(("first", "text"), [(60 - len(" later"), "{}\nlater on"), (61 - len(" later"), "{} later on")])
+def test_a_row_with_room_for_the_next_word_is_a_line(first: int, text: str) -> None:
+    (passage,) = screenplay(f"ANNA\n{'a' * first}\nlater on")
+    assert passage.text == text.format("a" * first)

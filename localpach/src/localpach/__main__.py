@@ -86,6 +86,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give all commands a network, as pods of a cluster have one; without it only those whose spec asks",
     )
+    serve.add_argument(
+        "--egress",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="let the egress of pipelines write beneath file:///FOLDER or, with this server's own login, beneath"
+        " s3://BUCKET/PREFIX; may be given more than once",
+    )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
     _command(commands, "page", _page, "print a link to the page in the browser, which logs in: it has the token")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
@@ -138,6 +146,7 @@ def _serve(options: argparse.Namespace) -> int:
         options.sandbox,
         options.network,
         options.json_port,
+        options.egress,
     )
     server.start()
     print(

@@ -92,3 +92,16 @@ def test_a_mount_shows_repos_and_takes_what_is_written(client: Client) -> None:
     assert after.read("new") == {"/first": b"1"}
     # What was mounted goes on to show the commits that it began with.
     assert mount.read("in") == FILES
+
+
+def test_one_path_is_mounted_by_a_commits_id(client: Client) -> None:
+    client.create_repo("in")
+    id = put(client, "in", FILES)
+    put(client, "in", {"/later": b"1"})
+    [branch] = [each.commit.branch for each in client.inspect_commit_set(id) if each.commit.branch.repo.name == "in"]
+    commit = pfs_pb2.Commit(branch=branch, id=id)
+    for path, kind, listed in (("/d", pfs_pb2.DIR, ["/d/b", "/d/big", "/d/e/"]), ("/a", pfs_pb2.FILE, ["/a"])):
+        request = pfs_pb2.InspectFileRequest(file=pfs_pb2.File(commit=commit, path=path))
+        assert client.pfs.InspectFile(request).file_type == kind
+        assert [info.file.path for info in client.list_file(commit, path.strip("/"))] == listed
+    assert client.list_file(commit, "later") == []

@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from localpach.pps.commands import NO_COMMAND, Pauses, run_spec, why
 from localpach.pps.environment import spout_environment
 from localpach.pps.logs import NO_JOB
 from localpach.pps.records import PipelineRecord
+from localpach.pps.services import listen, reached
 from localpach.pps.specs import worker_id
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
-from localpach.runtime.interface import PACHD_PORT, Ended, Run
+from localpach.runtime.interface import PACHD_PORT, Ended, Run, RunSpec, Runtime
 from localpach.runtime.layout import Layout
 
 # How the names of their folders begin.
@@ -116,15 +117,23 @@ class _Spout(threading.Thread):
             env = spout_environment(self._info, self._tools.secrets)
             spec = run_spec(self._info, self._tools.secrets, transform.cmd, transform.stdin, env, layout)
             serve = partial(self._tools.served.spout, self._record.name.output)
-            run = runtime.start(replace(spec, serve=serve, port=PACHD_PORT), partial(self._say, user=True))
-            with self._lock:
-                self._run = run
-                if self._stopped.is_set():
-                    run.kill()
-            return run.wait()
+            spec = replace(spec, serve=serve, port=PACHD_PORT)
+            spout = self._info.details.spout
+            if not spout.HasField("service"):
+                return self._run_to_its_end(runtime, spec)
+            with closing(listen(spout.service, self._say)) as listener:
+                return self._run_to_its_end(runtime, reached(spec, spout.service, listener))
         finally:
             with suppress(OSError):
                 remove_tree(layout.view.parent)
+
+    def _run_to_its_end(self, runtime: Runtime, spec: RunSpec) -> Ended:
+        run = runtime.start(spec, partial(self._say, user=True))
+        with self._lock:
+            self._run = run
+            if self._stopped.is_set():
+                run.kill()
+        return run.wait()
 
     def _say(self, text: str, user: bool = False) -> None:
         name = self._record.name
