@@ -36,6 +36,7 @@ from model.sampled_softmax import (
 )
 from model.tensorflow import tf
 from model.tokens import EOS
+from model.word_vectors import word_vectors
 
 LINES_AN_EPOCH = 10
 # Narrow layers spend their time on starting operations: XLA compiles the whole loop instead, where shapes are fixed.
@@ -277,7 +278,13 @@ def count_parameters(weights: Weights) -> int:
 def first_weights(config: Config, corpus: Corpus, seed: int) -> Weights:
     """The weights before training."""
     weights = initial_weights(config, len(corpus.words), seed)
-    return weights._replace(softmax=unigram_bias(_count_words(corpus))) if config.unigram_start else weights
+    if config.unigram_start:
+        weights = weights._replace(softmax=unigram_bias(_count_words(corpus)))
+    if config.vectors_start:
+        # As large as the random weights would be.
+        vectors = word_vectors(corpus.train, len(corpus.words), config.hidden, seed) * config.init / math.sqrt(3)
+        weights = weights._replace(embedding=tf.constant(vectors, tf.float32))
+    return weights
 
 
 def _count_words(corpus: Corpus) -> NDArray[np.int64]:
@@ -291,7 +298,8 @@ def extend_weights(config: Config, trained: checkpoints.Trained, corpus: Corpus,
     Raises:
         TrainingError: the trained model has not the shape of `config`.
     """
-    new, old = first_weights(config, corpus, seed), trained.weights
+    # Vectors of this text would be strangers among those that were trained: new rows are random.
+    new, old = first_weights(replace(config, vectors_start=False), corpus, seed), trained.weights
     count = len(trained.words)
     shapes = [[tuple(part.shape) for part in (*w.kernels, w.softmax[:, 0])] for w in (new, old)]
     if shapes[0] != shapes[1]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest
 from httpx import ConnectError
 
 from flows import deployments
+from prefect_pachyderm import PachydermPipeline
 from prefect_pachyderm.embedded import LocalpachError
 from tasks.errors import ScriptwrightError
+from tasks.image.image import RegistryCredentials
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -119,3 +123,39 @@ def test_deployments_that_can_not_be_made_are_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("flows.deployments.subprocess.run", lambda *_, **__: failed)
     with pytest.raises(ScriptwrightError, match="deploy --all` failed:\nit is broken"):
         deployments.deploy()
+
+
+@pytest.mark.parametrize("problem", [None, ScriptwrightError("It is broken; mend it.")])
+def test_all_are_waited_for_and_then_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: Exception | None
+) -> None:
+    told = {
+        "PREFECT_UI_URL": "http://ui",
+        "SCRIPTWRIGHT_REPORTS_URL": "http://reports",
+        "PREFECT_API_URL": "http://api",
+    }
+    told |= {"SCRIPTWRIGHT_PAGE_URL": "http://page", "LOCALPACH_ROOT": "/kept/here"}
+    for name, value in (told | {"SCRIPTWRIGHT_OUTPUT": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
+    steps: list[object] = []
+
+    def deploy() -> None:
+        steps.append("deploy")
+        if problem:
+            raise problem
+
+    monkeypatch.setattr(deployments, "_until", lambda who, answers: steps.extend((who, answers.__name__)))
+    monkeypatch.setattr(deployments, "deploy", deploy)
+    for block in (PachydermPipeline, RegistryCredentials):
+        monkeypatch.setattr(block, "register_type_and_schema", partial(steps.append, block))
+    if problem is not None:
+        with pytest.raises(SystemExit) as ended:
+            deployments.make_ready(steps.append)
+        assert ended.value.code == "Error: It is broken; mend it."
+    else:
+        said = deployments.make_ready(steps.append)
+        assert all(each in said for each in ("Everything answers.", *told.values()))
+        assert (tmp_path / "index.html").exists()
+    waits = ["Prefect's server", "_server_answers", "Prefect's worker", "<lambda>", "localpach", "_localpach_answers"]
+    word = "All answer; making the deployments"
+    assert steps == [*waits, word, PachydermPipeline, RegistryCredentials, "deploy"]
