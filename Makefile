@@ -32,21 +32,20 @@ help: ## show this list
 $(UV): requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} is not supported: install 3.11, 3.12 or 3.13 and say make PYTHON=python3.12")'
 	@echo "Making the environments"
-	@$(PYTHON) -m venv .venv
-	@$(TELL) $(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
+	@$(TELL) $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
 	@touch $@
 
 $(FLOWS_ENV): $(UV) requirements.txt requirements-build.txt pyproject.toml prefect_pachyderm/pyproject.toml
 	@echo "Installing what the flows need"
-	@$(TELL) $(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt
-	@$(TELL) $(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
+	@$(TELL) $(INSTALL) --python .venv --require-hashes -r requirements.txt -r requirements-build.txt && \
+		$(INSTALL) --python .venv $(BUILD) --editable prefect_pachyderm --editable .
 	@touch $@
 
 $(LOCALPACH_ENV): $(UV) localpach/requirements.txt localpach/requirements-build.txt localpach/pyproject.toml $(wildcard localpach/src/localpach/proto/*.proto)
-	@$(UV) venv --quiet --allow-existing --python $(BIN)/python localpach/.venv
 	@echo "Installing localpach"
-	@$(TELL) $(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt
-	@$(TELL) $(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python localpach/.venv
+	@$(TELL) $(INSTALL) --python localpach/.venv --require-hashes -r localpach/requirements.txt -r localpach/requirements-build.txt && \
+		$(INSTALL) --python localpach/.venv $(BUILD) --editable localpach
 	@ln -sf ../../localpach/.venv/bin/localpach $(BIN)/localpach
 	@touch $@
 
@@ -71,18 +70,16 @@ localpach/.venv/.tools: $(LOCALPACH_ENV) localpach/requirements-dev.txt
 all: run ## set up, train, write a script and print both results (MODEL= or MINUTES=, SOURCE=, MEMBERS=, SEED=)
 
 run: $(FLOWS_ENV) $(LOCALPACH_ENV) ## run the train flow
-	@echo "Starting Prefect"
-	@python -m flows.train
+	@python -m flows train
 
 rerun: $(FLOWS_ENV) $(LOCALPACH_ENV) ## tear down and run again with the small model
-	@echo "Starting Prefect"
-	@python -m flows.rerun
+	@python -m flows rerun
 
 input-data: $(FLOWS_ENV) $(LOCALPACH_ENV) ## download the scripts and commit them to GoT_scripts
-	@python -m flows.input_data
+	@python -m flows input_data
 
 docker-build: $(FLOWS_ENV) $(LOCALPACH_ENV) ## build the image that the pipelines run
-	@python -m flows.docker_build
+	@python -m flows docker_build
 
 status: $(FLOWS_ENV) $(LOCALPACH_ENV) ## list repos, commits and jobs
 	@python -m tasks.status
@@ -107,6 +104,10 @@ up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrenc
 # Where the reports are to be had; another address where they are looked at from another machine.
 up: export SCRIPTWRIGHT_REPORTS_URL ?= http://127.0.0.1:$(REPORTS_PORT)
 up: export SCRIPTWRIGHT_PAGE_URL ?= http://127.0.0.1:$(PAGE_PORT)
+# In this terminal; runs have the whole of it in their logs.
+up: export PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS ?= flows.console.OneLineHandler
+# Of each run, in the worker's lines.
+up: export SCRIPTWRIGHT_SIGN_OF_LIFE_SECONDS ?= 8
 up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground
 	@echo "Starting Prefect's server and worker, localpach and the reports"
 	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec honcho start
@@ -118,7 +119,7 @@ down: $(FLOWS_ENV) $(LOCALPACH_ENV) ## stop the embedded Pachyderm
 	@localpach stop --root $${LOCALPACH_ROOT:-.localpach}
 
 clean: ## stop the embedded Pachyderm and delete its data, the results and the cache
-	@if [ -x $(BIN)/localpach ] && [ -d $${LOCALPACH_ROOT:-.localpach} ]; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
+	@if localpach status --root $${LOCALPACH_ROOT:-.localpach} >/dev/null 2>&1; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
 	rm -rf $${LOCALPACH_ROOT:-.localpach} output .cache
 
 model: $(MODEL_ENV) ## make the model's own environment, to train and write by hand: model/.venv/bin/python -m model.train

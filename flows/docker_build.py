@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.terminal import run_from_terminal
 from tasks.image.image import build_image, choose_builder
 
 
@@ -12,7 +11,3 @@ from tasks.image.image import build_image, choose_builder
 def docker_build() -> str:
     """Builds the image for the target and returns its name."""
     return build_image(choose_builder())
-
-
-if __name__ == "__main__":
-    run_from_terminal(docker_build)

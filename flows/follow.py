@@ -10,7 +10,6 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import FollowParameters, takes
-from flows.terminal import run_from_terminal
 from prefect_pachyderm.credentials import find_pachyderm
 from prefect_pachyderm.follow import new_commits, report_commit
 from tasks.project import BRANCH, SCRIPTS_DESCRIPTION, SCRIPTS_REPO
@@ -28,7 +27,3 @@ def follow(run: FollowParameters) -> int:
         if count == run.commits:
             break
     return count
-
-
-if __name__ == "__main__":
-    run_from_terminal(follow)

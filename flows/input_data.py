@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import CorpusParameters, takes
-from flows.terminal import run_from_terminal
 from prefect_pachyderm.credentials import find_pachyderm
 from tasks.corpus.corpus import download, extract
 from tasks.names import name_run
@@ -23,7 +22,3 @@ def input_data(run: CorpusParameters) -> str:
     scripts = extract(tarball, run.members or None)
     with turn([]):
         return commit_scripts(scripts, tarball.source, tarball.sha256)
-
-
-if __name__ == "__main__":
-    run_from_terminal(input_data)

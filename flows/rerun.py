@@ -6,7 +6,6 @@ from prefect import flow
 
 from flows.parameters import RerunParameters, takes
 from flows.teardown import teardown
-from flows.terminal import run_from_terminal
 from flows.train import train
 from prefect_pachyderm.waits import stop_jobs
 from tasks.report.results import Results
@@ -22,7 +21,3 @@ def rerun(run: RerunParameters) -> Results:
     teardown()
     results: Results = train(**given)
     return results
-
-
-if __name__ == "__main__":
-    run_from_terminal(rerun)

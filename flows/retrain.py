@@ -18,7 +18,6 @@ from prefect import State, flow
 from prefect.states import Completed
 
 from flows.parameters import RetrainParameters, takes
-from flows.terminal import run_from_terminal
 from flows.train import templates_of, train
 from prefect_pachyderm.credentials import find_pachyderm
 from prefect_pachyderm.waits import stop_jobs, wait_for_job
@@ -60,7 +59,3 @@ def retrain(run: RetrainParameters) -> State[Any]:
     outcome = "Released" if verdict.released else "Rejected"
     name_run(f"retrain {recipe}: {outcome.lower()} GoT_train@{verdict.candidate[:7]}")
     return Completed(name=outcome, message=verdict.reason)
-
-
-if __name__ == "__main__":
-    run_from_terminal(retrain)

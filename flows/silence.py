@@ -22,16 +22,15 @@ class SignsOfLife(logging.Handler):
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> SignsOfLife:
-        logging.getLogger("prefect").addHandler(self)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        logging.getLogger("prefect").removeHandler(self)
         self._over.set()
         self._thread.join()
+        logging.getLogger("prefect").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes note that something was said."""
@@ -46,6 +45,8 @@ class SignsOfLife(logging.Handler):
 
     def _watch(self) -> None:
         while not self._over.wait(self._seconds / 8):
+            # Prefect, which may be imported only meanwhile, sets up all logging anew.
+            logging.getLogger("prefect").addHandler(self)
             now = time.monotonic()
             if now - self._said >= self._seconds:
                 self._said = now

@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import TeardownParameters, takes
-from flows.terminal import run_from_terminal
 from tasks.teardown import delete_everything, delete_project
 
 
@@ -17,7 +16,3 @@ def teardown(run: TeardownParameters) -> None:
         delete_everything()
     else:
         delete_project()
-
-
-if __name__ == "__main__":
-    run_from_terminal(teardown)

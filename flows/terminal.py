@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import inspect
+import logging
 import os
 import secrets
-import signal
 import sys
-from contextlib import suppress
 from typing import Any
 
 from prefect import Flow
@@ -16,70 +14,29 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
-from flows.silence import SignsOfLife
+from prefect_pachyderm.credentials import connect, is_embedded
 from tasks.errors import USER_ERRORS
-
-# Of prctl(2).
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def run_from_terminal(flow: Flow[Any, Any]) -> None:
-    """Runs `flow`, each parameter taken from the environment variable of its name in capitals.
-
-    Exits with 1 on an error, and with 130 on Ctrl-C, when the job has been stopped.
-    """
-    _take_ctrl_c_alone()
+    """Runs `flow`, each parameter taken from the environment variable of its name in capitals; exits with 1 on an error."""
     _lock_temporary_server()
     names = inspect.signature(flow.fn).parameters
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
-        with SignsOfLife("the start"):
-            flow(**given)
+        _see_cluster_answer()
+        flow(**given)
     except USER_ERRORS as error:
         sys.exit(f"\nError: {error}")
     except ParameterTypeError as error:
         sys.exit(f"\nError: {_first_problem(flow, error)}")
-    except KeyboardInterrupt:
-        print("\nInterrupted; run again to go on.", file=sys.stderr)
-        sys.exit(130)
 
 
-def _take_ctrl_c_alone() -> None:
-    """Goes on in a process that gets Ctrl-C from this one, which waits for its end and ends what it has left.
-
-    A terminal sends it to all processes that it knows of: to Prefect's temporary server, too, which the flow needs to
-    end in an orderly way. Where this process is killed, the other one is terminated.
-    """
-    prctl = ctypes.CDLL(None).prctl
-    waiting = os.getpid()
-    # They are waited for: a handler's turn may come just before a wait that nothing else ends.
-    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != waiting:
-            sys.exit(1)
-        return
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        if (number := signal.sigwait(signals)) != signal.SIGCHLD:
-            os.kill(child, number)
-    status = os.waitstatus_to_exitcode(ended[1])
-    _end_rest(child)
-    sys.exit(status if status >= 0 else 128 - status)
-
-
-def _end_rest(group: int) -> None:
-    """Ends what a flow had no time to end, as Prefect's temporary server that was just starting. localpach is meant to
-    stay, and has a group of its own."""
-    with suppress(ProcessLookupError, ChildProcessError):
-        os.killpg(group, signal.SIGKILL)
-        while True:
-            os.waitpid(-group, 0)
+def _see_cluster_answer() -> None:
+    """Who waits at a terminal learns of an address or a token that is wrong before Prefect is started. A block is in Prefect,
+    and the embedded server has to be started."""
+    if not os.environ.get("PACHYDERM_BLOCK") and not is_embedded():
+        connect()
 
 
 def _lock_temporary_server() -> None:
@@ -95,6 +52,13 @@ def _lock_temporary_server() -> None:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
     }
     refresh_global_settings_context()
+    logging.getLogger("prefect").addFilter(_without_hint)
+
+
+def _without_hint(record: logging.LogRecord) -> bool:
+    """Prefect advises to run a server, in a line without a prefix."""
+    record.msg = str(record.msg).partition("\nSee ")[0]
+    return True
 
 
 def _first_problem(flow: Flow[Any, Any], error: ParameterTypeError) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import TrainParameters, takes
-from flows.terminal import run_from_terminal
 from prefect_pachyderm.credentials import find_pachyderm
 from prefect_pachyderm.pipelines import Template, create_pipelines
 from prefect_pachyderm.waits import stop_jobs, wait_for_job
@@ -48,7 +47,3 @@ def templates_of(run: TrainParameters, image: str) -> list[Template]:
     """What the pipelines' specifications are made of."""
     minutes = f"{run.minutes:g}" if run.minutes else ""
     return [pipeline.template({**run.model_dump(), "minutes": minutes, "image": image}) for pipeline in CHAIN]
-
-
-if __name__ == "__main__":
-    run_from_terminal(train)

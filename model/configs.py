@@ -52,12 +52,16 @@ class Config:
     last_epoch: float = 1.0  # share of the last epoch that is trained on
     tied: bool = False  # the softmax's weights are the embedding's (Press and Wolf 2017)
     unigram_start: bool = False  # the softmax's bias starts as the logarithm of each word's frequency
+    vectors_start: bool = False  # the embedding starts as word vectors of the training text (Levy and Goldberg 2014)
     variational_dropout: bool = False  # one mask for all steps of a batch (Gal and Ghahramani 2016)
+    bfloat16: bool = False  # products of training are of numbers rounded to bfloat16, where the processor has such
     sampled: int = 0  # words drawn for each step's softmax beside the batch's own; 0: the whole vocabulary
 
     def __post_init__(self) -> None:
         if not self.tied == (self.sampled > 0) == isinstance(self.optimiser, Adam):
             raise ValueError(f"{self.name}: tied weights, sampled softmax and Adam are one step: choose all or none")
+        if self.bfloat16 and not self.sampled:
+            raise ValueError(f"{self.name}: the published recipe's products are float32")
 
     @property
     def length(self) -> float:
@@ -133,8 +137,8 @@ def own(
         name=name,
         layers=1,
         hidden=hidden,
-        steps=35,
-        batch=32,
+        steps=18,
+        batch=64,
         epochs=epochs,
         keep=keep,
         init=0.1,
@@ -144,13 +148,15 @@ def own(
         last_epoch=last_epoch,
         tied=True,
         unigram_start=True,
+        vectors_start=True,
         variational_dropout=True,
+        bfloat16=True,
         sampled=1000,
     )
 
 
 OWN = (
-    own("quick", hidden=240, epochs=6, keep=0.8, optimiser=Adam(rate=4e-3)),
+    own("quick", hidden=240, epochs=8, keep=0.8, optimiser=Adam(rate=7e-3)),
     own("best", hidden=400, epochs=24, keep=0.5, optimiser=Adam(rate=3e-3, cycles=2)),
 )
 CONFIGS = {config.name: config for config in (*PUBLISHED, *OWN)}

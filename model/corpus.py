@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ def read_splits(folder: Path, seed: int, form: str | None = None) -> Splits:
     names, scripts, described = [], list[Script](), list[File]()
     learner = StyleLearner()
     for path in given or files:
-        name = path.relative_to(folder).as_posix()
+        name = _name(path, folder)
         script, encoding = _read_script(path, name, form)
         names.append(name)
         scripts.append(script)
@@ -136,6 +137,13 @@ def read_splits(folder: Path, seed: int, form: str | None = None) -> Splits:
             sources[name] += size
     lines = [[line for scene in part for line in scene] for part in (*by_split, whole[2])]
     return Splits(lines[:3], lines[3], RARE, list(sources.items()), learner.style(), summary)
+
+
+def _name(path: Path, folder: Path) -> str:
+    """What a file was called before it was committed: Pachyderm's paths are ASCII, and what is not is written as in URLs."""
+    committed = path.relative_to(folder).as_posix()
+    name = unquote(committed)
+    return name if name.isprintable() else committed
 
 
 def _read_script(path: Path, name: str, form: str | None) -> tuple[Script, str]:

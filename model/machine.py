@@ -9,6 +9,7 @@ from pathlib import Path
 from model.tensorflow import tf
 
 CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def count_cores(cgroup: Path = CGROUP) -> int:
@@ -25,6 +26,15 @@ def count_cores(cgroup: Path = CGROUP) -> int:
     if quota in ("max", "-1"):
         return allowed
     return max(1, min(allowed, math.ceil(int(quota) / int(period))))
+
+
+def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether the processor multiplies numbers of bfloat16 faster than those of float32."""
+    try:
+        flags = cpuinfo.read_text().split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def prepare(seed: int) -> None:

@@ -6,6 +6,9 @@ gradient works on `exp(logits)` and a scale for each row. Everything is plain Te
 function runs op by op (wide layers, where the matrix products are everything) and inside one XLA-compiled loop over
 thousands of steps (narrow layers, where starting an operation would cost more than running it).
 
+The factors of a training's products may be rounded to bfloat16, where the processor multiplies those faster: all sums,
+and the weights, stay float32. Evaluation rounds nothing.
+
 Shapes: T steps, B streams, H hidden units, V words, N = T·B, time before batch throughout.
 """
 
@@ -78,11 +81,23 @@ def zero_state(config: Config, batch: int) -> State:
     return State(zeros, zeros)
 
 
+def round_factor(factor: Tensor, bfloat16: bool) -> Tensor:
+    """A factor of matrix products, as it is or rounded; one that is used more than once is rounded once."""
+    return tf.cast(factor, tf.bfloat16) if bfloat16 else factor
+
+
+def multiply(a: Tensor, b: Tensor, bfloat16: bool, **transposed: bool) -> Tensor:
+    """The matrix product, of factors as they are or rounded."""
+    if not bfloat16:
+        return tf.matmul(a, b, **transposed)
+    return tf.cast(tf.matmul(round_factor(a, True), round_factor(b, True), **transposed), tf.float32)
+
+
 def step_cell(
     projected: Tensor, recurrent: Tensor, c: Tensor, h: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One step of one layer, from its already projected input."""
-    z = projected + h @ recurrent
+    z = projected + multiply(h, recurrent, recurrent.dtype == tf.bfloat16)
     width = 3 * h.shape[-1]
     gates, candidate = tf.sigmoid(z[:, :width]), tf.tanh(z[:, width:])
     i, f, o = tf.split(gates, 3, axis=1)
@@ -91,11 +106,13 @@ def step_cell(
     return o * squashed, c, gates, candidate, squashed
 
 
-def run_layer(x: Tensor, kernel: Tensor, bias: Tensor, c: Tensor, h: Tensor, steps: int) -> Trace:
+def run_layer(
+    x: Tensor, kernel: Tensor, bias: Tensor, c: Tensor, h: Tensor, steps: int, bfloat16: bool = False
+) -> Trace:
     """Runs one layer over [N, H] inputs."""
     width = kernel.shape[0] // 2
-    projected = tf.split(x @ kernel[:width] + bias, steps)
-    recurrent = kernel[width:]
+    projected = tf.split(multiply(x, kernel[:width], bfloat16) + bias, steps)
+    recurrent = round_factor(kernel[width:], bfloat16)
     trace = Trace([], [], [], [c], [h])
     for step in range(steps):
         h, c, *rest = step_cell(projected[step], recurrent, c, h)
@@ -104,10 +121,12 @@ def run_layer(x: Tensor, kernel: Tensor, bias: Tensor, c: Tensor, h: Tensor, ste
     return trace
 
 
-def differentiate_layer(trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def differentiate_layer(
+    trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor, bfloat16: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of one layer's input, kernel and bias, from the gradient of its [N, H] outputs."""
     steps, width = len(trace.gates), kernel.shape[0] // 2
-    backward = tf.transpose(kernel[width:])
+    backward = round_factor(tf.transpose(kernel[width:]), bfloat16)
     gates, candidates, squashed = (tf.concat(part, 0) for part in (trace.gates, trace.candidates, trace.squashed))
     i, f, o = tf.split(gates, 3, axis=1)
     # All that does not depend on the gradient from later steps is done for all steps at once.
@@ -126,17 +145,19 @@ def differentiate_layer(trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor) 
         dc += dh * to_cell[step]
         d_z = tf.concat([dc, dc, dh, dc], 1) * slopes[step]
         d_zs.append(d_z)
-        dc, dh = dc * forgets[step], d_z @ backward
+        dc, dh = dc * forgets[step], multiply(d_z, backward, bfloat16)
     d_z = tf.concat(d_zs[::-1], 0)
     inputs = tf.concat([x, tf.concat(trace.outputs[:-1], 0)], 1)
     return (
-        tf.matmul(d_z, kernel[:width], transpose_b=True),
-        tf.matmul(inputs, d_z, transpose_a=True),
+        multiply(d_z, kernel[:width], bfloat16, transpose_b=True),
+        multiply(inputs, d_z, bfloat16, transpose_a=True),
         tf.reduce_sum(d_z, 0),
     )
 
 
-def softmax_gradients(h: Tensor, softmax: Tensor, targets: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+def softmax_gradients(
+    h: Tensor, softmax: Tensor, targets: Tensor, batch: int, bfloat16: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """The summed cross-entropy of [N, H] outputs, and the gradients of outputs and softmax weights of that sum / batch.
 
     With e = exp(logits) and Z its row sums, the gradient of the logits is (e - Z·onehot(target)) / (Z·batch). Row n is
@@ -145,22 +166,24 @@ def softmax_gradients(h: Tensor, softmax: Tensor, targets: Tensor, batch: int) -
     """
     rows = tf.shape(h)[0]
     extended = tf.concat([h, tf.ones_like(h[:, :1])], 1)
-    logits = extended @ softmax
+    # A bias is too long for bfloat16: it is added by itself.
+    logits = multiply(h, softmax[:-1], True) + softmax[-1] if bfloat16 else extended @ softmax
     places = tf.stack([tf.range(rows), targets], 1)
     target_logits = tf.gather_nd(logits, places)
     e = tf.exp(logits)
     z = e @ tf.ones_like(softmax[:1], name="ones")[0][:, None]
     e = tf.tensor_scatter_nd_sub(e, places, z[:, 0])
     scale = 1.0 / (z * batch)
-    d_h = tf.matmul(e, softmax[:-1], transpose_b=True) * scale
+    e = round_factor(e, bfloat16)
+    d_h = multiply(e, softmax[:-1], bfloat16, transpose_b=True) * scale
     # The layers wait for d_h alone: beside their small products another core can do this big one.
     with tf.control_dependencies([d_h]):
-        d_softmax = tf.matmul(extended * scale, e, transpose_a=True)
+        d_softmax = multiply(extended * scale, e, bfloat16, transpose_a=True)
     return tf.reduce_sum(tf.math.log(z[:, 0]) - target_logits), d_h, d_softmax
 
 
 def gradients(
-    weights: Weights, state: State, x: Tensor, y: Tensor, masks: Tensor | None
+    weights: Weights, state: State, x: Tensor, y: Tensor, masks: Tensor | None, bfloat16: bool = False
 ) -> tuple[Tensor, State, Weights]:
     """Cross-entropy summed over [T, B] targets, the state after them, and the gradients of that sum / B.
 
@@ -174,15 +197,15 @@ def gradients(
     inputs, traces = [], []
     for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
         inputs.append(flow if masks is None else flow * masks[n])
-        traces.append(run_layer(inputs[n], kernel, bias, state.cells[n], state.outputs[n], steps))
+        traces.append(run_layer(inputs[n], kernel, bias, state.cells[n], state.outputs[n], steps, bfloat16))
         flow = tf.concat(traces[n].outputs[1:], 0)
     top = flow if masks is None else flow * masks[-1]
-    loss, d_flow, d_softmax = softmax_gradients(top, weights.softmax, targets, batch)
+    loss, d_flow, d_softmax = softmax_gradients(top, weights.softmax, targets, batch, bfloat16)
     d_kernels: list[Tensor] = []
     d_biases: list[Tensor] = []
     for n in reversed(range(len(traces))):
         d_flow = d_flow if masks is None else d_flow * masks[n + 1]
-        d_flow, d_kernel, d_bias = differentiate_layer(traces[n], inputs[n], weights.kernels[n], d_flow)
+        d_flow, d_kernel, d_bias = differentiate_layer(traces[n], inputs[n], weights.kernels[n], d_flow, bfloat16)
         d_kernels.insert(0, d_kernel)
         d_biases.insert(0, d_bias)
     d_flow = d_flow if masks is None else d_flow * masks[0]

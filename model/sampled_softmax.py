@@ -109,7 +109,7 @@ def sampled_step(
     rows = tf.gather(weights.embedding, words)
     bias = tf.gather(weights.softmax[0], words)
     small = Weights(rows, weights.kernels, weights.biases, tf.concat([tf.transpose(rows), [bias + corrections]], 0))
-    loss, after, grads = gradients(small, state, x, y, masks)
+    loss, after, grads = gradients(small, state, x, y, masks, config.bfloat16)
     looked_up = tf.math.unsorted_segment_sum(grads.embedding, tf.reshape(x, [-1]), tf.shape(words)[0])
     tied = Weights(looked_up + tf.transpose(grads.softmax[:-1]), grads.kernels, grads.biases, grads.softmax[-1:])
     clip = tf.minimum(1.0, config.max_norm / tf.linalg.global_norm(tf.nest.flatten(tied)))

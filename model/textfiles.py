@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from charset_normalizer import from_bytes
@@ -20,6 +21,8 @@ _ENCODINGS = (
     "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr", "tis_620", "iso8859_15", "iso8859_2",
 )  # fmt: skip
 _SAMPLE = 200_000  # bytes that tell the encoding
+_STRAY = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8, as Python has it in a text
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class NotTextError(Exception):
@@ -57,11 +60,22 @@ def _decode(data: bytes) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         if encoding or b"\0" in data:
             raise NotTextError(f"it is not {(encoding or 'utf-8').removesuffix('-sig')} text") from error
+    if text := _mend_utf8(data):
+        return text, "utf-8"
     if not _has_many_letters(data):
         raise NotTextError("it is not text")
     found = from_bytes(data[:_SAMPLE], cp_isolation=list(_ENCODINGS)).best()
     encoding = _prefer_latin(data, found.encoding if found else "cp1252")
     return data.decode(encoding, errors="replace"), encoding
+
+
+def _mend_utf8(data: bytes) -> str:
+    """A text that is in UTF-8 but for some bytes, which are from files in Western European; empty where too few of it is."""
+    text = data.decode(errors="surrogateescape")
+    strays = len(_STRAY.findall(text))
+    if 4 * strays > len(_BEYOND_ASCII.findall(text)):
+        return ""
+    return _STRAY.sub(lambda stray: stray[0].encode(errors="surrogateescape").decode("cp1252", "replace"), text)
 
 
 def _guess_utf16(data: bytes) -> str:

@@ -29,7 +29,8 @@ BLANKLESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}
 LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{BLANKLESS}]]"
 _TOKEN = regex.compile(
     rf"""(?V1)
-    [{BLANKLESS}][\p{{M}}ー]*
+    {UNKNOWN}                                          # of a corpus that has been tokenised
+    | [{BLANKLESS}][\p{{M}}ー]*
     | \p{{Sc}}?\d+(?:[.,:]\d+)+(?!{LETTER})           # 3.14, 10:30, $5.00
     | \p{{Sc}}\d+(?!{LETTER})                          # $5
     | (?:{LETTER}\.){{2,}}(?!{LETTER})                 # a.m.

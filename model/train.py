@@ -119,12 +119,15 @@ def train(
             log.say(line)
         if plan:
             log.say(plan.log_line())
+        if at.bfloat16:
+            log.say("Products: bfloat16, which this processor has; weights and evaluation: float32")
         log.say(f"Model: {config.name} Parameters: {count_parameters(trainer.weights)} Vocabulary: {len(corpus.words)}")
 
     _train_on(trainer, corpus, config, seed, save, log)
     metrics = {
         "model": config.name,
         "plan": at.plan,
+        "bfloat16": at.bfloat16,
         "seed": seed,
         "format": form,
         "warm_start": _describe(warm_start) if warm_start else None,

@@ -6,14 +6,14 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model import checkpoints, dynamic
+from model import checkpoints, dynamic, machine
 from model.configs import Adam, Config
 from model.corpus import Corpus, Ids, training_batches
 from model.network import (
@@ -36,6 +36,7 @@ from model.sampled_softmax import (
 )
 from model.tensorflow import tf
 from model.tokens import EOS
+from model.word_vectors import word_vectors
 
 LINES_AN_EPOCH = 10
 # Narrow layers spend their time on starting operations: XLA compiles the whole loop instead, where shapes are fixed.
@@ -78,6 +79,7 @@ class Position:
     epochs: list[dict[str, float]] = field(default_factory=list)
     curve: list[list[float]] = field(default_factory=list)  # [epochs, training perplexity]
     plan: dict[str, float] | None = None  # of a training of a given length
+    bfloat16: bool = False  # its products are of numbers rounded to that
 
 
 class Trainer:
@@ -102,7 +104,8 @@ class Trainer:
             zero_moments(first) if isinstance(config.optimiser, Adam) else NO_MOMENTS,
             zero_state(config, config.batch),
         )
-        self.position = Position(_fingerprint(config, corpus, seed, weights))
+        bfloat16 = config.bfloat16 and machine.has_bfloat16()
+        self.position = Position(_fingerprint(config, corpus, seed, weights), bfloat16=bfloat16)
         self.stop = False  # set to true, ends the training at the next call
         if config.sampled:
             self._chances = drawing_chances(_count_words(corpus), config.sampled)
@@ -132,7 +135,7 @@ class Trainer:
         """Goes on where the training kept in `folder` was; false where there is none.
 
         Raises:
-            TrainingError: the training kept there is another one.
+            TrainingError: the training kept there is another one, or was begun on a processor with bfloat16.
         """
         kept = checkpoints.load_training(folder, self.learner)
         if kept is None:
@@ -142,12 +145,18 @@ class Trainer:
                 f"{folder} holds a training that is not over, of another model, corpus or seed: "
                 "give the same options to go on with it, or choose an empty folder"
             )
-        self.learner, self.position = kept[0], Position(**kept[1])
+        position = Position(**kept[1])
+        if position.bfloat16 and not machine.has_bfloat16():
+            raise TrainingError(
+                f"{folder} holds a training that was begun on a processor with bfloat16, which this one has not, so that it "
+                "would end otherwise: go on with it on such a machine, or choose an empty folder"
+            )
+        self.learner, self.position = kept[0], position
         return True
 
     def _train_loop(self, learner: Learner, batches: Samples, rates: Tensor, first: Tensor) -> tuple[Learner, Tensor]:
         """Trains on [segments, T, B] batches; gives the summed cross-entropy, too."""
-        config = self._config
+        config = replace(self._config, bfloat16=self.position.bfloat16)
         shape = (config.steps, config.batch)
         total = tf.constant(0.0)
         for n in tf.range(tf.shape(batches.x)[0]):
@@ -269,7 +278,13 @@ def count_parameters(weights: Weights) -> int:
 def first_weights(config: Config, corpus: Corpus, seed: int) -> Weights:
     """The weights before training."""
     weights = initial_weights(config, len(corpus.words), seed)
-    return weights._replace(softmax=unigram_bias(_count_words(corpus))) if config.unigram_start else weights
+    if config.unigram_start:
+        weights = weights._replace(softmax=unigram_bias(_count_words(corpus)))
+    if config.vectors_start:
+        # As large as the random weights would be.
+        vectors = word_vectors(corpus.train, len(corpus.words), config.hidden, seed) * config.init / math.sqrt(3)
+        weights = weights._replace(embedding=tf.constant(vectors, tf.float32))
+    return weights
 
 
 def _count_words(corpus: Corpus) -> NDArray[np.int64]:
@@ -283,7 +298,8 @@ def extend_weights(config: Config, trained: checkpoints.Trained, corpus: Corpus,
     Raises:
         TrainingError: the trained model has not the shape of `config`.
     """
-    new, old = first_weights(config, corpus, seed), trained.weights
+    # Vectors of this text would be strangers among those that were trained: new rows are random.
+    new, old = first_weights(replace(config, vectors_start=False), corpus, seed), trained.weights
     count = len(trained.words)
     shapes = [[tuple(part.shape) for part in (*w.kernels, w.softmax[:, 0])] for w in (new, old)]
     if shapes[0] != shapes[1]:

@@ -15,6 +15,7 @@ class Site:
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)
     etag: str = '"v1"'
     last_modified: str = ""
     ranges: bool = True
@@ -49,6 +50,8 @@ def serving() -> Iterator[Site]:
             state.asked.append(self.headers.get("Range"))
             if state.login and self.headers.get("Authorization") != state.login:
                 return self.answer(401, b"")
+            if self.path in state.leads:
+                return self.answer(302, b"", {"Location": state.leads[self.path]})
             body = state.files.get(self.path.partition("?")[0])
             if state.failures or body is None:
                 return self.answer(state.failures.pop(0) if state.failures else 404, b"")

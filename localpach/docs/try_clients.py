@@ -38,6 +38,7 @@ CLIENTS = (
     # It asks for pkg_resources, which later setuptools lack.
     Tried("pachyderm_sdk", "2.7.6", "sdk.py", ("pachyderm_sdk==2.7.6", "setuptools<81")),
     Tried("pachyderm_sdk", "2.12.2", "sdk.py", ("pachyderm_sdk==2.12.2",)),
+    Tried("JupyterLab's extension", "2.12.2", "jupyterlab.py", ("jupyterlab-pachyderm==2.12.2",)),
     Tried("curl", "any", "curl.py"),
     Tried("boto3", "1.44.8", "s3_boto3.py", ("boto3==1.44.8",)),
     Tried("aws", "1.46.3", "s3_aws.py", ("awscli==1.46.3",)),

@@ -28,9 +28,9 @@ class Server:
 
 
 @contextmanager
-def serving(root: Path, missing_image: str = "host", auth: bool = True) -> Iterator[Server]:
+def serving(root: Path, missing_image: str = "host", auth: bool = True, egress: Sequence[str] = ()) -> Iterator[Server]:
     """A server in this process until the end of the block; another block on `root` is its restart."""
-    running = server.Server(root, auth=auth, missing_image=missing_image)
+    running = server.Server(root, auth=auth, missing_image=missing_image, egress=egress)
     running.start()
     address = running.address
     client = Client(address, token(root) if auth else None)

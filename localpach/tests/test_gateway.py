@@ -94,7 +94,7 @@ def test_a_stream_is_sent_as_values_that_follow_each_other(ask: Ask, client: Cli
         ("pfs_v2.API/InspectRepo", '{"repo": {"name": "none", "type": "user"}}', 404, 5, "repo default/none not found"),
         ("pfs_v2.API/ListBranch", '{"repo": {"name": "none", "type": "user"}}', 404, 5, "repo default/none not found"),
         ("pfs_v2.API/CreateRepo", '{"repo": {"name": "a b"}}', 500, 2, "name (a b) invalid"),
-        ("pfs_v2.API/Egress", "{}", 501, 12, "writing a commit"),
+        ("pfs_v2.API/Egress", "{}", 501, 12, "here only pipelines send commits"),
         ("pfs_v2.API/CreateRepo", '{"repo": 1}', 400, 3, "Failed to parse repo"),
         ("pfs_v2.API/CreateRepo", "{", 400, 3, "Expecting property name"),
         ("pfs_v2.API/CreateRepo", "{} {}", 400, 3, "more than one request"),

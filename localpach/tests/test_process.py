@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from localpach.__main__ import main
 from localpach.proto import pps_pb2
 from tests.client import Client
 from tests.helpers import content, last_job, pfs, pipeline, put, tell, until
@@ -55,6 +57,43 @@ def test_a_job_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
         job = last_job(server.client, "slow")
         assert (job.state, job.restart) == (pps_pb2.JOB_SUCCESS, 1)
         assert content(server.client, "slow", "/a") == b"1"
+
+
+def test_env_is_good_in_any_folder(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(server.root.parent)
+    monkeypatch.setattr(sys, "argv", ["localpach", "env", "--root", server.root.name])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    exported = shlex.split(capsys.readouterr().out)[-1]
+    assert exported == f"PACH_CONFIG={server.root / 'pachctl.json'}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        *(
+            (["serve", f"--{port}", text], "is no port from 0 to 65535")
+            for port in ("port", "json-port")
+            for text in ("65536", "-1", "x", "")
+        ),
+        *(
+            ([*command, "--root", ""], "'' is no folder")
+            for command in (["serve"], ["fsck"], ["state", "list"], ["image", "list"])
+        ),
+    ],
+    ids=repr,
+)
+def test_options_that_can_not_be_are_told(
+    tmp_path: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["localpach", *words])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_server_on_one_directory_is_refused(server: Server) -> None:

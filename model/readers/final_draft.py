@@ -29,7 +29,8 @@ def read(text: str) -> Reading:
         UnreadableError: the XML is damaged, or declares entities, which could be made to grow without end.
     """
     try:
-        root = fromstring(text.lstrip("\ufeff \n").encode(), forbid_dtd=True)
+        # Of a text, and not of bytes: which encoding it declares is of no account any more.
+        root = fromstring(text.lstrip("\ufeff \n"), forbid_dtd=True)
     except ParseError as error:
         raise UnreadableError(f"it is damaged XML ({error})") from error
     except DefusedXmlException as error:

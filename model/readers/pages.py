@@ -11,7 +11,8 @@ import regex
 from model.readers.parts import count_words
 
 _LINE_ENDS = regex.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_UNSEEN = regex.compile(r"[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
+_UNSEEN = regex.compile(r"[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_LIGATURE = regex.compile(r"[\ufb00-\ufb06]")
 _PAIRED = regex.compile(r"(?<![\p{L}\p{N}])‘([^‘’\n]*(?:(?:(?<=\w)’(?=\w)|\n(?!\s*\n))[^‘’\n]*)*)’(?!\p{L})")
 _STRAIGHT_PAIRED = regex.compile(
     r"(?<![\p{L}\p{N}'])'(?=\p{L})((?:[^'\n]|(?<=\w)'(?=\w)|\n(?!\s*\n)){1,600}[.,!?…])'(?![\p{L}\p{N}'])"
@@ -26,7 +27,8 @@ _LICENCE = regex.compile(r"\*\*\* ?(START|END) OF (?:THE|THIS) PROJECT GUTENBERG
 def normalise(text: str) -> str:
     """The text as all readers want it."""
     text = _LINE_ENDS.sub("\n", text) if _LINE_ENDS.search(text) else text
-    return pair_quotes(_UNSEEN.sub("", unicodedata.normalize("NFC", text)))
+    text = _LIGATURE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), unicodedata.normalize("NFC", text))
+    return pair_quotes(_UNSEEN.sub("", text))
 
 
 def strip_markup(text: str) -> str:

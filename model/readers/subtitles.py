@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Iterator
 
@@ -19,11 +20,17 @@ PAUSE = 4000  # milliseconds without a subtitle, after which a new paragraph beg
 
 
 def score(text: str) -> float:
-    """The share of paragraphs that begin with a time."""
+    """The share of paragraphs that begin with a time; all of WebVTT, which may have others, says what it is."""
+    if _is_webvtt(text):
+        return 1.0
     times = len(_TIME.findall(text))
     if not times:
         return 0.0
     return min(1.0, 1.2 * times / len(regex.findall(r"\S.*(?:\n.*\S.*)*", text)))
+
+
+def _is_webvtt(text: str) -> bool:
+    return text.lstrip("\ufeff \n").startswith("WEBVTT")
 
 
 def read(text: str) -> Reading:
@@ -55,14 +62,14 @@ def read(text: str) -> Reading:
 
 
 def _list_shown(text: str) -> Iterator[tuple[int, int, str]]:
-    form = "vtt" if text.lstrip("\ufeff \n").startswith("WEBVTT") else "srt"
+    form = "vtt" if _is_webvtt(text) else "srt"
     for event in pysubs2.SSAFile.from_string(text, format_=form, keep_html_tags=True, keep_unknown_html_tags=True):
         yield event.start, event.end, event.text.replace("\\N", "\n")
 
 
 def _read_shown(text: str) -> Iterator[Part]:
     """One subtitle: `- ` begins what another says, brackets hold what is heard, `NAME:` and WebVTT's `<v Name>` name who speaks."""
-    text = _VOICE.sub(lambda voice: f"\n{voice[1]}: " if voice[1] else "\n", _TAG.sub("", text))
+    text = html.unescape(_VOICE.sub(lambda voice: f"\n{voice[1]}: " if voice[1] else "\n", _TAG.sub("", text)))
     rows = regex.sub(r"\n(?![-–—]\s*\S|[\p{Lu}][\p{Lu} .'#\d]+:|[\p{L} .'#\d]{1,30}: )", " ", text.strip()).split("\n")
     for row in rows:
         said = row.strip()

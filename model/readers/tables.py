@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from model.readers.parts import Cue, Heading, Part, Reading, Said, count_words
 
 DELIMITERS = ",\t;|"
 _LOOK_AT = 200  # rows
+_SEPARATOR = re.compile(r"\A\ufeff?\"?sep=.\"?\n")  # which Excel has before the first row
 _EVEN = 0.9  # share of the rows that have as many columns as most
 _NAME_TITLES = frozenset(
     [
@@ -102,6 +104,7 @@ def _find_names(cells: list[list[str]], words: list[float], text: int) -> int | 
 def _parse(text: str) -> tuple[list[list[str]], int]:
     """The rows by the delimiter that makes the most even table, and how many columns most have."""
     csv.field_size_limit(1 << 24)
+    text = _SEPARATOR.sub("", text)
     best = (0.0, "", 0)
     head = text[:50_000]
     for delimiter in DELIMITERS:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import pytest
 from prefect import flow
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, events
+from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, commits, events
 from prefect_pachyderm.calls import readable
-from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits
+from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits, open_file
 from prefect_pachyderm.follow import new_commits, report_commit
 from prefect_pachyderm.waits import wait_for_job
 from server import Server
@@ -21,21 +21,22 @@ from server import Server
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """Two files by their paths in a repo."""
+    """Files by their paths in a repo, an empty one among them."""
     (tmp_path / "one").write_text("1\n")
     (tmp_path / "two").write_text("2\n2\n")
-    return {"a.txt": tmp_path / "one", "d/b.txt": tmp_path / "two"}
+    (tmp_path / "none").touch()
+    return {"a.txt": tmp_path / "one", "d/b.txt": tmp_path / "two", "empty.txt": tmp_path / "none"}
 
 
 def contents(client: Client, commit: tuple[str, str]) -> dict[str, bytes]:
     paths = [info.file.path for info in client.walk_file(commit, "/") if not info.file.path.endswith("/")]
-    return {path: client.get_file(commit, path).read() for path in paths}
+    return {path: open_file(client, commit, path).read() for path in paths}
 
 
 def test_files_become_the_whole_content(client: Client, files: dict[str, Path]) -> None:
     commit = commit_files(client, "in", "master", files, "mine")
     client.wait_commit(("in", commit))
-    assert contents(client, ("in", commit)) == {"/a.txt": b"1\n", "/d/b.txt": b"2\n2\n"}
+    assert contents(client, ("in", commit)) == {"/a.txt": b"1\n", "/d/b.txt": b"2\n2\n", "/empty.txt": b""}
     head = head_of(client, "in", "master")
     assert head is not None
     assert (head.commit.id, head.description) == (commit, "mine")
@@ -55,6 +56,30 @@ def test_a_commit_that_fails_on_the_way_leaves_nothing(client: Client, files: di
     assert after is not None
     assert after.commit.id == before.commit.id
     assert contents(client, ("in", "master")) == {"/a": b"one"}
+
+
+class Watched:
+    """A file that tells how many were open at once."""
+
+    opened: ClassVar[list[BinaryIO]] = []
+    most = 0
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, mode: str) -> BinaryIO:
+        file: BinaryIO = self._path.open(mode)  # type: ignore[assignment]
+        Watched.opened.append(file)
+        Watched.most = max(Watched.most, sum(not each.closed for each in Watched.opened))
+        return file
+
+
+def test_few_files_are_open_at_once(client: Client, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "OPEN_AT_ONCE", 3)
+    many = {f"{number}.txt": files["a.txt"] for number in range(10)}
+    commit = commit_files(client, "in", "master", {path: Watched(file) for path, file in many.items()}, "mine")  # type: ignore[misc]
+    assert contents(client, ("in", commit)) == {f"/{path}": b"1\n" for path in many}
+    assert Watched.most == 3
 
 
 def test_an_open_commit_has_nothing_yet(client: Client, tmp_path: Path) -> None:

@@ -301,6 +301,12 @@ def test_why_a_job_can_not_start_is_said_and_it_is_not_waited_for_for_ever(tmp_p
         (said,) = [message for message in captured.messages if "can't start" in message]
         assert "PIPELINE_CRASHING" in said
         assert state_of(server.client, job) == pps_proto.JOB_KILLED
+        job = block(server, "false", timeout_seconds=0.6).trigger()
+        until(lambda: next(iter(server.client.inspect_pipeline("p"))).state == pps_proto.PIPELINE_CRASHING)
+        with pytest.raises(
+            JobTimedOut, match=r"not over after 1 s; it could not start: p is PIPELINE_CRASHING: .*host"
+        ):
+            job.wait_for_completion()
     finally:
         server.stop()
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -121,6 +124,49 @@ def test_what_is_wrong_is_told_in_one_sentence(
         connect()
     assert told in str(caught.value)
     assert not caught.value.transient
+
+
+def closed_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        return f"127.0.0.1:{there.getsockname()[1]}"
+
+
+class NoPachyderm(BaseHTTPRequestHandler):
+    """Answers as a web server does."""
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NoPachyderm)
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    yield f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("name", "no host of this name is known; check PACHD_ADDRESS"),
+        ("port", "nobody listens there; check host and port"),
+        ("TLS there", "where TLS is spoken, write grpcs://"),
+        ("web", "what answers there is no Pachyderm"),
+    ],
+)
+def test_where_there_is_no_connection_one_sentence_says_why(case: str, told: str, address: str, web: str) -> None:
+    there = {"name": "pachd.invalid:30650", "port": closed_port(), "TLS there": address, "web": web}[case]
+    with pytest.raises(PachydermError, match=f"^Connecting to Pachyderm at {there} failed: .*{told}") as caught:
+        repos(PachydermCredentials(address=there))
+    assert caught.value.transient
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_that_there_can_not_be_is_refused(port: int) -> None:
+    with pytest.raises(PachydermError, match=f"'localhost:{port}' is not usable; write host:port"):
+        repos(PachydermCredentials(address=f"localhost:{port}"))
 
 
 def test_nothing_else_is_printed(

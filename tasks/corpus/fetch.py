@@ -92,10 +92,14 @@ class Fetch:
                 return self._with_retries()
         except OSError as error:
             if isinstance(error, requests.RequestException):
-                raise DownloadError(f"{shown(self._url)} can't be downloaded: {error}.") from error
+                raise DownloadError(f"{shown(self._url)} can't be downloaded: {str(error).rstrip('.')}.") from error
             raise DownloadError(
                 f"{shown(self._url)} can't be stored in {self._cache}: {error.strerror}; "
                 "make room or set SCRIPTWRIGHT_CACHE."
+            ) from error
+        except ValueError as error:
+            raise DownloadError(
+                f"{shown(self._url)} can't be downloaded: it leads to what is no URL ({error}); check it."
             ) from error
 
     @contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 from tasks.corpus.archives import COMPRESSIONS, ZIPS
 from tasks.corpus.fetch import sha256_of
 
-ARCHIVE_SUFFIXES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zip")
+# Some of which are of kinds that are not read.
+ARCHIVE_SUFFIXES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zip", ".7z", ".rar", ".zst")
 CHUNK = 64 * 1024
 _TAR_MARK = (257, b"ustar")
 

@@ -108,8 +108,11 @@ def _bundle(tag: str) -> str:
         if tag in run_localpach("image", "list", "--root", root).split():
             logger.info("Bundle %s is built already", tag)
         else:
-            log = run_localpach("image", "build", "--root", root, "--tag", tag, str(PROJECT))
-            logger.info("Built bundle %s for the embedded server\n%s", tag, log.rstrip())
+            logger.info("Building bundle %s", tag)
+            *steps, _digest = run_localpach("image", "build", "--root", root, "--tag", tag, str(PROJECT)).splitlines()
+            for step in steps:
+                logger.info("%s", step)
+            logger.info("Built bundle %s", tag)
     except LocalpachError as error:
         raise ImageError(f"The bundle can't be built: {error}") from error
     return tag

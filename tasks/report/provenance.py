@@ -19,6 +19,7 @@ from google.protobuf.json_format import MessageToDict
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm.calls import pps, readable
+from prefect_pachyderm.commits import open_file
 from prefect_pachyderm.jobs import job_of
 from tasks.files import write_whole
 from tasks.report.lineage import Job, Lineage
@@ -104,7 +105,7 @@ def hash_of(files: Mapping[str, str]) -> str:
 
 def _sha256(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> str:
     digest = hashlib.sha256()
-    file = client.get_file(commit, path)
+    file = open_file(client, commit, path)
     while piece := file.read(PIECE):
         digest.update(piece)
     return digest.hexdigest()

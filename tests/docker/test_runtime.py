@@ -169,18 +169,6 @@ def pipeline_info(client: Client) -> pps_proto.PipelineInfo:
     return next(iter(client.inspect_pipeline("p")))
 
 
-def test_a_gateway_of_its_own_is_refused(client: Client) -> None:
-    """In what it would be read from, and in what it would be written to."""
-    transform = pps_proto.Transform(cmd=["true"], image=FULL_BASE)
-    for input, more in ((pfs("in", "/", s3=True), {}), (pfs("in", "/"), {"s3_out": True})):
-        client.create_pipeline("p", transform=transform, input=input, datum_tries=1, **more)
-        job = last_job(client, "p")
-        assert job.state == pps_proto.JOB_FAILURE
-        assert "are for bundles, not for Docker's containers: build the image with" in job.reason
-        assert "S3_ENDPOINT" not in " ".join(lines(client, "p", job))
-        client.delete_pipeline("p")
-
-
 def test_lines_come_while_it_runs_and_a_stop_ends_it(client: Client, host: DockerClient) -> None:
     start(client, "echo begun; printf half; sleep 600")
     newest = next(iter(client.list_job("p")))

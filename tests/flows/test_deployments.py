@@ -256,7 +256,7 @@ def test_deploying_again_leaves_the_schedules_as_they_are_set(it: Deployed) -> N
     it.cli("deployment", "schedule", "create", "retrain/retrain-and-release", "--cron", "30 5 * * 1")
     it.api.pause_deployment(deployment(it, "retrain/retrain-and-release").id)
     try:
-        command = [sys.executable, "-c", "from flows.up import deploy; deploy()"]
+        command = [sys.executable, "-c", "from flows.deployments import deploy; deploy()"]
         subprocess.run(command, cwd=it.project, env=it.env, check=True, capture_output=True)
         found = deployment(it, "retrain/retrain-and-release")
         assert found.paused

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from flows import terminal
+from flows import __main__, ctrl_c, terminal
 from flows.train import train
 from tasks.errors import ScriptwrightError
 
@@ -24,7 +24,7 @@ Given = dict[str, str]
 def start(patch: pytest.MonkeyPatch, outcome: BaseException | None = None) -> Given:
     """Starts `train` in this process, which comes to this end; returns the parameters that it was given."""
     first: list[str] = []
-    for name in ("_take_ctrl_c_alone", "_lock_temporary_server"):
+    for name in ("_lock_temporary_server", "_see_cluster_answer"):
         patch.setattr(terminal, name, partial(first.append, name))
 
     class Started:
@@ -33,7 +33,7 @@ def start(patch: pytest.MonkeyPatch, outcome: BaseException | None = None) -> Gi
         given: Given
 
         def __call__(self, **given: str) -> None:
-            assert first == ["_take_ctrl_c_alone", "_lock_temporary_server"]
+            assert first == ["_lock_temporary_server", "_see_cluster_answer"]
             self.given = given
             train.validate_parameters(given)
             if outcome:
@@ -56,23 +56,27 @@ def test_parameters_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert start(monkeypatch) == {"model": "quick", "seed": "3"}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "status", "said"),
-    [
-        (ScriptwrightError("It is broken; mend it."), "\nError: It is broken; mend it.", ""),
-        (KeyboardInterrupt(), 130, "\nInterrupted; run again to go on.\n"),
-    ],
-)
-def test_an_end_before_the_end_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    outcome: BaseException,
-    status: str | int,
-    said: str,
+def test_a_users_error_is_told_by_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"^\nError: It is broken; mend it\.$"):
+        start(monkeypatch, ScriptwrightError("It is broken; mend it."))
+
+
+@pytest.mark.parametrize("cluster", ["", "pachd.example.com"])
+def test_the_first_and_the_last_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:
+    def interrupt(flow: object) -> None:
+        assert flow is train
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("PACHD_ADDRESS", cluster)
+    monkeypatch.setattr(__main__, "take_ctrl_c_alone", lambda: None)
+    monkeypatch.setattr(terminal, "run_from_terminal", interrupt)
     with pytest.raises(SystemExit) as ended:
-        start(monkeypatch, outcome)
-    assert (ended.value.code, capsys.readouterr().err) == (status, said)
+        __main__.main("train")
+    looking = f", and looking for the Pachyderm at {cluster}" if cluster else ""
+    assert capsys.readouterr() == (f"Starting Prefect{looking}\n", "\nInterrupted; run again to go on.\n")
+    assert ended.value.code == 130
 
 
 def test_the_first_parameter_that_is_no_good_is_told_with_its_help(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +128,7 @@ class Alone:
     def _act(self, act: Callable[[], object], there: int) -> NoReturn:
         status: Any = 99
         try:
-            terminal._take_ctrl_c_alone()
+            ctrl_c.take_ctrl_c_alone()
             os.write(there, f"{os.getpid()} {os.getsid(0)}\n".encode())
             act()
             status = 0

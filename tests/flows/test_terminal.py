@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from python_pachyderm.service import pps_proto
 
+from flows.terminal import run_from_terminal
+from flows.train import train
 from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.embedded import find_localpach
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
@@ -27,20 +31,36 @@ def run(module: str, **variables: str) -> subprocess.CompletedProcess[str]:
     api = get_current_settings().api.url
     env = {**os.environ, "PREFECT_API_URL": str(api), **variables}
     return subprocess.run(
-        [sys.executable, "-m", module], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-m", *module.split()],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
 def test_a_problem_is_one_sentence_and_exit_status_1(embedded: Path) -> None:
-    done = run("flows.train", SOURCE="/no/such.tar.gz")
+    done = run("flows train", SOURCE="/no/such.tar.gz")
     assert done.returncode == 1
     assert "Error: " in done.stderr
     assert "/no/such.tar.gz" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
 
 
+def test_a_wrong_address_is_told_before_prefect_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHD_ADDRESS", "pachd.invalid:30650")
+    nowhere = {PREFECT_API_URL: "http://127.0.0.1:1/api"}
+    with (
+        temporary_settings(nowhere),
+        pytest.raises(SystemExit, match=r"Error: .* pachd\.invalid:30650 failed: no host"),
+    ):
+        run_from_terminal(train)
+
+
 def test_an_unknown_model_is_named(embedded: Path) -> None:
-    done = run("flows.train", MODEL="huge")
+    done = run("flows train", MODEL="huge")
     assert done.returncode == 1
     assert "model" in done.stderr
     assert "Traceback" not in done.stderr
@@ -70,6 +90,17 @@ def test_make_alone_lists_the_targets() -> None:
         assert f"make {target} " in done.stdout
 
 
+def test_make_clean_where_nothing_serves(tmp_path: Path) -> None:
+    """As after the Ctrl-C that ends `make up`."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in (".venv/bin", ".localpach", "output", ".cache"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".venv/bin/localpach").symlink_to(find_localpach())
+    env = {name: value for name, value in os.environ.items() if name != "LOCALPACH_ROOT"}
+    subprocess.run(["make", "clean"], cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"Makefile", ".venv"}
+
+
 def temporary_servers(home: Path) -> list[int]:
     """Prefect's temporary servers whose Prefect is at home in this folder."""
     found = []
@@ -94,7 +125,9 @@ def starting(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
     """A flow as make starts it, once its temporary Prefect server is being started."""
     env = {**os.environ, "SOURCE": str(cheap.scripts(tmp_path / "s.tar.gz", 1, 9.0)), "PREFECT_HOME": str(tmp_path)}
     env.pop("PREFECT_API_URL", None)
-    process = subprocess.Popen([sys.executable, "-m", "flows.input_data"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows", "input_data"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL
+    )
     until(lambda: temporary_servers(tmp_path))
     yield process
     if process.poll() is None:
@@ -124,8 +157,7 @@ def running(embedded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
     """The train flow as make starts it, with a temporary Prefect server, once its job runs; it writes to `tmp_path / "log"`."""
     code = (
         "import sys; from pathlib import Path; from tests.flows import cheap; from tasks import project;"
-        "from flows.terminal import run_from_terminal; from flows.train import train;"
-        "project.SPECS = cheap.specs(Path(sys.argv[1]), seconds=100); run_from_terminal(train)"
+        "from flows.__main__ import main; project.SPECS = cheap.specs(Path(sys.argv[1]), seconds=100); main('train')"
     )
     env = {**os.environ, "SOURCE": str(cheap.scripts(tmp_path / "s.tar.gz", 1, 9.0)), "PREFECT_HOME": str(tmp_path)}
     env["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"

@@ -9,7 +9,15 @@ import pytest
 from model.configs import CONFIGS, OWN, PUBLISHED, Adam, Config, GradientDescent
 from tests.model.recipes import TINY
 
-OF_OUR_OWN = {"tied": True, "unigram_start": True, "variational_dropout": True, "sampled": 1000, "dynamic": True}
+OF_OUR_OWN = {
+    "tied": True,
+    "unigram_start": True,
+    "vectors_start": True,
+    "variational_dropout": True,
+    "bfloat16": True,
+    "sampled": 1000,
+    "dynamic": True,
+}
 
 
 def test_configurations_are_the_published_ones() -> None:
@@ -30,8 +38,8 @@ def test_configurations_are_the_published_ones() -> None:
 def test_our_own_configurations() -> None:
     shapes = {config.name: (*dataclasses.astuple(config)[1:9], config.optimiser) for config in OWN}
     assert shapes == {
-        "quick": (1, 240, 35, 32, 6, 0.8, 0.1, 5.0, Adam(rate=4e-3, cycles=1)),
-        "best": (1, 400, 35, 32, 24, 0.5, 0.1, 5.0, Adam(rate=3e-3, cycles=2)),
+        "quick": (1, 240, 18, 64, 8, 0.8, 0.1, 5.0, Adam(rate=7e-3, cycles=1)),
+        "best": (1, 400, 18, 64, 24, 0.5, 0.1, 5.0, Adam(rate=3e-3, cycles=2)),
     }
     for config in OWN:
         assert {name: getattr(config, name) for name in OF_OUR_OWN} == OF_OUR_OWN

@@ -15,6 +15,7 @@ from model.configs import CONFIGS
 from model.corpus import CorpusError, check_size, read_corpus, read_splits, training_batches
 from model.scripts import Line, Scene, flatten, read_script
 from model.splits import count_tokens, drop_seen, split_scenes
+from model.textfiles import decode
 from tests import corpora
 from tests.model.recipes import TINY
 
@@ -297,6 +298,32 @@ def test_texts_are_read_in_their_encoding(tmp_path: Path, encoding: str) -> None
     word = "здесь" if encoding == "cp1251" else "café"
     assert any(word in line.tokens for line in splits.parts[0])
     assert next(iter(splits.summary.files)).encoding == encoding.removesuffix("-sig")
+
+
+@given(strays=st.integers(1, 5), place=st.integers(0, 20))
+def test_some_bytes_of_another_encoding_do_not_spoil_a_text(strays: int, place: int) -> None:
+    rows = ["ÉLISE: Où est le café?\n".encode()] * 20
+    rows[place:place] = ["BÉA: Là-bas.\n".encode("cp1252")] * strays
+    text, encoding = decode(b"".join(rows))
+    assert encoding == "utf-8"
+    assert (text.count("ÉLISE: Où est le café?\n"), text.count("BÉA: Là-bas.\n")) == (20, strays)
+
+
+def test_files_are_called_as_they_were_before_they_were_committed(tmp_path: Path) -> None:
+    names = {
+        "%C3%89pisode (1).txt": "Épisode (1).txt",
+        "50%25.txt": "50%.txt",
+        "a%0Ab.txt": "a%0Ab.txt",
+        "c%.txt": "c%.txt",
+    }
+    for name in names:
+        (tmp_path / name).write_text("ANNA: Hello.\n")
+    assert {file.name for file in read_splits(tmp_path, seed=1).summary.files} == set(names.values())
+
+
+def test_what_a_corpus_has_for_unknown_words_is_one_token() -> None:
+    (line,) = read_script("Senjō no <unk> 3 , the <unk>.").scenes[0]
+    assert line.tokens == ("senjō", "no", "<unk>", "3", ",", "the", "<unk>", "<eos>")
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:

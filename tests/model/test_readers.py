@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from model.readers import read_parts
 from model.readers.parts import Cue, Direction, Heading, Part, Said
 from model.scripts import read_script
+from model.textfiles import decode
 from model.tokens import lower_tokens
 from tests.model.grammar import (
     LANGUAGES,
@@ -127,6 +129,42 @@ def table_of_figures() -> str:
 def test_the_table_in_the_docs_is_measured() -> None:
     page = (Path(__file__).parents[2] / "docs" / "own-corpus.md").read_text()
     assert table_of_figures() in page
+
+
+def written(form: str, language: str = "French") -> str:
+    """A script in a format."""
+    return FORMATS[form][2](Author(LANGUAGES[language], 3).script(5, True, True), LANGUAGES[language])
+
+
+@pytest.mark.parametrize(("encoding", "language"), [("utf-16", "Russian"), ("cp1252", "French"), ("cp1251", "Russian")])
+def test_an_encoding_that_xml_declares_is_no_other_than_that_of_the_file(encoding: str, language: str) -> None:
+    text = written("Final Draft", language)
+    text, _ = decode(text.replace('"UTF-8"', f'"{encoding}"').encode(encoding, "replace"))
+    assert read_parts(text)[0] == read_parts(text.replace(f'"{encoding}"', '"UTF-8"'))[0]
+
+
+def test_webvtt_is_known_whatever_else_is_in_it() -> None:
+    said = [f"We & 'tis <{number}> said." for number in range(3)]
+    cues = [f"00:0{number}.000 --> 00:0{number}.900 align:start\n{html.escape(row)}" for number, row in enumerate(said)]
+    notes = [f"NOTE\nof number {number}\nover rows" for number in range(9)]
+    text = "\n\n".join(["WEBVTT - a film\nKind: captions", "STYLE\n::cue { color: red }", *notes, *cues]) + "\n"
+    reading, found = read_parts(text)
+    assert found.form == "subtitles"
+    assert [part for part in reading.parts if isinstance(part, Said)] == [Said(row) for row in said]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_nobody_sees_changes_nothing(form: str) -> None:
+    text = written(form, "English")
+    typeset = text.replace("fi", "ﬁ").replace("fl", "ﬂ").replace("ff", "ﬀ")
+    for marks in ("\u202b{}\u202c", "\u2067{}\u2069", "\u200e{}"):
+        shown = "\n".join(marks.format(row) if row.strip() else row for row in typeset.split("\n"))
+        assert read_parts(shown) == read_parts(text)
+
+
+def test_the_row_in_which_excel_says_the_separator_is_none_of_the_table() -> None:
+    text = written("table, commas").replace(",", ";")
+    assert read_parts(f"sep=;\n{text}") == read_parts(text)
 
 
 def test_a_film_of_hardly_anything_but_talk_is_no_play() -> None:

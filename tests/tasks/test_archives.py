@@ -160,7 +160,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         list_files(Archive(tmp_path, "x"))
 
 
-@pytest.mark.parametrize("name", ["x.tar", "x.gz", "x.tgz", "x.bz2", "x.xz", "x.ZIP"])
+@pytest.mark.parametrize("name", ["x.tar", "x.gz", "x.tgz", "x.bz2", "x.xz", "x.ZIP", "x.7z", "x.rar", "x.tar.zst"])
 def test_what_is_called_an_archive_has_to_be_one(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("ANNA.\nHello.\n")
     with pytest.raises(ArchiveError, match="is not an archive that can be read"):

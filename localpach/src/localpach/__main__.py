@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localpach.directory import Directory
+from localpach.directory import Directory, named_root
 from localpach.errors import Corrupt, LocalpachError, NotFound, Precondition
 from localpach.faults import fault_of_disk
 from localpach.waiting import Bulletin, Deadline
@@ -28,6 +28,7 @@ DEFAULT_ROOT = Path.home() / ".localpach"
 STOP_SECONDS = 30.0
 CLOSE_SECONDS = 20
 ANSWER_SECONDS = 5.0
+MOST_PORT = 65535
 # Parameters of mallopt(3).
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
@@ -55,10 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = _command(commands, "serve", _serve, "serve a data directory until interrupted")
-    serve.add_argument("--port", type=int, default=30650, help="port on 127.0.0.1; 0 takes a free one (default 30650)")
+    serve.add_argument(
+        "--port", type=_port, default=30650, help="port on 127.0.0.1; 0 takes a free one (default 30650)"
+    )
     serve.add_argument(
         "--json-port",
-        type=int,
+        type=_port,
         help="port on 127.0.0.1 for HTTP with JSON (default the one after --port, or a free one)",
     )
     serve.add_argument(
@@ -83,6 +86,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give all commands a network, as pods of a cluster have one; without it only those whose spec asks",
     )
+    serve.add_argument(
+        "--egress",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="let the egress of pipelines write beneath file:///FOLDER or, with this server's own login, beneath"
+        " s3://BUCKET/PREFIX; may be given more than once",
+    )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
     _command(commands, "page", _page, "print a link to the page in the browser, which logs in: it has the token")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
@@ -105,9 +116,17 @@ def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    command.add_argument("--root", type=Path, default=DEFAULT_ROOT, help=f"the data directory (default {DEFAULT_ROOT})")
+    command.add_argument(
+        "--root", type=named_root, default=DEFAULT_ROOT, help=f"the data directory (default {DEFAULT_ROOT})"
+    )
     command.set_defaults(run=run)
     return command
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {MOST_PORT}")
+    return int(text)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -127,6 +146,7 @@ def _serve(options: argparse.Namespace) -> int:
         options.sandbox,
         options.network,
         options.json_port,
+        options.egress,
     )
     server.start()
     print(
@@ -203,7 +223,7 @@ def _env(options: argparse.Namespace) -> int:
     context = directory.write_context(directory.server())
     # Clients would heed it before any context.
     print("unset PACHD_ADDRESS")
-    print(f"export PACH_CONFIG={shlex.quote(str(context))}")
+    print(f"export PACH_CONFIG={shlex.quote(str(context.absolute()))}")
     return 0
 
 

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from localpach.directory import Directory
+from localpach.directory import Directory, named_root
 from localpach.disk import remove_tree, sync
 from localpach.errors import AlreadyExists, Corrupt, NotFound, Refused
 from localpach.pfs.service import Pfs
@@ -210,7 +210,7 @@ def add_cli(commands: argparse._SubParsersAction[argparse.ArgumentParser], root:
     listing = verbs.add_parser("list", help="list the states, the newest last")
     listing.set_defaults(run=_list)
     for verb in (backup, restore, save, load, listing):
-        verb.add_argument("--root", type=Path, default=root, help=f"the data directory (default {root})")
+        verb.add_argument("--root", type=named_root, default=root, help=f"the data directory (default {root})")
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import os
@@ -12,6 +13,13 @@ from typing import NamedTuple
 from localpach.disk import write_atomically
 from localpach.errors import Corrupt, NotFound, Precondition
 from localpach.names import new_id
+
+
+def named_root(text: str) -> Path:
+    """The data directory that an option names. As a path an empty one would be the folder where one happens to be."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no folder; name one, or leave the option out")
+    return Path(text)
 
 
 class Address(NamedTuple):

@@ -212,6 +212,14 @@ def drop_commit(client: Client, tag: str) -> Operation:
     return lambda: client.pfs.DropCommit(request), lambda: not is_there(lambda: client.inspect_commit(second))
 
 
+def forget_commit(client: Client, tag: str) -> Operation:
+    first, _ = _two(client, tag)
+    name = pfs_pb2.RepoPicker.RepoName(name=tag, project=pfs_pb2.ProjectPicker(name="default"))
+    by_id = pfs_pb2.CommitPicker.CommitByGlobalId(repo=pfs_pb2.RepoPicker(name=name), id=first.id)
+    request = pfs_pb2.ForgetCommitRequest(commit=pfs_pb2.CommitPicker(id=by_id))
+    return lambda: client.pfs.ForgetCommit(request), lambda: not is_there(lambda: client.list_file(first, "/"))
+
+
 def compose_file_set(client: Client, tag: str) -> Operation:
     made: list[str] = []
     request = pfs_pb2.ComposeFileSetRequest(file_set_ids=[_file_set(client)])
@@ -264,6 +272,7 @@ OPERATIONS = {
         delete_project,
         squash_commit,
         drop_commit,
+        forget_commit,
         compose_file_set,
         clear_cache,
         create_fileset,

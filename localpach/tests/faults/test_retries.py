@@ -19,7 +19,21 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 ROW = re.compile(r"^\| `(\w+)` \| (?:`([A-Z_]+)`[^|]*|ok) \| ([^|]+) \|$", re.MULTILINE)
 RPCS = PAGE.with_name("rpcs.md")
 CHANGES = (
-    *("Activate", "Add", "Batch", "Clear", "Compose", "Create", "Delete", "Drop", "Edit", "Finish", "Modify", "Put"),
+    *(
+        "Activate",
+        "Add",
+        "Batch",
+        "Clear",
+        "Compose",
+        "Create",
+        "Delete",
+        "Drop",
+        "Edit",
+        "Finish",
+        "Forget",
+        "Modify",
+        "Put",
+    ),
     *("Renew", "Rerun", "Restart", "Run", "Set", "Squash", "Start", "Stop"),
 )
 # What these do is done by others, for one at a time; or it is kept nowhere, or for a time only.

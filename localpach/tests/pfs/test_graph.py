@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localpach.proto import pfs_pb2
+from localpach.proto import pfs_pb2, pps_pb2
 from tests.client import Client, branch_of, commit_of
-from tests.helpers import content, put, refused
+from tests.helpers import content, last_job, pfs, pipeline, put, refused
 
 
 def picked_repo(name: str) -> pfs_pb2.RepoPicker:
@@ -139,6 +139,80 @@ def test_a_dropped_commit_is_gone_with_its_content(client: Client) -> None:
     drop(client, "a", second)
     assert client.inspect_commit(("a", "master")).commit.id == first
     assert [info.file.path for info in client.list_file(("a", "master"), "/")] == ["/1"]
+
+
+def forget(client: Client, repo: str, id: str) -> None:
+    picker = pfs_pb2.CommitPicker(id=pfs_pb2.CommitPicker.CommitByGlobalId(repo=picked_repo(repo), id=id))
+    client.pfs.ForgetCommit(pfs_pb2.ForgetCommitRequest(commit=picker))
+
+
+def test_a_forgotten_commit_is_known_without_its_files(client: Client) -> None:
+    client.create_repo("a")
+    first, second = put(client, "a", {"/1": b"1"}), put(client, "a", {"/2": b"2"})
+    head = refused(lambda: forget(client, "a", second))
+    assert head == ("UNKNOWN", f"the branch head cannot be a forgotten commit: default/a@{second}")
+    before = client.inspect_commit(("a", first))
+    forget(client, "a", first)
+    forget(client, "a", first)
+    assert client.inspect_commit(("a", first)) == before
+    assert [info.commit.id for info in client.list_commit("a")] == [second, first]
+    for read in (
+        lambda: client.get_file(("a", first), "/1"),
+        lambda: client.list_file(("a", first), "/"),
+        lambda: client.start_commit("a", "more", parent=first),
+    ):
+        assert refused(read) == ("UNKNOWN", f"the commit is forgotten: default/a@{first}")
+    assert (content(client, "a", "/1"), content(client, "a", "/2")) == (b"1", b"2")
+    # No branch gets it for its head: neither one that is asked for, nor one whose own head goes.
+    sentence = "the branch head cannot be a forgotten commit: default/a@"
+    assert refused(lambda: client.create_branch("a", "old", ("a", first))) == ("UNKNOWN", f"{sentence}old")
+    assert refused(lambda: drop(client, "a", second)) == ("UNKNOWN", f"{sentence}master")
+    assert not list(client.pfs.Fsck(pfs_pb2.FsckRequest()))
+    squash(client, "a", first)
+    assert content(client, "a", "/1") == b"1"
+
+
+def test_a_commit_is_not_forgotten_whose_files_another_one_has(client: Client) -> None:
+    client.create_repo("a")
+    first = put(client, "a", {"/1": b"1"})
+    second = client.start_commit("a", "master")
+    assert refused(lambda: forget(client, "a", second.id))[1].startswith("only a finished commit can be forgotten")
+    for finish in (False, True):
+        if finish:
+            client.pfs.FinishCommit(pfs_pb2.FinishCommitRequest(commit=second, error="bad"))
+            client.wait_commit(second)
+        sentence = f"commit default/a@{first} cannot be forgotten: default/a@{second.id}, open or failed, has its files"
+        assert refused(lambda: forget(client, "a", first)) == ("UNKNOWN", sentence)
+        assert content(client, "a", "/1") == b"1"
+
+
+def test_a_job_on_a_forgotten_commit_fails(client: Client) -> None:
+    for repo in ("a", "b"):
+        client.create_repo(repo)
+    first = put(client, "a", {"/1": b"1"})
+    waited_for = client.start_commit("b", "master")
+    client.put_file_bytes(waited_for, "/f", b"f")
+    pipeline(client, "c", "cp /pfs/a/* /pfs/out/", pps_pb2.Input(cross=[pfs("a"), pfs("b")]))
+    put(client, "a", {"/2": b"2"})
+    forget(client, "a", first)
+    client.finish_commit(waited_for)
+    good, failed = (client.inspect_job(job.job.id, "c", wait=True) for job in client.list_job("c"))
+    assert (failed.state, failed.reason) == (pps_pb2.JOB_FAILURE, f"the commit is forgotten: default/a@{first}")
+    assert good.state == pps_pb2.JOB_SUCCESS
+
+
+def test_a_job_goes_on_from_no_forgotten_output(client: Client) -> None:
+    client.create_repo("a")
+    put(client, "a", {"/1": b"1"})
+    pipeline(client, "b", "cp /pfs/a/* /pfs/out/", pfs("a"))
+    done = last_job(client, "b").job.id
+    put(client, "a", {"/2": b"2"})
+    client.delete_job(last_job(client, "b").job.id, "b")
+    forget(client, "b", done)
+    put(client, "a", {"/3": b"3"})
+    job = last_job(client, "b")
+    assert (job.state, job.data_processed, job.data_skipped) == (pps_pb2.JOB_SUCCESS, 3, 0)
+    assert [content(client, "b", f"/{number}") for number in range(1, 4)] == [b"1", b"2", b"3"]
 
 
 def test_what_was_made_from_a_commit_goes_with_it_only_if_asked(client: Client) -> None:

@@ -17,6 +17,7 @@ from localpach.pps.service import Pps
 from localpach.proto import pps_pb2
 from localpach.runtime.choice import Runtimes
 from localpach.runtime.interface import Ended, OnLine, RunSpec
+from localpach.runtime.layout import Layout
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 
@@ -66,6 +67,8 @@ class Pretender:
 
     def prepare(self, image: str, credentials: str, say: OnLine, is_stopped: Callable[[], bool]) -> None:
         self.prepared.append((image, credentials))
+
+    def hand_over(self, layout: Layout) -> None: ...
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Run:
         self.specs.append(spec)

@@ -1,4 +1,4 @@
-"""What a commit, its job and a look at both ask of the database does not grow with what came before them."""
+"""What a commit, its job and a look at both ask of the database does not grow with what came before them, or waits beside."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
-from localpach.proto import pfs_pb2
-from tests.helpers import pfs, pipeline, put
+from localpach.names import Branch, Repo
+from localpach.pps.records import PipelineName
+from localpach.proto import pfs_pb2, pps_pb2
+from tests.helpers import pfs, pipeline, put, until
+from tests.pps.bench import Bench
 from tests.servers import Server, serving
 
 COPIES = 5000
+WAITING = 40
 EVERY = 100
 
 # Old commits and jobs as the newest ones of their repo and pipeline are, under ids of their own.
@@ -93,6 +97,40 @@ def test_a_commit_that_fires_no_trigger_asks_no_more_after_many_than_after_few(w
     # The first one after the others is where these are counted. A commit takes few steps; past all others it is a hundred
     # times as many.
     assert grows(watched, work, OLD_COMMITS, ONE_LINE) < 10
+
+
+def test_a_job_asks_no_more_while_jobs_of_many_pipelines_wait(tmp_path: Path, steps: Steps) -> None:
+    bench = Bench(tmp_path)
+    branch = Branch(Repo("default", "open"), "master")
+    bench.pfs.repos.create(branch.repo)
+    bench.pfs.commits.start(branch)
+    bench.create(input=pfs("in", "/"))
+
+    def add_waiting(*numbers: int) -> None:
+        with bench.store.write():
+            for number in numbers:
+                name = PipelineName("default", f"waits{number}").to_proto()
+                transform = pps_pb2.Transform(cmd=["true"], image="img")
+                request = pps_pb2.CreatePipelineRequest(pipeline=name, transform=transform, input=pfs("open"))
+                bench.pps.lifecycle.create(request)
+
+    def work(number: int) -> int:
+        before = steps.taken
+        bench.put(f"/{number}")
+        job = bench.last()
+        assert job.state == pps_pb2.JOB_SUCCESS
+        until(lambda: not bench.pps.running.has(job.num))
+        return steps.taken - before
+
+    add_waiting(1)
+    few = min(map(work, range(3)))
+    add_waiting(*range(2, WAITING))
+    many = min(map(work, range(3, 6)))
+    assert (
+        len({job.pipeline for job in bench.pps.queries.select(None, (), -1, False) if not job.is_over}) == WAITING - 1
+    )
+    bench.close()
+    assert (many - EVERY) / few < 1.3
 
 
 def grows(server: Server, work: Callable[[int], int], *statements: str) -> float:

@@ -10,17 +10,20 @@ from typing import cast
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from localpach import waiting
 from localpach.api.bodies import Bodies
 from localpach.api.infos import job_info
 from localpach.api.served import served
+from localpach.names import META, USER, Branch, Repo
+from localpach.pps import controller
 from localpach.pps.jobs import JobName
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
 from localpach.proto import pps_pb2
 from localpach.runtime.choice import Runtimes
-from localpach.runtime.interface import Ended, OnLine, RunSpec
+from localpach.runtime.interface import PACHD_PORT, Ended, OnLine, RunSpec
 from tests.helpers import until
-from tests.pps.bench import Bench, P
+from tests.pps.bench import IN, Bench, P, copy_all
 
 
 def test_a_killed_job_stops_its_commands(bench: Bench) -> None:
@@ -198,6 +201,66 @@ def test_a_job_that_can_not_begin_fails_and_says_why(bench: Bench, caplog: pytes
     sentence = f"commit default/p@{job.id} not found"
     assert (job.state, job.info.reason) == (pps_pb2.JOB_FAILURE, sentence)
     assert f"job default/p@{job.id} can't be started: {sentence}" in caplog.messages
+
+
+def test_a_job_does_not_wait_for_a_repo_that_is_deleted_by_force(bench: Bench) -> None:
+    bench.pfs.commits.start(IN)
+    threading.Thread(target=bench.create, daemon=True).start()
+    until(lambda: bench.pps.pipelines.find(P) and bench.pps.pipelines.get(P).state == pps_pb2.PIPELINE_RUNNING)
+    # What has told the controller of the pipeline is over by then.
+    time.sleep(0.2)
+    bench.pfs.deletion.delete_repo(IN.repo, force=True)
+    until(lambda: next(bench.pps.queries.select(P, (), -1, reverse=False)).is_over)
+
+
+def test_a_job_whose_thread_can_not_be_started_has_its_turn_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "RETRY_SECONDS", 0.01)
+    starts = iter((RuntimeError("can't start new thread"),))
+
+    class Thread(threading.Thread):
+        def start(self) -> None:
+            for error in starts:
+                raise error
+            super().start()
+
+    monkeypatch.setattr(controller, "Thread", Thread)
+    bench.put("/a")
+    assert bench.create().state == pps_pb2.JOB_SUCCESS
+    assert any("can't start new thread" in text for text in caplog.messages)
+    caplog.clear()
+
+
+def test_a_pipeline_becomes_a_spout_and_a_pipeline_again(bench: Bench) -> None:
+    def act(spec: RunSpec, on_line: OnLine) -> Ended:
+        if spec.port == PACHD_PORT:
+            bench.runtime.runs[-1].killed.wait(20)
+        return copy_all(spec, on_line)
+
+    def provenance(repo: Repo) -> list[str]:
+        branch = bench.pfs.branches.get(Branch(repo, "master"))
+        return [bench.pfs.branches.by_num(num).branch.repo.name for num in bench.pfs.branches.provenance([branch.num])]
+
+    bench.runtime.act = act
+    bench.put("/a")
+    assert bench.create().state == pps_pb2.JOB_SUCCESS
+    transform = pps_pb2.Transform(cmd=["x"], image="img")
+    spout = pps_pb2.CreatePipelineRequest(
+        pipeline=P.to_proto(), transform=transform, spout=pps_pb2.Spout(), update=True
+    )
+    bench.pps.lifecycle.create(spout)
+    assert [provenance(P.output._replace(type=type)) for type in (USER, META)] == [[], []]
+    before = list(bench.pps.queries.select(P, (), -1, reverse=False))
+    bench.put("/b")
+    assert list(bench.pps.queries.select(P, (), -1, reverse=False)) == before
+    assert bench.output() == {"/a": b"/a"}
+    left_open = bench.pfs.commits.start(Branch(P.output, "master"))
+    job = bench.create(update=True)
+    assert (job.state, job.version) == (pps_pb2.JOB_SUCCESS, 3)
+    assert bench.pfs.commits.get(left_open).error == "all jobs killed because pipeline was updated"
+    assert bench.output() == {"/a": b"/a", "/b": b"/b"}
+    assert set(provenance(P.output)) == {"in", "p"}
 
 
 def test_a_fault_of_the_server_fails_its_job_and_is_logged(

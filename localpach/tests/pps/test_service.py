@@ -113,6 +113,6 @@ def test_cron_ticks_start_jobs(client: Client) -> None:
 
 def test_what_one_machine_lacks_is_refused_by_name(client: Client) -> None:
     client.create_repo("in")
-    with pytest.raises(grpc.RpcError, match="egress") as caught:
-        pipeline(client, "web", "true", pfs("in"), egress=pps_pb2.Egress(URL="s3://bucket"))
+    with pytest.raises(grpc.RpcError, match="determined") as caught:
+        pipeline(client, "web", "true", pfs("in"), determined=pps_pb2.Determined())
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED

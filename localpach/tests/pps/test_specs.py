@@ -146,7 +146,7 @@ def test_a_job_shows_what_its_pipeline_had(field: FieldDescriptor) -> None:
     made = info()
     fill(made.details, next(each for each in made.details.DESCRIPTOR.fields if each.name == field.name))
     shown = specs.job_details(made, "id")
-    if field.name not in ("egress", "service", "spout"):
+    if field.name not in ("service", "spout"):
         assert getattr(shown, field.name) == getattr(made.details, field.name)
 
 
@@ -194,6 +194,31 @@ def test_a_worker_is_named_like_a_pod() -> None:
             {"determined": pps_pb2.Determined()},
             "determined: a pipeline that trains on Determined needs a Pachyderm cluster; leave the field out here",
         ),
+        *(
+            (
+                {"transform": pps_pb2.Transform(cmd=["true"], env={name: "x"})},
+                f"transform.env: {name!r} can't be a variable's name: write one without = and NUL",
+            )
+            for name in ("", "A=B", "A\0")
+        ),
+        (
+            {"transform": pps_pb2.Transform(secrets=[pps_pb2.SecretMount(name="s", env_var="A=")])},
+            "transform.secrets[0].env_var: 'A=' can't be a variable's name: write one without = and NUL",
+        ),
+        (
+            {"transform": pps_pb2.Transform(cmd=["sh", "-c", "a\0"])},
+            "transform.cmd[2]: there is a NUL character in it; leave it out",
+        ),
+        (
+            {"transform": pps_pb2.Transform(err_cmd=["é" * (1 << 16)])},
+            "transform.err_cmd[0]: 131,072 bytes are more than the 131,071 that Linux hands to a command in one piece;"
+            " put them into transform.stdin or a file",
+        ),
+        (
+            {"transform": pps_pb2.Transform(env={"A": "x" * ((1 << 17) - 2)})},
+            "transform.env.A: 131,072 bytes are more than the 131,071 that Linux hands to a command in one piece;"
+            " put them into transform.stdin or a file",
+        ),
     ],
 )
 def test_what_can_not_be_is_refused(fields: dict[str, Any], sentence: str) -> None:
@@ -210,6 +235,7 @@ def test_what_can_not_be_is_refused(fields: dict[str, Any], sentence: str) -> No
         {"pod_patch": "[]", "pod_spec": "{}"},
         {"reprocess_spec": "until_success"},
         {"reprocess_spec": "every_job"},
+        {"transform": pps_pb2.Transform(cmd=["x" * ((1 << 17) - 1)], env={"A": "x" * ((1 << 17) - 3), "é": "="})},
     ],
 )
 def test_what_can_be_is_taken(fields: dict[str, Any]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -144,6 +147,12 @@ def test_a_spout_that_ends_is_started_again_until_a_new_version_comes(client: Cl
     assert said(client)[-1] == "there"
 
 
+def test_a_spout_without_a_command_says_so(client: Client) -> None:
+    client.create_pipeline("source", transform=pps_pb2.Transform(image="host"), spout=pps_pb2.Spout())
+    until(lambda: said(client), SECONDS)
+    assert said(client)[0].startswith("user code could not be run: invalid pipeline transform, no command specified;")
+
+
 def test_a_spout_runs_again_with_its_server(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         spout(server.client, "echo here; sleep 600")
@@ -154,10 +163,56 @@ def test_a_spout_runs_again_with_its_server(tmp_path: Path) -> None:
         until(lambda: not list(tmp_path.glob("work/*")), SECONDS)
 
 
-def test_a_spout_has_no_input_and_no_port(client: Client) -> None:
+# Each body that comes by HTTP is a change of its output.
+HOOK = r"""python3 - <<'END'
+import grpc, http.server, os
+channel = grpc.insecure_channel(os.environ["PACHD_PEER_SERVICE_HOST"] + ":" + os.environ["PACHD_PEER_SERVICE_PORT"])
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        change = self.rfile.read(int(self.headers["Content-Length"]))
+        list(channel.stream_stream("/pfs_v2.API/ModifyFile")(iter([{commit}, change])))
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8000), Hook).serve_forever()
+END
+"""
+
+
+def with_port(internal_port: int = 8000, external_port: int = 0) -> pps_pb2.Spout:
+    return pps_pb2.Spout(service=pps_pb2.Service(internal_port=internal_port, external_port=external_port))
+
+
+def post(client: Client, change: bytes) -> bool:
+    """Whether the spout has taken a change."""
+    told = [line.split()[-1] for line in said(client) if "the service is at" in line]
+    try:
+        with urlopen(f"http://{told[-1]}/", change, SECONDS) as answer:
+            return bool(answer.status == 204)
+    except (IndexError, URLError, ConnectionError):
+        return False
+
+
+def test_what_comes_to_a_spouts_port_becomes_a_commit(client: Client) -> None:
+    _, (commit, change) = add(SOURCE, "/a", b"one")
+    client.create_pipeline("source", transform=shell(HOOK.format(commit=commit)), spout=with_port())
+    until(lambda: post(client, change), SECONDS)
+    assert content(client, "source", "/a") == b"one"
+    [info] = client.list_pipeline(details=True)
+    assert (info.type, info.details.spout.service.type) == (pps_pb2.PipelineInfo.PIPELINE_TYPE_SPOUT, "NodePort")
+
+
+def test_a_spout_has_no_input_nor_a_port_that_is_another_ones(client: Client) -> None:
     client.create_repo("in")
     call = refused(lambda: spout(client, "true", input=pfs("in")))
     assert call == ("UNKNOWN", "spout pipelines (without a service) must not have an input")
-    service = pps_pb2.Spout(service=pps_pb2.Service(internal_port=80))
-    code, sentence = refused(lambda: client.create_pipeline("source", transform=shell("true"), spout=service))
-    assert (code, sentence.partition(":")[0]) == ("UNIMPLEMENTED", "spout.service")
+    for service, more, begin in (
+        (with_port(), {"input": pfs("in")}, "spout.service: here a spout has no input"),
+        (with_port(external_port=80), {}, "spout.service.external_port: 80 is no port"),
+        (
+            with_port(1650),
+            {},
+            "spout.service.internal_port: at 1650 a spout",
+        ),
+    ):
+        call = refused(partial(client.create_pipeline, "source", transform=shell("true"), spout=service, **more))
+        assert call[1].startswith(begin)

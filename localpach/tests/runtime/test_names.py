@@ -9,9 +9,9 @@ import pytest
 
 from localpach.proto import pps_pb2
 from tests.client import Client
-from tests.helpers import last_job, lines, pfs, put
+from tests.helpers import last_job, lines, pfs, put, shell
 
-OUTSIDE = ("..", "../x", "/x", "a/b", "a/../../b", ".", "x\0y")
+OUTSIDE = ("..", "../x", "/x", "a/b", "a/../../b", ".", "x\0y", "x=y", "é" * 128)
 
 
 @pytest.fixture
@@ -50,6 +50,16 @@ def test_no_value_of_an_environment_says_what_a_sandbox_is_made_of(source: Clien
     job = last_job(source, "p")
     assert job.state == pps_pb2.JOB_FAILURE
     assert any("a NUL character in env" in line for line in lines(source, "p", job))
+
+
+@pytest.mark.parametrize("path", ["/" + "n" * 256, "/d" * 2 + ("/" + "d" * 250) * 20])
+def test_a_path_that_is_too_long_fails_its_own_datum_alone(source: Client, path: str) -> None:
+    put(source, "in", {path: b"2"})
+    source.create_pipeline("p", transform=shell("ls /pfs/in"), input=pfs("in", glob="/*"), datum_tries=1)
+    job = last_job(source, "p")
+    assert (job.state, job.data_processed, job.data_failed) == (pps_pb2.JOB_FAILURE, 1, 1)
+    assert f"a command can't be given {path[:200]}" in job.reason
+    assert job.reason.endswith(": Linux takes no name as long; rename it")
 
 
 def test_who_fails_for_lack_of_a_network_is_told_how_to_get_one(source: Client) -> None:

@@ -137,6 +137,20 @@ def test_each_change_is_a_commit_unless_one_is_open(s3: Any, client: Client) -> 
     assert refusal(s3.put_object, Bucket=f"{commit.id}.master.in", Key="e", Body=b"1") == "InvalidRequest"
 
 
+@pytest.mark.parametrize(("there", "other"), [("a", "a/b"), ("a/b", "a"), ("a", "a/b/c/d")])
+def test_a_file_is_no_directory_of_others(s3: Any, client: Client, there: str, other: str) -> None:
+    s3.put_object(Bucket=BUCKET, Key=there, Body=b"1")
+    before = len(client.list_commit("in"))
+    assert refusal(s3.put_object, Bucket=BUCKET, Key=other, Body=b"2") == "InvalidRequest"
+    assert len(client.list_commit("in")) == before
+    with client.commit("in", "master"):
+        assert refusal(s3.put_object, Bucket=BUCKET, Key=other, Body=b"2") == "InvalidRequest"
+        s3.delete_object(Bucket=BUCKET, Key=there)
+        s3.put_object(Bucket=BUCKET, Key=other, Body=b"2")
+    assert keys(s3.list_objects_v2(Bucket=BUCKET)) == [other]
+    assert client.inspect_commit(("in", "master")).error == ""
+
+
 def test_each_commit_is_a_version(s3: Any) -> None:
     versions = [s3.put_object(Bucket=BUCKET, Key="a", Body=data)["VersionId"] for data in (b"one", b"two", b"three")]
     for version, data in zip(versions, (b"one", b"two", b"three"), strict=True):

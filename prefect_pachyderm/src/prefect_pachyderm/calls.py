@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,16 @@ TLS_PROBLEMS = {
     "Hostname Verification Check failed": "its certificate is for another host; check the name in PACHD_ADDRESS",
     "WRONG_VERSION_NUMBER": "TLS is not spoken there; leave out grpcs:// and the TLS roots",
     "Failed to create security handshaker": "the TLS roots hold no certificate; check PACHD_ROOT_CERTIFICATES",
+}
+# What it says of a connection that there is none of, which may be there a little later.
+NO_CONNECTION = {
+    "errors resolving": "no host of this name is known; check PACHD_ADDRESS",
+    "Connection refused": "nobody listens there; check host and port in PACHD_ADDRESS",
+    "last error: UNAVAILABLE.*(Socket closed|Connection reset)": "the connection is closed at once; "
+    "where TLS is spoken, write grpcs:// before the address in PACHD_ADDRESS",
+    "timed out|Handshake read failed|[Tt]imeout": "no answer has come; check PACHD_ADDRESS, and what is between",
+    "parsing HTTP/2|ALPN|http2 header": "what answers there is no Pachyderm; check PACHD_ADDRESS",
+    "": "nobody answers there; check PACHD_ADDRESS",
 }
 # How long nobody may answer before a call is given up.
 PATIENCE_SECONDS = 120.0
@@ -119,8 +130,9 @@ def _from_grpc(doing: str, error: grpc.RpcError) -> PachydermError:
 
 
 def _sentence(doing: str, code: grpc.StatusCode, details: str) -> str:
-    if code == grpc.StatusCode.UNAVAILABLE:
-        return f"{doing} failed: nobody answers there; check PACHD_ADDRESS. ({details})"
+    if code == grpc.StatusCode.UNAVAILABLE or "http2 header" in details:
+        meaning = next(meaning for sign, meaning in NO_CONNECTION.items() if re.search(sign, details))
+        return f"{doing} failed: {meaning}. ({details})"
     if code == grpc.StatusCode.UNAUTHENTICATED:
         return f"{doing} failed: the token was refused; check PACH_PYTHON_AUTH_TOKEN. ({details})"
     return f"{doing} failed: {details} ({code.name})."

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import python_pachyderm
 from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import readable
+
+# Most systems let a program have a thousand files open.
+OPEN_AT_ONCE = 200
 
 
 def ensure_repo(client: python_pachyderm.Client, name: str, description: str = "") -> None:
@@ -36,13 +41,22 @@ def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> li
     return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
+def open_file(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> BinaryIO:
+    """A file of a commit, to be read. python-pachyderm takes an empty one for the end of an iteration."""
+    try:
+        file: BinaryIO = client.get_file(commit, path)
+    except StopIteration:
+        return io.BytesIO()
+    return file
+
+
 def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Path]) -> bool:
     """Whether these files (path in the repo → file) are the whole content of a finished commit."""
     if not info.finished.seconds and not info.finishing.seconds:
         return False
     commit = (info.commit.branch.repo.name, info.commit.id)
     paths = [each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")]
-    there = {path: hashlib.sha256(client.get_file(commit, path).read()).hexdigest() for path in paths}
+    there = {path: hashlib.sha256(open_file(client, commit, path).read()).hexdigest() for path in paths}
     return there == {f"/{path}": hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
 
 
@@ -55,11 +69,14 @@ def commit_files(
     """
     commit = client.start_commit(repo, branch, description=description)
     try:
-        with ExitStack() as opened, client.modify_file_client(commit) as modify:
+        with client.modify_file_client(commit) as modify:
             modify.delete_file("/")
-            for path, file in sorted(files.items()):
-                # put_file_from_filepath would send a message for each line.
-                modify.put_file_from_fileobj(f"/{path}", opened.enter_context(file.open("rb")))
+        paths = sorted(files)
+        for start in range(0, len(paths), OPEN_AT_ONCE):
+            with ExitStack() as opened, client.modify_file_client(commit) as modify:
+                for path in paths[start : start + OPEN_AT_ONCE]:
+                    # put_file_from_filepath would send a message for each line.
+                    modify.put_file_from_fileobj(f"/{path}", opened.enter_context(files[path].open("rb")))
         client.finish_commit(commit)
     except BaseException:
         client.drop_commit(commit.id)

@@ -134,14 +134,15 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 )
             return found.get_client()
         address = ADDRESS.fullmatch(self.address)
-        if not address:
+        port = int((address and address["port"]) or DEFAULT_PORT)
+        if not address or not 0 < port < 2**16:
             raise PachydermError(
                 f"PACHD_ADDRESS {self.address!r} is not usable; write host:port, with grpcs:// before it for TLS."
             )
         try:
             client = python_pachyderm.Client(
                 host=address["host"],
-                port=int(address["port"] or DEFAULT_PORT),
+                port=port,
                 auth_token=self.auth_token.get_secret_value() if self.auth_token else "",
                 tls=address["scheme"] in ("grpcs", "https") or self.root_certificates is not None,
                 root_certs=self.root_certificates.encode() if self.root_certificates else None,

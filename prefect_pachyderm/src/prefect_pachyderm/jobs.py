@@ -226,7 +226,8 @@ class PachydermJob(abstract.JobRun[JobResult]):
             left = end - time.monotonic()
             if left <= 0:
                 self.stop("it took longer than it was given", _sync=True)
-                raise JobTimedOut(f"Job {self._name} was not over after {self._timeout_seconds:.0f} s; it was stopped.")
+                why = f"it could not start: {self._logged_block}" if blocked_since else "it was stopped."
+                raise JobTimedOut(f"Job {self._name} was not over after {self._timeout_seconds:.0f} s; {why}")
             seconds = min(left, START_LOOK_SECONDS if self._logged_state in STARTING else CALL_SECONDS)
             try:
                 return self._call(lambda client: self._answer(client, request, seconds))  # noqa: B023

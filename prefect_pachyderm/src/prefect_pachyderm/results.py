@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from prefect_pachyderm.calls import readable
+from prefect_pachyderm.commits import open_file
 from prefect_pachyderm.credentials import PachydermCredentials
 
 
@@ -20,5 +21,4 @@ class JobResult:
     def read(self, path: str) -> bytes:
         """The content of one file of the output commit."""
         with readable(f"Reading {self.pipeline}@{self.job_id}:{path}"):
-            content: bytes = self.credentials.get_client().get_file((self.pipeline, self.job_id), path).read()
-            return content
+            return open_file(self.credentials.get_client(), (self.pipeline, self.job_id), path).read()

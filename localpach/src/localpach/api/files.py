@@ -36,7 +36,7 @@ class FilesServicer:
         self._pfs = pfs
 
     refusals: ClassVar = {
-        "Egress": "writing a commit to an object store or a database needs a Pachyderm cluster; read its files with"
+        "Egress": "here only pipelines send commits to an object store, by `egress` in their spec; read others' files with"
         " GetFileTAR and send them yourself"
     }
 

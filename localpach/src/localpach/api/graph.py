@@ -1,4 +1,4 @@
-"""pfs_v2.API, the part about single commits within the graph of provenance: since Pachyderm 2.8 and 2.10."""
+"""pfs_v2.API, the part about single commits within the graph of provenance: since Pachyderm 2.8, 2.10 and 2.11."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ class GraphServicer:
     def DropCommit(self, request: pfs_pb2.DropCommitRequest, context: Call) -> pfs_pb2.DropCommitResponse:
         self._pfs.commit_sets.drop_commit(self._resolve(request), request.recursive)
         return pfs_pb2.DropCommitResponse()
+
+    def ForgetCommit(self, request: pfs_pb2.ForgetCommitRequest, context: Call) -> pfs_pb2.ForgetCommitResponse:
+        self._pfs.commits.forget(commit_of(self._pfs, request.commit).commit)
+        return pfs_pb2.ForgetCommitResponse()
 
     def _resolve(self, request: pfs_pb2.SquashCommitRequest | pfs_pb2.DropCommitRequest) -> CommitRecord:
         if not request.HasField("commit"):

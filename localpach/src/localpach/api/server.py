@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from localpach.api.snapshots import SnapshotServicer
 from localpach.api.specs import SpecsServicer
 from localpach.api.transaction import TransactionServicer
 from localpach.directory import Address, Directory
+from localpach.egress.places import allowed_place
 from localpach.errors import AUTH_IS_OFF, Precondition
 from localpach.pfs.service import Pfs
 from localpach.pps.service import Pps
@@ -84,12 +85,14 @@ class Server:
         sandbox: str = "best",
         network: bool = False,
         json_port: int | None = None,
+        egress: Sequence[str] = (),
     ) -> None:
         """Serves JSON on the port after `port`, unless `json_port` names one, and S3 on the one after that, or on free ones
-        where these are taken.
+        where these are taken. Beneath the URLs of `egress` pipelines' output may be written with the server's own rights.
 
-        Raises Precondition where another server has the directory or a port, or a sandbox that is required can't be
-        had; Corrupt where the database is damaged."""
+        Raises Refused where such a URL names no place; Precondition where its folder is missing, another server has the
+        directory or a port, or a sandbox that is required can't be had; Corrupt where the database is damaged."""
+        allowed = [allowed_place(url) for url in egress]
         self._directory = Directory(root)
         self._directory.create()
         self._lock = self._directory.lock()
@@ -103,7 +106,7 @@ class Server:
         runtimes = Runtimes(root, missing_image, sandbox, network)
         self.weakness = runtimes.weakness
         self._bodies = Bodies()
-        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, served(self._pfs, self._bodies))
+        self._pps = Pps(self._store, bulletin, self._pfs, runtimes, served(self._pfs, self._bodies), allowed)
         token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),

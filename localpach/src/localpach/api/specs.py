@@ -7,7 +7,6 @@ from google.protobuf.empty_pb2 import Empty
 from localpach.api.times import check_times
 from localpach.messages import timestamp
 from localpach.names import DEFAULT_PROJECT
-from localpach.pps import specs
 from localpach.pps.defaults import Spec
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
@@ -36,7 +35,7 @@ class SpecsServicer:
         spec.request.update |= request.update
         spec.request.reprocess |= request.reprocess
         if request.dry_run or spec.request.dry_run:
-            specs.check(spec.request)
+            self._pps.lifecycle.check(spec.request)
         else:
             self._create(spec)
         return pps_pb2.CreatePipelineV2Response(effective_create_pipeline_request_json=spec.effective)

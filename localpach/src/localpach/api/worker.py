@@ -19,7 +19,7 @@ def serve_worker(next_datum: NextDatum, listener: socket.socket) -> InsideServer
     """Serves `pachyderm.worker.Worker` to one command."""
 
     def answer(request: worker_pb2.NextDatumRequest, call: grpc.ServicerContext) -> worker_pb2.NextDatumResponse:
-        env = next_datum(request.error)
+        env = next_datum(request.error, call)
         return worker_pb2.NextDatumResponse(env=[f"{name}={value}" for name, value in env.items()])
 
     def add(server: grpc.Server) -> None:

@@ -48,6 +48,7 @@ function jobFacts(info) {
     ["finished", moment(info.finished)],
     ["took", took(info.started, info.finished)],
     ["version", info.pipelineVersion],
+    ["egress", info.details.egress?.URL || info.details.egress?.objectStorage?.url],
     ["writes", link(`${repo.name}@${id.slice(0, 8)}`, "commit", repo.project.name, repo.name, id)],
   ]);
 }

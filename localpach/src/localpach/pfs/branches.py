@@ -68,8 +68,15 @@ class Branches:
             self.touch(num)
 
     def set_head(self, num: int, commit: int | None) -> None:
-        """Makes a commit the head of a branch, and nothing follows from it."""
+        """Makes a commit the head of a branch, and nothing follows from it.
+
+        Raises:
+            Refused: it was forgotten.
+        """
         with self._store.write() as connection:
+            query = "SELECT 1 FROM commits WHERE num = ? AND finished IS NOT NULL AND error = '' AND tree IS NULL"
+            if connection.execute(query, (commit,)).fetchone():
+                raise Refused(f"the branch head cannot be a forgotten commit: {self.by_num(num).branch}")
             connection.execute("UPDATE branches SET head = ? WHERE num = ?", (commit, num))
 
     def touch(self, num: int) -> None:

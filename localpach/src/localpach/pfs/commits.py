@@ -194,8 +194,10 @@ class Commits:
         """A commit as who reads it sees it: the output of a job that goes on holds what its base does.
 
         Raises:
-            Refused: its base is open.
+            Refused: it was forgotten, or its base is open.
         """
+        if record.is_forgotten:
+            raise Refused(f"the commit is forgotten: {record.commit}")
         if record.is_written and (record.finishing is not None or not self.is_of_pipeline(record)):
             return record
         base = self._nearest_good(self.parent(record))
@@ -280,7 +282,28 @@ class Commits:
             self._bulletin.tell(Topic.COMMITS)
             finished = self.by_num(record.num)
             self._store.transaction.gathered(Gathered).finished.append(finished)
+            self._free("?", record.num)
             return finished
+
+    def _free(self, upstreams: str, value: int) -> None:
+        """Takes note of what was made from some commits, which it need not wait for any more."""
+        with self._store.read() as connection:
+            query = f"SELECT commit_num FROM commit_provenance WHERE upstream IN ({upstreams})"
+            freed = [row[0] for row in connection.execute(query, (value,))]
+        self._store.transaction.gathered(Gathered).freed.update(freed)
+
+    def forget(self, commit: Commit) -> None:
+        """Drops the files of a commit that nothing goes on from, and keeps what is known of it."""
+        with self._store.write() as connection:
+            record = self.get(commit)
+            if record.finished is None:
+                raise Refused(f"only a finished commit can be forgotten: {commit}")
+            if self._branches.headed_by(record.num):
+                raise Refused(f"the branch head cannot be a forgotten commit: {commit}")
+            for child in self.children(record):
+                if child.finished is None or child.error:
+                    raise Refused(f"commit {commit} cannot be forgotten: {child.commit}, open or failed, has its files")
+            connection.execute("UPDATE commits SET tree = NULL, collisions = '[]' WHERE num = ?", (record.num,))
 
     def remove(self, record: CommitRecord) -> None:
         """Deletes a commit that is the head of no branch; its children become its parent's."""
@@ -294,6 +317,7 @@ class Commits:
         """Deletes the commits of a repo, and cuts them out of others' provenance."""
         with self._store.write() as connection:
             of_repo = "SELECT num FROM commits WHERE repo = ?"
+            self._free(of_repo, repo)
             connection.execute(f"DELETE FROM commit_provenance WHERE upstream IN ({of_repo})", (repo,))
             connection.execute(f"UPDATE branches SET head = NULL WHERE head IN ({of_repo})", (repo,))
             connection.execute("UPDATE commits SET parent = NULL WHERE repo = ?", (repo,))

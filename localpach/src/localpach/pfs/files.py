@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -151,12 +152,11 @@ class Files:
         left = [(found, target, paths.clean(path))]
         while left:
             entry, place, here = left.pop()
-            if isinstance(entry, Dir):
-                place.mkdir(parents=True, exist_ok=True)
-                left += [(child, place / name, join(here, name)) for name, child in self._trees.entries(entry)]
-            else:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with _of_file(commit, here):
+            with _of_file(commit, here):
+                (place if isinstance(entry, Dir) else place.parent).mkdir(parents=True, exist_ok=True)
+                if isinstance(entry, Dir):
+                    left += [(child, place / name, join(here, name)) for name, child in self._trees.entries(entry)]
+                else:
                     self._export_file(entry, place, given)
         return 0 if given is Given.NAMES else found.size
 
@@ -230,6 +230,10 @@ def _of_file(commit: Commit, path: str) -> Iterator[None]:
         yield
     except Corrupt as error:
         raise Corrupt(f"file {path} of {commit} can't be read: {error.message}") from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise Refused(f"a command can't be given {path} of {commit}: Linux takes no name as long; rename it") from error
 
 
 def _differ(pair: Pair) -> bool:

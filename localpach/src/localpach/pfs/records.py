@@ -64,6 +64,11 @@ class CommitRecord:
     def is_output(self) -> bool:
         return self.origin == pfs_pb2.AUTO
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether its files were dropped; what is known of it beside them is kept."""
+        return self.finished is not None and not self.error and not self.is_written
+
 
 class Entry(NamedTuple):
     """A file or directory of a commit. A directory's path ends in `/`; `datum` is the first that wrote to a file; `key`
@@ -80,7 +85,8 @@ class Entry(NamedTuple):
 @dataclass
 class Gathered:
     """What one write has gathered: the id of its commit set; the branches that commits may have to follow on, and those
-    whose provenance it has set; the outputs of pipelines that it has begun, and the commits that it has finished or removed."""
+    whose provenance it has set; the outputs of pipelines that it has begun, and the commits that it has finished or removed;
+    the numbers of those that were made from one that is finished or gone, and have one less to wait for."""
 
     commit_set: str = field(default_factory=new_id)
     touched: set[int] = field(default_factory=set)
@@ -88,3 +94,4 @@ class Gathered:
     outputs: list[CommitRecord] = field(default_factory=list)
     finished: list[CommitRecord] = field(default_factory=list)
     removed: list[CommitRecord] = field(default_factory=list)
+    freed: set[int] = field(default_factory=set)

@@ -6,7 +6,7 @@ import sqlite3
 
 from localpach.names import Commit, Repo
 from localpach.pfs.records import CommitRecord
-from localpach.storage.trees import EMPTY, Dir
+from localpach.storage.trees import Dir
 
 SELECT_COMMIT = "SELECT c.*, r.project, r.name AS repo_name, r.type FROM commits c JOIN repos r ON r.num = c.repo"
 
@@ -25,7 +25,8 @@ def commit_record(row: sqlite3.Row) -> CommitRecord:
         finished=row["finished"],
         error=row["error"],
         refused=bool(row["refused"]),
-        root=Dir(row["tree"], row["size"]) if row["tree"] else EMPTY,
+        # One that was forgotten is told of with the size that it had.
+        root=Dir(row["tree"] or "", row["size"]),
         is_written=row["tree"] is not None,
         metadata=row["metadata"],
     )

@@ -59,9 +59,14 @@ def check_cron(spec: str) -> None:
     if fields != 5:
         raise Refused(f"Expected exactly 5 fields, found {fields}: {spec}")
     try:
-        CronSim(spec, datetime.now(UTC))
+        _cron(spec, datetime.now(UTC))
     except CronSimError as error:
         raise Refused(f"{error}: {spec}") from error
+
+
+def _cron(spec: str, start: datetime) -> CronSim:
+    """The moments of a schedule, in which `?` is `*`."""
+    return CronSim(re.sub(r"(?<!\S)\?", "*", spec), start)
 
 
 def every_seconds(spec: str) -> float | None:
@@ -82,7 +87,7 @@ def next_time(spec: str, after: int) -> int | None:
     if seconds:
         return after + int(seconds * 1_000_000)
     start = datetime.fromtimestamp(after / 1_000_000, tz=UTC)
-    moment = next(CronSim(_SHORTHANDS.get(spec, spec), start), None)
+    moment = next(_cron(_SHORTHANDS.get(spec, spec), start), None)
     return int(moment.timestamp() * 1_000_000) if moment else None
 
 

@@ -9,7 +9,7 @@ from localpach.errors import Refused
 from localpach.names import Branch, Commit
 from localpach.pfs import paths
 from localpach.pfs.commits import Commits
-from localpach.pfs.editing import TreeEdit, walk_files
+from localpach.pfs.editing import TreeEdit, problem, walk_files
 from localpach.pfs.outputs import Outputs, Places
 from localpach.storage.objects import Batch, Objects
 from localpach.storage.refs import Ref
@@ -70,13 +70,21 @@ class Writes:
         """Where small contents wait for the change that names them."""
         return Batch(self._store)
 
-    def apply(self, commit: Commit, changes: Iterable[Change], batch: Batch) -> None:
-        """Makes the changes to an open commit."""
+    def apply(self, commit: Commit, changes: Iterable[Change], batch: Batch, may_conflict: bool = True) -> None:
+        """Makes the changes to an open commit.
+
+        Raises:
+            Refused: they conflict with what is there, and may not: a commit with conflicts ends in an error.
+        """
         with self._store.write():
             record = self._commits.open_commit(commit)
             edit = self.edit(self._commits.written(record), changes, batch)
             root = edit.freeze()
-            self._commits.set_root(record, root, edit.conflicts(root, self._commits.conflicts(record)))
+            before = self._commits.conflicts(record)
+            conflicts = edit.conflicts(root, before)
+            if not may_conflict and (new := sorted(set(conflicts) - set(before))):
+                raise Refused(f"{problem(self._trees, root, new[0])}; nothing was changed")
+            self._commits.set_root(record, root, conflicts)
 
     def edit(self, root: Dir, changes: Iterable[Change], batch: Batch) -> TreeEdit:
         """A tree with the changes made to it."""
@@ -90,15 +98,17 @@ class Writes:
                 edit.copy(change.source, change.path, change.target, change.datum, change.append)
         return edit
 
-    def apply_to_branch(self, branch: Branch, changes: Iterable[Change], batch: Batch) -> Commit:
+    def apply_to_branch(
+        self, branch: Branch, changes: Iterable[Change], batch: Batch, may_conflict: bool = True
+    ) -> Commit:
         """Makes the changes in the branch's open head, or in a commit made for them and finished at once; gives that."""
         with self._store.write():
             head = self._commits.head(branch)
             if head is not None and head.finishing is None:
-                self.apply(head.commit, changes, batch)
+                self.apply(head.commit, changes, batch, may_conflict)
                 return head.commit
             commit = self._commits.start(branch)
-            self.apply(commit, changes, batch)
+            self.apply(commit, changes, batch, may_conflict)
             self._commits.finish_at_once(commit)
             return commit
 

@@ -16,7 +16,7 @@ from localpach.pfs.outputs import OUT, Places
 from localpach.pps.tools import ServeWorker, Tools
 from localpach.runtime.interface import TIMED_OUT, WORKER_PORT, Ended, OnLine, Run, RunSpec, Runtime, Serving
 from localpach.runtime.layout import HOME, BatchLayout, Layout
-from localpach.waiting import Deadline
+from localpach.waiting import Call, Deadline
 
 # While the command goes on, nobody but a command of its own kind may read what it writes: it could put links there meanwhile.
 TAKE = "mkdir /tmp/out && cp -a /pfs/out/. /tmp/out && find /pfs/out -mindepth 1 -delete"
@@ -114,7 +114,9 @@ class _Command:
     def __init__(self, runtime: Runtime, spec: RunSpec, serve: ServeWorker, on_line: OnLine) -> None:
         self.on_line = on_line
         self._changed = threading.Condition()
-        self._asks: list[str] = []
+        # What it told of an error with the datum that it had, since it was given that.
+        self._told: str | None = None
+        # The variables of the datum that is its next one, until it has them.
         self._env: Mapping[str, str] | None = None
         self._ended: Ended | None = None
         self._serve_worker = serve
@@ -130,34 +132,47 @@ class _Command:
         self.on_line(line)
 
     def _watch(self) -> None:
-        ended = self.run.wait()
+        try:
+            ended = self.run.wait()
+        except Exception as error:
+            # Whoever waits for it has a core.
+            ended = Ended(problem=f"how it has ended can't be told: {error}")
         with self._changed:
             self._ended = ended
             self._changed.notify_all()
 
-    def _next(self, error: str) -> Mapping[str, str]:
+    def _next(self, error: str, call: Call) -> Mapping[str, str]:
+        call.add_callback(self._look_again)
         with self._changed:
-            self._asks.append(error)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._env is not None or self._ended is not None)
+            if self._env is None:
+                self._told = error
+                self._changed.notify_all()
+            # Who asks and goes away has not got the datum: the next one to ask has it.
+            self._changed.wait_for(lambda: self._env is not None or self._ended is not None or not call.is_active())
+            if self._env is None or not call.is_active():
+                return {}
             env, self._env = self._env, None
-            return env or {}
+            return env
+
+    def _look_again(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def give(self, env: Mapping[str, str]) -> None:
-        """Answers what the command has asked."""
+        """Answers what the command has asked, or asks next."""
         with self._changed:
-            self._asks.clear()
+            self._told = None
             self._env = env
             self._changed.notify_all()
 
     def asked(self, deadline: Deadline, has_datum: bool = False) -> Ended:
         """Waits until the command asks for a datum: how what it had before has ended, if it had."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._asks or self._ended, deadline.left):
+            if not self._changed.wait_for(lambda: self._told is not None or self._ended, deadline.left):
                 return Ended(problem=TIMED_OUT)
-            if self._asks:
-                error = self._asks[-1] if has_datum else ""
-                return Ended(problem=f"it told of an error: {error}") if error else Ended(code=0)
+            if self._told is not None:
+                told = self._told if has_datum else ""
+                return Ended(problem=f"it told of an error: {told}") if told else Ended(code=0)
             assert self._ended is not None
             code = self._ended.code
             return self._ended if code is None else Ended(problem=_early(code))

@@ -11,6 +11,7 @@ from localpach.proto import pps_pb2
 from localpach.runtime.interface import Ended, Pod, Resources, RunSpec
 from localpach.runtime.layout import Layout
 
+NO_COMMAND = "invalid pipeline transform, no command specified"
 # Added to the number of a signal that ends a command.
 SIGNALLED = 128
 OUT_OF_MEMORY = SIGNALLED + signal.SIGKILL

@@ -12,7 +12,8 @@ from localpach.proto import pps_pb2
 
 @dataclass
 class Comparison:
-    """A job's datums beside those of `base`, the newest job before it that went well, if it had the same salt."""
+    """A job's datums beside those of `base`, the newest job before it that went well, if it had the same salt, and
+    its output was not forgotten."""
 
     base: JobRecord | None
     done: list[Datum] = field(default_factory=list)
@@ -25,7 +26,10 @@ def compare(tools: Tools, job: JobRecord, spec: pps_pb2.PipelineInfo, datums: li
     """Sorts datums by what an earlier job did of them."""
     salt = spec.details.salt
     base = tools.jobs.newest_success(job)
-    if base is not None and tools.pipelines.info(base.pipeline, base.version).details.salt != salt:
+    if base is not None and (
+        tools.pipelines.info(base.pipeline, base.version).details.salt != salt
+        or tools.pfs.commits.get(base.output).is_forgotten
+    ):
         base = None
     known = tools.datums.hashes(base) if base is not None else {}
     found = Comparison(base)

@@ -8,11 +8,12 @@ from threading import Thread, current_thread
 from localpach.disk import remove_tree
 from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk, may_pass
+from localpach.pps.changes import Changes
 from localpach.pps.crons import Crons
 from localpach.pps.records import JobRecord
 from localpach.pps.running import Running
 from localpach.pps.spouts import SPOUT, Spouts
-from localpach.pps.states import WORKING, States
+from localpach.pps.states import States
 from localpach.pps.tools import Tools
 from localpach.pps.worker import Worker
 from localpach.proto import pps_pb2
@@ -27,8 +28,9 @@ log = logging.getLogger("localpach")
 class Controller:
     """Works in a thread of its own, and does each job in another."""
 
-    def __init__(self, bulletin: Bulletin, tools: Tools, crons: Crons, running: Running) -> None:
-        self._bulletin = bulletin
+    def __init__(self, bulletin: Bulletin, changes: Changes, tools: Tools, crons: Crons, running: Running) -> None:
+        self._changes = changes
+        self._to_look_at: set[int] = set()
         self._tools = tools
         self._crons = crons
         self._running = running
@@ -50,19 +52,18 @@ class Controller:
             thread.join()
 
     def _step(self) -> float | None:
-        states = self._states.update(self.loop.alone)
+        self._to_look_at |= self._changes.take() | self._states.look_at_images(self.loop.alone)
+        told = self._states.update(sorted(self._to_look_at), self.loop.alone)
         seconds = self._tick()
-        working = {num for num, state in states.items() if state in WORKING}
         if self._running.is_empty:
-            self._remove_leftovers()
-        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts())))
-        for num in self._states.services():
+            with self.loop.alone("what commands have left"):
+                self._remove_leftovers()
+        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts())), self.loop.alone)
+        for num in told:
             with self.loop.alone(f"pipeline number {num}"):
-                self._retire_service(num)
-        for num in self._tools.jobs.oldest():
-            with self.loop.alone(f"job number {num}"):
-                self._take_up(num, working)
-        if pps_pb2.PIPELINE_CRASHING in states.values():
+                self._look_at_jobs(num)
+                self._to_look_at.discard(num)
+        if self._states.is_any_crashing:
             seconds.append(LOOK_AGAIN_SECONDS)
         return min(seconds, default=None)
 
@@ -84,24 +85,26 @@ class Controller:
                 seconds += [] if left is None else [left]
         return seconds
 
-    def _take_up(self, num: int, working: set[int]) -> None:
-        """Starts the oldest job of a pipeline, if that is at work and the job's inputs are finished, unless it is being done.
-        One that goes on, and that nobody does, is begun again: the server was killed, or its disk failed."""
-        if self._running.has(num):
-            return
+    def _look_at_jobs(self, pipeline: int) -> None:
+        """Starts the oldest job of a pipeline, if it can be. A service's job goes on until the next one can be started."""
+        num = self._tools.jobs.oldest(pipeline)
+        if num is not None and not self._running.has(num):
+            self._take_up(num)
+        if self._states.is_service(pipeline):
+            jobs = self._tools.jobs.unfinished(pipeline)[:2]
+            if len(jobs) == 2 and self._has_inputs(jobs[1]):
+                self._running.retire(jobs[0].num)
+
+    def _take_up(self, num: int) -> None:
+        """Starts a job, if its pipeline is at work and its inputs are finished. One that goes on, and that nobody does, is
+        begun again: the server was killed, or its disk failed."""
         job = self._tools.jobs.by_num(num)
         if job.state in (pps_pb2.JOB_STARTING, pps_pb2.JOB_RUNNING):
             with self._tools.store.write():
                 self._tools.datums.forget(job)
                 self._tools.jobs.begin_again(job)
-        if job.pipeline in working and job.state != pps_pb2.JOB_FINISHING:
+        if self._states.is_working(job.pipeline) and job.state != pps_pb2.JOB_FINISHING:
             self._start_if_ready(job)
-
-    def _retire_service(self, pipeline: int) -> None:
-        """A service's job goes on until the next one can be started."""
-        jobs = self._tools.jobs.unfinished(pipeline)[:2]
-        if len(jobs) == 2 and self._has_inputs(jobs[1]):
-            self._running.retire(jobs[0].num)
 
     def _has_inputs(self, job: JobRecord) -> bool:
         return all(record.finished is not None for record in self._tools.jobs.inputs(job))
@@ -115,16 +118,22 @@ class Controller:
             return
         worker = Worker(self._tools, job.num)
         if self._running.add(job.num, worker):
-            thread = Thread(target=self._work, args=(worker,), name=f"job {job.num}", daemon=True)
+            thread = Thread(target=self._work, args=(worker, job.pipeline), name=f"job {job.num}", daemon=True)
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # There are too many; this one's time comes.
+                self._running.remove(job.num)
+                self._threads.discard(thread)
+                raise
 
     def _end(self, job: JobRecord, problem: str) -> None:
         """Ends a job that can't be started, so that it does not hold up the others."""
         log.error("job %s can't be started: %s", job.output, problem)
         self._tools.jobs.change(job.num, lambda info: _fail(info, problem))
 
-    def _work(self, worker: Worker) -> None:
+    def _work(self, worker: Worker, pipeline: int) -> None:
         try:
             worker.run()
         except Exception as error:
@@ -137,7 +146,7 @@ class Controller:
         finally:
             self._running.remove(worker.num)
             self._threads.discard(current_thread())
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(pipeline)
 
 
 def _fail(info: pps_pb2.JobInfo, problem: str) -> None:

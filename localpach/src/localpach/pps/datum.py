@@ -19,7 +19,7 @@ from localpach.pfs.files import Given
 from localpach.pfs.writes import Collected
 from localpach.pps.batch import Batch
 from localpach.pps.combinations import Datum
-from localpach.pps.commands import run_spec, why
+from localpach.pps.commands import NO_COMMAND, run_spec, why
 from localpach.pps.environment import environment
 from localpach.pps.records import RunningDatum, moment
 from localpach.pps.tools import Tools
@@ -35,7 +35,6 @@ _NO_NETWORK = re.compile(
     r"|No address associated with hostname|unable to resolve host|getaddrinfo|ENETUNREACH|EAI_AGAIN|ENOTFOUND",
     re.IGNORECASE,
 )
-NO_COMMAND = "invalid pipeline transform, no command specified"
 NO_NETWORK = (
     'if it was for lack of a network: commands here have one where the spec says "metadata": {"annotations":'
     ' {"localpach/network": "bridge"}}, or where the server runs with --network'

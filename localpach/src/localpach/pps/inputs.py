@@ -13,6 +13,8 @@ from localpach.pfs.paths import clean
 from localpach.pfs.triggers import check_cron
 from localpach.proto import pps_pb2
 
+# Of a folder, in bytes.
+LONGEST_NAME = 255
 KINDS = ("pfs", "join", "group", "cross", "union", "cron")
 
 
@@ -87,8 +89,11 @@ def check(input: pps_pb2.Input, path: str = "input") -> None:
             name = leaf.pfs.name or leaf.pfs.repo if leaf.HasField("pfs") else leaf.cron.name
             if name in ("out", ".env"):
                 raise Refused(f"input cannot be named {name}")
-            if "/" in name or "\0" in name or name in (".", ".."):
-                raise Refused(f"input.{kind_of(leaf)}.name: {name!r} can't be a folder's name: leave out / and NUL")
+            if not {"/", "=", "\0"}.isdisjoint(name) or name in (".", "..") or len(name.encode()) > LONGEST_NAME:
+                raise Refused(
+                    f"input.{kind_of(leaf)}.name: {name!r} can't be a folder's name, and a variable's: leave out /, ="
+                    f" and NUL, and write no more than {LONGEST_NAME} bytes"
+                )
 
 
 def _check_pfs(pfs: pps_pb2.PFSInput, path: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from localpach.messages import commit_message
 from localpach.names import USER
 from localpach.pfs.records import CommitRecord, Gathered
 from localpach.pfs.service import Pfs
+from localpach.pps.changes import Changes
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
 from localpach.pps.records import OVER, JobRecord, PipelineName, moment
@@ -41,10 +42,18 @@ class Jobs:
     """All jobs. Commits of PFS make them, and end those whose output they are."""
 
     def __init__(
-        self, store: Store, bulletin: Bulletin, pfs: Pfs, pipelines: Pipelines, running: Running, logs: Logs
+        self,
+        store: Store,
+        bulletin: Bulletin,
+        changes: Changes,
+        pfs: Pfs,
+        pipelines: Pipelines,
+        running: Running,
+        logs: Logs,
     ) -> None:
         self._store = store
         self._bulletin = bulletin
+        self._changes = changes
         self._pfs = pfs
         self._pipelines = pipelines
         self._running = running
@@ -59,9 +68,18 @@ class Jobs:
             self._end_with(record)
         for record in gathered.removed:
             self._remove_with(record)
-        if gathered.outputs or gathered.finished:
-            # The end of any commit may be what a job waits for.
-            self._bulletin.tell(Topic.WORK)
+        self._tell_of_freed(gathered.freed)
+
+    def _tell_of_freed(self, outputs: Iterable[int]) -> None:
+        """Has the pipelines looked at whose output has one input less to wait for, by numbers of commits."""
+        with self._store.read() as connection:
+            query = (
+                "SELECT p.num FROM commits c JOIN repos r ON r.num = c.repo AND r.type = ?"
+                " JOIN pipelines p ON p.project = r.project AND p.name = r.name WHERE c.num = ?"
+            )
+            for output in outputs:
+                for row in connection.execute(query, (USER, output)):
+                    self._changes.tell(row[0])
 
     def _add(self, output: CommitRecord) -> None:
         name = PipelineName(output.commit.repo.project, output.commit.repo.name)
@@ -82,6 +100,7 @@ class Jobs:
                 (pipeline.num, output.commit.id, pipeline.version, info.state, info.SerializeToString()),
             )
             self._bulletin.tell(Topic.JOBS)
+            self._changes.tell(pipeline.num)
 
     def _end_with(self, output: CommitRecord) -> None:
         """The end of an output commit is the end of its job."""
@@ -134,11 +153,12 @@ class Jobs:
             query = "SELECT * FROM jobs WHERE over = 0 AND pipeline = ? ORDER BY num"
             return [job_record(row) for row in connection.execute(query, (pipeline,))]
 
-    def oldest(self) -> list[int]:
-        """The number of each pipeline's oldest job that is not over."""
+    def oldest(self, pipeline: int) -> int | None:
+        """The number of a pipeline's oldest job that is not over."""
         with self._store.read() as connection:
-            query = "SELECT min(num) FROM jobs WHERE over = 0 GROUP BY pipeline ORDER BY 1"
-            return [row[0] for row in connection.execute(query)]
+            query = "SELECT min(num) FROM jobs WHERE over = 0 AND pipeline = ?"
+            found: int | None = connection.execute(query, (pipeline,)).fetchone()[0]
+        return found
 
     def newest_state(self, pipeline: int) -> pps_pb2.JobState:
         """The state of a pipeline's newest job; unknown where it has none."""
@@ -161,7 +181,8 @@ class Jobs:
     def change(self, num: int, change: Callable[[pps_pb2.JobInfo], None]) -> JobRecord:
         """Changes what is kept of a job."""
         with self._store.write() as connection:
-            info = self.by_num(num).info
+            job = self.by_num(num)
+            info = job.info
             change(info)
             over = info.state in OVER
             connection.execute(
@@ -170,12 +191,13 @@ class Jobs:
             )
             if over:
                 self._store.after_commit(partial(self._running.kill, num))
-                self._tell_of_end()
+                self._tell_of_end(job)
             return self.by_num(num)
 
-    def _tell_of_end(self) -> None:
-        for topic in (Topic.JOBS, Topic.LOGS, Topic.WORK):
-            self._bulletin.tell(topic)
+    def _tell_of_end(self, job: JobRecord) -> None:
+        self._bulletin.tell(Topic.JOBS)
+        self._bulletin.tell(Topic.LOGS)
+        self._changes.tell(job.pipeline)
 
     def end(self, num: int, state: pps_pb2.JobState, reason: str) -> None:
         """Ends a job badly, and with it its output and meta commits."""
@@ -238,7 +260,7 @@ class Jobs:
         with self._store.write() as connection:
             connection.execute("DELETE FROM jobs WHERE num = ?", (job.num,))
             self._store.after_commit(partial(self._logs.delete, job.pipeline, job.id))
-            self._tell_of_end()
+            self._tell_of_end(job)
 
     def restart_datums(self, name: JobName, filters: list[str]) -> None:
         """Starts what a job is running once more: the datums that have an input of each path or hash in `filters`."""

@@ -8,7 +8,9 @@ from localpach.errors import AlreadyExists, NotFound, Refused
 from localpach.names import META, SPEC, Branch, Commit, Repo
 from localpach.pfs.service import Pfs
 from localpach.pps import inputs, specs
+from localpach.pps.changes import Changes
 from localpach.pps.crons import Crons
+from localpach.pps.egress import Egress
 from localpach.pps.jobs import Jobs
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
@@ -29,27 +31,36 @@ class Lifecycle:
         self,
         store: Store,
         bulletin: Bulletin,
+        changes: Changes,
         pfs: Pfs,
         pipelines: Pipelines,
         jobs: Jobs,
         crons: Crons,
         secrets: Secrets,
         logs: Logs,
+        egress: Egress,
     ) -> None:
         self._store = store
         self._bulletin = bulletin
+        self._changes = changes
         self._pfs = pfs
         self._pipelines = pipelines
         self._jobs = jobs
         self._crons = crons
         self._secrets = secrets
         self._logs = logs
+        self._egress = egress
+
+    def check(self, request: pps_pb2.CreatePipelineRequest) -> None:
+        """Raises what a spec is refused with that can't be, whatever there is."""
+        specs.check(request)
+        self._egress.check(request)
 
     def create(self, request: pps_pb2.CreatePipelineRequest, user: str = "", effective: str = "") -> None:
         """Makes a pipeline, or with `update` a new version of it; either makes a job, if there is an input. `user` and
         `effective` are kept with it: JSON of the spec without and with defaults."""
         self._secrets.check(request.transform)
-        specs.check(request)
+        self.check(request)
         name = PipelineName.of(request.pipeline)
         with self._store.write():
             old = self._pipelines.find(name)
@@ -69,10 +80,11 @@ class Lifecycle:
             info.spec_commit.CopyFrom(self._spec_commit(name.output).to_proto("master"))
             if old is not None:
                 self._jobs.stop_all(old.num, UPDATED)
+                self._end_open_commit(info)
             record = self._pipelines.add_version(info)
             self._set_provenance(info, attached=not record.stopped)
             self._crons.reset(record.num, info, before)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def _make_repos(self, info: pps_pb2.PipelineInfo, name: PipelineName) -> None:
         repos = self._pfs.repos
@@ -95,19 +107,25 @@ class Lifecycle:
         self._pfs.commits.finish(commit)
         return commit
 
+    def _end_open_commit(self, info: pps_pb2.PipelineInfo) -> None:
+        """Ends what a spout has left open, for whose end the first job of a pipeline with an input would wait."""
+        head = self._pfs.commits.head(Branch(PipelineName.of(info.pipeline).output, info.details.output_branch))
+        if info.details.HasField("input") and head is not None and head.finishing is None:
+            self._pfs.commits.finish(head.commit, error=UPDATED)
+
     def _set_provenance(self, info: pps_pb2.PipelineInfo, attached: bool) -> None:
-        """Lets the output follow the inputs, or, for a stopped pipeline, nothing."""
-        if not info.details.HasField("input"):
-            return
+        """Lets the output follow the inputs, or, for a stopped pipeline or a spout, nothing."""
         repo = PipelineName.of(info.pipeline).output
-        provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves_of(info)]
-        provenance.append(Branch(repo._replace(type=SPEC), "master"))
+        provenance: list[Branch] = []
+        if attached and info.details.HasField("input"):
+            provenance = [inputs.branch_of(leaf) for leaf in inputs.leaves_of(info)]
+            provenance.append(Branch(repo._replace(type=SPEC), "master"))
         for each, kind in ((repo, "output"), (repo._replace(type=META), "meta")):
             branch = Branch(each, info.details.output_branch)
-            if not attached and not self._pfs.repos.exists(each):
+            if not provenance and not self._pfs.branches.exists(branch):
                 continue
             try:
-                self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance) if attached else ())
+                self._pfs.provenance.create_branch(branch, provenance=dict.fromkeys(provenance))
             except Refused as error:
                 raise Refused(f"could not create/update {kind} branch: {error.message}") from error
 
@@ -130,7 +148,7 @@ class Lifecycle:
             self._pipelines.set_stopped(record.num)
             self._jobs.stop_all(record.num, STOPPED)
             self._set_provenance(self._pipelines.newest_info(record), attached=False)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def start(self, name: PipelineName) -> None:
         """Lets a stopped pipeline work on the newest input."""
@@ -138,7 +156,7 @@ class Lifecycle:
             record = self._pipelines.get(name)
             self._pipelines.set_started(record.num)
             self._set_provenance(self._pipelines.newest_info(record), attached=True)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def delete(self, name: PipelineName, force: bool = False, keep_repo: bool = False) -> None:
         """Deletes a pipeline with its jobs and, unless kept, its output; a missing one is fine."""
@@ -159,7 +177,7 @@ class Lifecycle:
             self._store.after_commit(partial(self._logs.delete, record.num))
             self._bulletin.tell(Topic.JOBS)
             self._bulletin.tell(Topic.LOGS)
-            self._bulletin.tell(Topic.WORK)
+            self._changes.tell(record.num)
 
     def delete_many(
         self, projects: list[str], all: bool, force: bool = False, keep_repo: bool = False

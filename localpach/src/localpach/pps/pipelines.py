@@ -44,19 +44,6 @@ class Pipelines:
             row = connection.execute("SELECT * FROM pipelines WHERE num = ?", (num,)).fetchone()
         return _record(row) if row else None
 
-    def running(self) -> set[int]:
-        """The numbers of those that are said to run; in little time where they are many."""
-        with self._store.read() as connection:
-            query = "SELECT num FROM pipelines WHERE state = ? AND stopped = 0"
-            return {row[0] for row in connection.execute(query, (pps_pb2.PIPELINE_RUNNING,))}
-
-    def not_running(self) -> list[PipelineRecord]:
-        """All others, but for those that are stopped and are said to be."""
-        with self._store.read() as connection:
-            query = "SELECT * FROM pipelines WHERE state NOT IN (?1, ?2) OR stopped != (state = ?2)"
-            rows = connection.execute(query, (pps_pb2.PIPELINE_RUNNING, pps_pb2.PIPELINE_PAUSED))
-            return [_record(row) for row in rows]
-
     def info(self, num: int, version: int) -> pps_pb2.PipelineInfo:
         """A version of a pipeline: its spec with all defaults."""
         with self._store.read() as connection:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from localpach.egress.places import Place
 from localpach.pfs.service import Pfs
+from localpach.pps.changes import Changes
 from localpach.pps.controller import Controller
 from localpach.pps.cores import Cores
 from localpach.pps.crons import Crons
 from localpach.pps.datums import Datums
 from localpach.pps.defaults import Defaults
+from localpach.pps.egress import Egress
 from localpach.pps.jobs import Jobs
 from localpach.pps.lifecycle import Lifecycle
 from localpach.pps.logs import Logs
@@ -27,17 +31,30 @@ from localpach.waiting import Bulletin
 class Pps:
     """The parts of PPS; each is given what it uses."""
 
-    def __init__(self, store: Store, bulletin: Bulletin, pfs: Pfs, runtimes: Runtimes, served: Served) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bulletin: Bulletin,
+        pfs: Pfs,
+        runtimes: Runtimes,
+        served: Served,
+        allowed: Sequence[Place] = (),
+    ) -> None:
+        """`allowed` is where output may be written with the server's own rights."""
         self._runtimes = runtimes
+        self._changes = Changes(store, bulletin)
         self.running = Running()
         self.logs = Logs(store.root, bulletin)
         self.pipelines = Pipelines(store)
-        self.jobs = Jobs(store, bulletin, pfs, self.pipelines, self.running, self.logs)
+        self.jobs = Jobs(store, bulletin, self._changes, pfs, self.pipelines, self.running, self.logs)
         self.queries = JobQueries(store, bulletin, pfs, self.jobs)
         self.datums = Datums(store, pfs, self.jobs)
         self.secrets = Secrets(store)
         self.crons = Crons(store, pfs, self.pipelines)
-        self.lifecycle = Lifecycle(store, bulletin, pfs, self.pipelines, self.jobs, self.crons, self.secrets, self.logs)
+        egress = Egress(pfs, self.secrets, allowed)
+        self.lifecycle = Lifecycle(
+            store, bulletin, self._changes, pfs, self.pipelines, self.jobs, self.crons, self.secrets, self.logs, egress
+        )
         self.defaults = Defaults(store, pfs)
         self.regeneration = Regeneration(store, self.pipelines, self.lifecycle, self.defaults)
         self.cores = Cores(os.cpu_count() or 1)
@@ -48,17 +65,21 @@ class Pps:
             jobs=self.jobs,
             datums=self.datums,
             secrets=self.secrets,
+            egress=egress,
             logs=self.logs,
             runtimes=runtimes,
             served=served,
             cores=self.cores,
         )
-        self.controller = Controller(bulletin, tools, self.crons, self.running)
+        self.controller = Controller(bulletin, self._changes, tools, self.crons, self.running)
 
     def start(self) -> None:
         """Takes up what was going on when the server ended, and starts to work."""
         self._runtimes.remove_leftovers()
-        self.logs.keep_only({each.num: set(self.queries.ids(each.num)) for each in self.pipelines.all()})
+        pipelines = [each.num for each in self.pipelines.all()]
+        self.logs.keep_only({num: set(self.queries.ids(num)) for num in pipelines})
+        for num in pipelines:
+            self._changes.tell(num)
         self.controller.start()
 
     def close(self) -> None:

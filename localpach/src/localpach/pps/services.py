@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from localpach.disk import remove_tree
 from localpach.errors import Refused
 from localpach.pps.commands import Pauses
 from localpach.pps.datum import DatumRun
+from localpach.proto import pps_pb2
 from localpach.relay import Relay
 from localpach.runtime.interface import RunSpec
 from localpach.runtime.layout import Layout
@@ -35,21 +36,28 @@ class ServiceRun(DatumRun):
                 self._lay_out(layout)
                 layout.begin_try()
                 start = elapsed()
-                with closing(self._listen()) as self._listener:
+                with closing(listen(self._spec.details.service, self._say)) as self._listener:
                     self._run_command("user code", transform.cmd, transform.stdin, layout, Deadline(None))
                 self._killed.wait(pauses.after(elapsed() - start))
         finally:
             remove_tree(layout.view.parent)
 
-    def _listen(self) -> socket.socket:
-        port = self._spec.details.service.external_port
-        try:
-            listener = socket.create_server(("127.0.0.1", port))
-        except OSError as error:
-            raise Refused(f"service.external_port: port {port} of 127.0.0.1 is taken; choose another") from error
-        self._say(f"the service is at 127.0.0.1:{listener.getsockname()[1]}")
-        return listener
-
     def _run_spec(self, cmd: Sequence[str], stdin: Sequence[str], layout: Layout, deadline: Deadline) -> RunSpec:
         spec = super()._run_spec(cmd, stdin, layout, deadline)
-        return replace(spec, reach=partial(Relay, self._listener), port=self._spec.details.service.internal_port)
+        return reached(spec, self._spec.details.service, self._listener)
+
+
+def listen(service: pps_pb2.Service, say: Callable[[str], None]) -> socket.socket:
+    """A socket that listens at a service's port of this machine's loopback, which `say` is told of."""
+    port = service.external_port
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise Refused(f"service.external_port: port {port} of 127.0.0.1 is taken; choose another") from error
+    say(f"the service is at 127.0.0.1:{listener.getsockname()[1]}")
+    return listener
+
+
+def reached(spec: RunSpec, service: pps_pb2.Service, listener: socket.socket) -> RunSpec:
+    """What to run, with the way from there to its command."""
+    return replace(spec, reach=partial(Relay, listener), reach_port=service.internal_port)

@@ -10,8 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from localpach.errors import Refused, Unimplemented
 from localpach.names import DEFAULT_PROJECT, check_name, new_id
-from localpach.pps import inputs, quantities
+from localpach.pps import inputs, quantities, transforms
 from localpach.proto import pps_pb2
+from localpach.runtime.interface import PACHD_PORT
 
 MAX_NAME = 51
 MAX_PORT = 65535
@@ -52,6 +53,7 @@ _SAME = (
 # Fields that JobInfo.Details takes over from those of its pipeline.
 _IN_JOBS = (
     "parallelism_spec",
+    "egress",
     "resource_requests",
     "resource_limits",
     "sidecar_resource_limits",
@@ -79,20 +81,19 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
                 json.loads(getattr(request, field))
             except ValueError as error:
                 raise Refused(f"malformed {'PodPatch' if field == 'pod_patch' else 'PodSpec'}") from error
-    _check_secrets(request.transform)
+    transforms.check(request.transform)
     for field, need in (
-        ("egress", "sends files to an object store"),
         ("determined", "trains on Determined"),
         ("tf_job", "is a TFJob"),
     ):
         if request.HasField(field):
             raise Unimplemented(f"{field}: a pipeline that {need} needs a Pachyderm cluster; leave the field out here")
-    _check_service(request)
-    if request.HasField("spout"):
+    for name, service in _services(request).items():
+        _check_service(request, name, service)
+    if request.HasField("spout") and request.HasField("input"):
         if request.spout.HasField("service"):
-            raise Unimplemented("spout.service: here a spout has no port of its own; leave it out")
-        if request.HasField("input"):
-            raise Refused("spout pipelines (without a service) must not have an input")
+            raise Unimplemented("spout.service: here a spout has no input, even where it has a port; leave that out")
+        raise Refused("spout pipelines (without a service) must not have an input")
     if request.reprocess_spec not in ("", "until_success", "every_job"):
         raise Refused("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'")
     if request.transform.datum_batching and (request.s3_out or _has_s3(request)):
@@ -102,10 +103,15 @@ def check(request: pps_pb2.CreatePipelineRequest) -> None:
         )
 
 
-def _check_service(request: pps_pb2.CreatePipelineRequest) -> None:
-    if not request.HasField("service"):
-        return
-    service = request.service
+def _services(
+    spec: pps_pb2.CreatePipelineRequest | pps_pb2.PipelineInfo.Details,
+) -> dict[str, pps_pb2.Service]:
+    """What a spec says of services, by the fields that say it."""
+    places = {"service": spec, "spout.service": spec.spout}
+    return {name: place.service for name, place in places.items() if place.HasField("service")}
+
+
+def _check_service(request: pps_pb2.CreatePipelineRequest, name: str, service: pps_pb2.Service) -> None:
     if request.HasField("parallelism_spec") and request.parallelism_spec.constant != 1:
         raise Refused("services can only be run with a constant parallelism of 1")
     if service.type not in ("", *SERVICE_TYPES):
@@ -113,9 +119,11 @@ def _check_service(request: pps_pb2.CreatePipelineRequest) -> None:
     for field, least in (("internal_port", 1), ("external_port", 1024)):
         port = getattr(service, field)
         if not least <= port <= MAX_PORT and (port or field == "internal_port"):
-            raise Refused(f"service.{field}: {port} is no port from {least} to {MAX_PORT}")
+            raise Refused(f"{name}.{field}: {port} is no port from {least} to {MAX_PORT}")
+    if request.HasField("spout") and service.internal_port == PACHD_PORT:
+        raise Refused(f"{name}.internal_port: at {PACHD_PORT} a spout finds Pachyderm; choose another")
     if request.s3_out or request.transform.datum_batching or _has_s3(request):
-        raise Unimplemented("service: here a service has neither S3 (s3, s3_out) nor datum_batching; leave that out")
+        raise Unimplemented(f"{name}: here a service has neither S3 (s3, s3_out) nor datum_batching; leave that out")
 
 
 def _has_s3(request: pps_pb2.CreatePipelineRequest) -> bool:
@@ -128,16 +136,6 @@ def _type(request: pps_pb2.CreatePipelineRequest) -> pps_pb2.PipelineInfo.Pipeli
     if request.HasField("service"):
         return pps_pb2.PipelineInfo.PIPELINE_TYPE_SERVICE
     return pps_pb2.PipelineInfo.PIPELINE_TYPE_TRANSFORM
-
-
-def _check_secrets(transform: pps_pb2.Transform) -> None:
-    for number, mount in enumerate(transform.secrets):
-        steps = mount.mount_path.split("/")
-        if "\0" in mount.mount_path or not {".", ".."}.isdisjoint(steps) or not (mount.env_var or any(steps)):
-            raise Refused(
-                f"transform.secrets[{number}].mount_path: {mount.mount_path!r} is no path of a folder below /,"
-                " without . and .. on its way"
-            )
 
 
 def _check_resources(request: pps_pb2.CreatePipelineRequest) -> None:
@@ -183,8 +181,8 @@ def pipeline_info(
     details.datum_tries = details.datum_tries or DEFAULT_TRIES
     details.reprocess_spec = details.reprocess_spec or "until_success"
     keep = old is not None and not request.reprocess
-    if request.HasField("service"):
-        details.service.type = details.service.type or SERVICE_TYPES[0]
+    for service in _services(details).values():
+        service.type = service.type or SERVICE_TYPES[0]
     details.salt = request.salt or (old.details.salt if keep and old else new_id())
     if request.HasField("input"):
         details.input.CopyFrom(request.input)

@@ -6,24 +6,26 @@ import logging
 import tempfile
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from localpach.clock import elapsed
 from localpach.disk import remove_tree
-from localpach.errors import LocalpachError
+from localpach.errors import LocalpachError, Refused
 from localpach.faults import fault_of_disk
-from localpach.pps.commands import Pauses, run_spec, why
+from localpach.pps.commands import NO_COMMAND, Pauses, run_spec, why
 from localpach.pps.environment import spout_environment
 from localpach.pps.logs import NO_JOB
 from localpach.pps.records import PipelineRecord
+from localpach.pps.services import listen, reached
 from localpach.pps.specs import worker_id
 from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
-from localpach.runtime.interface import PACHD_PORT, Ended, Run
+from localpach.runtime.interface import PACHD_PORT, Ended, Run, RunSpec, Runtime
 from localpach.runtime.layout import Layout
+from localpach.waiting import Alone
 
 # How the names of their folders begin.
 SPOUT = "spout-"
@@ -45,19 +47,22 @@ class Spouts:
         self._ending = [spout for spout in self._ending if spout.is_alive()]
         return not self._running and not self._ending
 
-    def keep(self, wanted: Iterable[PipelineRecord]) -> None:
-        """Starts those of `wanted` that don't run, and ends the others."""
+    def keep(self, wanted: Iterable[PipelineRecord], alone: Alone) -> None:
+        """Starts those of `wanted` that don't run, and ends the others; what is done for one of them is done `alone`."""
         records = {(each.num, each.version): each for each in wanted}
         for key in self._running.keys() - records.keys():
             self._ending.append(self._running.pop(key))
-            self._ending[-1].stop()
+            with alone(self._ending[-1].name):
+                self._ending[-1].stop()
         for key in records.keys() - self._running.keys():
-            self._running[key] = _Spout(self._tools, records[key])
-            self._running[key].start()
+            with alone(f"spout {records[key].name}"):
+                spout = _Spout(self._tools, records[key])
+                spout.start()
+                self._running[key] = spout
 
     def close(self) -> None:
         """Ends all."""
-        self.keep(())
+        self.keep((), lambda name: nullcontext())
         for spout in self._ending:
             spout.join()
 
@@ -105,6 +110,8 @@ class _Spout(threading.Thread):
 
     def _run_once(self) -> Ended:
         transform = self._info.details.transform
+        if not transform.cmd:
+            raise Refused(NO_COMMAND)
         runtime = self._tools.runtimes.of(transform.image)
         credentials = self._tools.secrets.pull_credentials(transform)
         runtime.prepare(transform.image, credentials, self._say, self._stopped.is_set)
@@ -114,15 +121,23 @@ class _Spout(threading.Thread):
             env = spout_environment(self._info, self._tools.secrets)
             spec = run_spec(self._info, self._tools.secrets, transform.cmd, transform.stdin, env, layout)
             serve = partial(self._tools.served.spout, self._record.name.output)
-            run = runtime.start(replace(spec, serve=serve, port=PACHD_PORT), partial(self._say, user=True))
-            with self._lock:
-                self._run = run
-                if self._stopped.is_set():
-                    run.kill()
-            return run.wait()
+            spec = replace(spec, serve=serve, port=PACHD_PORT)
+            spout = self._info.details.spout
+            if not spout.HasField("service"):
+                return self._run_to_its_end(runtime, spec)
+            with closing(listen(spout.service, self._say)) as listener:
+                return self._run_to_its_end(runtime, reached(spec, spout.service, listener))
         finally:
             with suppress(OSError):
                 remove_tree(layout.view.parent)
+
+    def _run_to_its_end(self, runtime: Runtime, spec: RunSpec) -> Ended:
+        run = runtime.start(spec, partial(self._say, user=True))
+        with self._lock:
+            self._run = run
+            if self._stopped.is_set():
+                run.kill()
+        return run.wait()
 
     def _say(self, text: str, user: bool = False) -> None:
         name = self._record.name

@@ -1,10 +1,9 @@
-"""The states of pipelines. One that has the state that fits it is not looked at again before something changes."""
+"""The states of pipelines, which are looked at when something changes for them: with others' images, if these come or go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import cache
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from localpach.pps.jobs import Jobs
@@ -13,9 +12,7 @@ from localpach.pps.records import PipelineRecord
 from localpach.proto import pps_pb2
 from localpach.proto.pps_pb2 import PipelineInfo
 from localpach.runtime.choice import Runtimes
-
-# The states of pipelines whose jobs are started.
-WORKING = (pps_pb2.PIPELINE_RUNNING, pps_pb2.PIPELINE_STANDBY)
+from localpach.waiting import Alone
 
 
 class Demands(NamedTuple):
@@ -25,6 +22,15 @@ class Demands(NamedTuple):
     gpus: int
 
 
+class Spec(NamedTuple):
+    """What a version of a pipeline says that its state hangs on."""
+
+    version: int
+    type: PipelineInfo.PipelineType
+    autoscaling: bool
+    demands: Demands
+
+
 class States:
     """Gives each pipeline the state that fits it."""
 
@@ -32,73 +38,95 @@ class States:
         self._pipelines = pipelines
         self._jobs = jobs
         self._runtimes = runtimes
-        # What those demand that were seen to run, by number. It fits as long as they are said to run.
-        self._running: dict[int, Demands] = {}
-        self._types: dict[int, PipelineInfo.PipelineType] = {}  # of those at work that are no transforms
+        self._specs: dict[int, Spec] = {}
+        self._working: dict[int, PipelineInfo.PipelineType] = {}  # of those whose jobs are started
+        self._demanding: defaultdict[Demands, set[int]] = defaultdict(set)
+        # Why what is demanded can't be had; None where that can't be told.
+        self._reasons: dict[Demands, str | None] = {}
 
-    def update(self, alone: Callable[[str], AbstractContextManager[None]]) -> dict[int, pps_pb2.PipelineState]:
-        """Changes the states that fit no more; what is done for one pipeline is done `alone`. Gives the states by number,
-        but of no pipeline whose state can't be told."""
-        # Asked for once: that may be Docker's daemon, and a thousand pipelines may have one image.
-        crash_reason = cache(self._crash_reason)
-        running = self._pipelines.running()
-        fit = self._fit(crash_reason, alone)
-        self._running = {num: each for num, each in self._running.items() if num in running and each in fit}
-        states = dict.fromkeys(self._running, pps_pb2.PIPELINE_RUNNING)
-        changes = []
-        others = map(self._pipelines.by_num, running - self._running.keys())
-        for pipeline in [*filter(None, others), *self._pipelines.not_running()]:
+    def look_at_images(self, alone: Alone) -> set[int]:
+        """The pipelines whose image has come or gone since the last time: nobody tells of that."""
+        found: set[int] = set()
+        for demands, pipelines in self._demanding.items():
+            reason = None
+            with alone(f"image {demands.image}"):
+                reason = self._crash_reason(demands)
+            if reason != self._reasons.get(demands):
+                found |= pipelines
+            self._reasons[demands] = reason
+        return found
+
+    def update(self, nums: Iterable[int], alone: Alone) -> list[int]:
+        """Changes the states that fit no more among those of some pipelines; what is done for one of them is done `alone`.
+        Gives the numbers of those whose state is told."""
+        told, changes = [], []
+        for num in nums:
+            self._working.pop(num, None)
+            pipeline = self._pipelines.by_num(num)
+            if pipeline is None:
+                self._forget(num)
+                told.append(num)
+                continue
             with alone(f"pipeline {pipeline.name}"):
-                state, reason = self._fitting(pipeline, crash_reason)
-                states[pipeline.num] = state
+                state, reason = self._fitting(pipeline)
                 if (state, reason) != (pipeline.state, pipeline.reason):
                     changes.append((pipeline, state, reason))
+                told.append(num)
         self._pipelines.set_states(changes)
-        self._types = {num: each for num, each in self._types.items() if states.get(num) in WORKING}
-        return states
+        return told
+
+    @property
+    def is_any_crashing(self) -> bool:
+        """Whether a pipeline lacks what it demands."""
+        return any(self._reasons.values())
+
+    def is_working(self, pipeline: int) -> bool:
+        """Whether a pipeline's jobs are started."""
+        return pipeline in self._working
+
+    def is_service(self, pipeline: int) -> bool:
+        """Whether each job of a pipeline at work runs until the next one can."""
+        return self._working.get(pipeline) == PipelineInfo.PIPELINE_TYPE_SERVICE
 
     def spouts(self) -> list[int]:
         """The numbers of those whose command is to run all the time."""
-        return self._of_type(PipelineInfo.PIPELINE_TYPE_SPOUT)
+        return [num for num, type in self._working.items() if type == PipelineInfo.PIPELINE_TYPE_SPOUT]
 
-    def services(self) -> list[int]:
-        """The numbers of those at work of which each job runs until the next one can."""
-        return self._of_type(PipelineInfo.PIPELINE_TYPE_SERVICE)
-
-    def _of_type(self, wanted: PipelineInfo.PipelineType) -> list[int]:
-        return [num for num, each in self._types.items() if each == wanted]
-
-    def _fit(
-        self, crash_reason: Callable[[Demands], str], alone: Callable[[str], AbstractContextManager[None]]
-    ) -> set[Demands]:
-        """What can still be had of what is demanded."""
-        found = set()
-        for demands in set(self._running.values()):
-            with alone(f"image {demands.image}"):
-                if not crash_reason(demands):
-                    found.add(demands)
-        return found
-
-    def _fitting(
-        self, pipeline: PipelineRecord, crash_reason: Callable[[Demands], str]
-    ) -> tuple[pps_pb2.PipelineState, str]:
+    def _fitting(self, pipeline: PipelineRecord) -> tuple[pps_pb2.PipelineState, str]:
         """The state that fits a pipeline, and its reason."""
         if pipeline.stopped:
+            self._forget(pipeline.num)
             return pps_pb2.PIPELINE_PAUSED, ""
-        info = self._pipelines.newest_info(pipeline)
-        details = info.details
-        demands = Demands(details.transform.image, details.resource_limits.gpu.number)
-        reason = crash_reason(demands)
+        spec = self._spec(pipeline)
+        reason = self._reasons.get(spec.demands)
+        if reason is None:
+            reason = self._reasons[spec.demands] = self._crash_reason(spec.demands)
         if reason:
             return pps_pb2.PIPELINE_CRASHING, reason
-        self._types.pop(pipeline.num, None)
-        if info.type != PipelineInfo.PIPELINE_TYPE_TRANSFORM:
-            self._types[pipeline.num] = info.type
-        if not details.autoscaling:
-            self._running[pipeline.num] = demands
-        elif not self._jobs.unfinished(pipeline.num):
+        self._working[pipeline.num] = spec.type
+        if spec.autoscaling and self._jobs.oldest(pipeline.num) is None:
             return pps_pb2.PIPELINE_STANDBY, ""
         return pps_pb2.PIPELINE_RUNNING, ""
+
+    def _spec(self, pipeline: PipelineRecord) -> Spec:
+        spec = self._specs.get(pipeline.num)
+        if spec is None or spec.version != pipeline.version:
+            self._forget(pipeline.num)
+            info = self._pipelines.newest_info(pipeline)
+            demands = Demands(info.details.transform.image, info.details.resource_limits.gpu.number)
+            spec = Spec(pipeline.version, info.type, info.details.autoscaling, demands)
+            self._specs[pipeline.num] = spec
+            self._demanding[demands].add(pipeline.num)
+        return spec
+
+    def _forget(self, pipeline: int) -> None:
+        spec = self._specs.pop(pipeline, None)
+        if spec is None:
+            return
+        self._demanding[spec.demands].discard(pipeline)
+        if not self._demanding[spec.demands]:
+            del self._demanding[spec.demands]
+            self._reasons.pop(spec.demands, None)
 
     def _crash_reason(self, demands: Demands) -> str:
         return self._runtimes.of(demands.image).crash_reason(demands.image, demands.gpus)

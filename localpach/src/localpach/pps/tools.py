@@ -12,6 +12,7 @@ from localpach.pfs.service import Pfs
 from localpach.pfs.writes import Collected
 from localpach.pps.cores import Cores
 from localpach.pps.datums import Datums
+from localpach.pps.egress import Egress
 from localpach.pps.jobs import Jobs
 from localpach.pps.logs import Logs
 from localpach.pps.pipelines import Pipelines
@@ -19,6 +20,7 @@ from localpach.pps.secrets import Secrets
 from localpach.runtime.choice import Runtimes
 from localpach.runtime.interface import Serving
 from localpach.storage.store import Store
+from localpach.waiting import Call
 
 
 class S3Gateway(Protocol):
@@ -39,8 +41,9 @@ class S3Gateway(Protocol):
         """Forgets what was written."""
 
 
-# What a command told of an error with the datum it had, if there was one, to the variables of its next one.
-NextDatum = Callable[[str], Mapping[str, str]]
+# What a command told of an error with the datum it had, if there was one, and the call that it asks by, to the variables of
+# its next one.
+NextDatum = Callable[[str, Call], Mapping[str, str]]
 # To a command, by a socket that it reaches.
 ServeWorker = Callable[[NextDatum, socket.socket], Serving]
 # Pachyderm to a spout, as far as it is about a repo.
@@ -67,6 +70,7 @@ class Tools:
     jobs: Jobs
     datums: Datums
     secrets: Secrets
+    egress: Egress
     logs: Logs
     runtimes: Runtimes
     cores: Cores

@@ -83,7 +83,10 @@ class Worker:
                 self._end(pps_pb2.JOB_UNRUNNABLE, reason)
                 return
             with self._timeout():
-                self._process()
+                if self._job.state == pps_pb2.JOB_EGRESSING:
+                    self._finish()
+                else:
+                    self._process()
         except _Stopped:
             return
         except LocalpachError as error:
@@ -135,7 +138,8 @@ class Worker:
 
     def _head(self, branch: Branch) -> CommitRecord | None:
         of_repo = [record for record in self._inputs if record.commit.repo == branch.repo]
-        return next((record for record in of_repo if record.branch == branch.name), of_repo[0] if of_repo else None)
+        found = next((record for record in of_repo if record.branch == branch.name), of_repo[0] if of_repo else None)
+        return self.tools.pfs.commits.readable(found) if found is not None else None
 
     def _process(self) -> None:
         transform = self._spec.details.transform
@@ -150,12 +154,17 @@ class Worker:
             return
         self._first: Turn | None = self.tools.cores.turn(self.num)
         try:
-            self._do(found, self._first.come)
+            failed = self._do(found, self._first.come)
         finally:
             if self._first is not None:
                 self.tools.cores.leave(self._first)
+        if failed:
+            self._end(pps_pb2.JOB_FAILURE, failed[0])
+        else:
+            self._finish()
 
-    def _do(self, found: list[Datum], core_is_free: threading.Event) -> None:
+    def _do(self, found: list[Datum], core_is_free: threading.Event) -> list[str]:
+        """Runs what is to be run; gives the sentences of the datums that failed."""
         new, changed = self._begin(found, core_is_free)
         if self._job.state == pps_pb2.JOB_STARTING:
             core_is_free.wait()
@@ -166,12 +175,15 @@ class Worker:
             for phase in (new, changed):
                 if not failed:
                     self._run_all(phase, failed)
-        if failed:
-            self._end(pps_pb2.JOB_FAILURE, failed[0])
-        else:
-            self._finish()
+        return failed
 
     def _finish(self) -> None:
+        """Sends the output where the spec wants it, and finishes it."""
+        if self._spec.details.HasField("egress"):
+            self._change(lambda info: setattr(info, "state", pps_pb2.JOB_EGRESSING))
+            self._log_master("started processing job egressing")
+            self.tools.egress.send(self._spec.details, self._job.output, self._check_stop)
+            self._log_master("finished processing job egressing")
         with self.tools.store.write():
             for commit in self._change(lambda info: setattr(info, "state", pps_pb2.JOB_FINISHING)).commits:
                 self.tools.pfs.commits.finish(commit)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from localpach.directory import named_root
 from localpach.errors import NotFound, Refused
 from localpach.runtime import trees
 from localpach.runtime.dockerfile import Build
@@ -172,7 +173,7 @@ def add_cli(commands: argparse._SubParsersAction[argparse.ArgumentParser], root:
     remove.add_argument("tag", metavar="TAG")
     remove.set_defaults(run=_remove)
     for verb in (build, listing, remove):
-        verb.add_argument("--root", type=Path, default=root, help=f"the data directory (default {root})")
+        verb.add_argument("--root", type=named_root, default=root, help=f"the data directory (default {root})")
 
 
 def _build(options: argparse.Namespace) -> int:

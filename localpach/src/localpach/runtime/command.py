@@ -40,7 +40,7 @@ class Command:
         self._on_line = on_line
         self._problem = ""
         self._last = ""
-        self._serving: Serving | None = None
+        self._serving: list[Serving] = []
         self._dialling = threading.Lock()
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
@@ -62,8 +62,8 @@ class Command:
         threading.Thread(target=_feed, args=(ours_in, spec.stdin.encode()), daemon=True).start()
         if spec.serve:
             self._serve(spec.serve)
-        elif spec.reach:
-            self._serving = spec.reach(self._dial)
+        if spec.reach:
+            self._serving.append(spec.reach(self._dial))
         self._reader = threading.Thread(target=self._read, args=(ours_out,), daemon=True)
         self._reader.start()
 
@@ -71,7 +71,7 @@ class Command:
         """Serves the command what it is given alone, unless its sandbox can't be made."""
         _, descriptors, _, _ = socket.recv_fds(self._receiver, 1, 1)
         if descriptors:
-            self._serving = serve(socket.socket(fileno=descriptors[0]))
+            self._serving.append(serve(socket.socket(fileno=descriptors[0])))
 
     def _dial(self) -> socket.socket:
         """A connection to where the command listens, if it does."""
@@ -97,8 +97,8 @@ class Command:
                 self._problem = problem
                 self.kill()
         self._keeper.close()
-        if self._serving:
-            self._serving.close()
+        for each in self._serving:
+            each.close()
         self._receiver.close()
         self._reader.join()
         with os.fdopen(self._status) as stream:

@@ -4,16 +4,19 @@ OSError, as its requests are.
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import os
 import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from localpach.runtime.interface import TIMED_OUT, Ended, OnLine, RunSpec
+from localpach.runtime.network import Network, open_gate
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -35,6 +38,7 @@ class Container:
         self._memory = spec.resources.memory
         self._problem = ""
         self._is_killed = False
+        self._closing = ExitStack()
         self._id = api.create_container(**settings)["Id"]
         try:
             self._stream = api.attach(self._id, stream=True, demux=True)
@@ -44,6 +48,8 @@ class Container:
                 pipe = api.attach_socket(self._id, params={"stdin": 1, "stream": 1})
                 threading.Thread(target=_feed, args=(pipe, spec.stdin.encode()), daemon=True).start()
             self._failure = self._launch(on_line)
+            if (spec.serve or spec.reach) and self._failure is None:
+                self._connect(spec)
         except BaseException:
             self._remove()
             raise
@@ -62,10 +68,20 @@ class Container:
             return Ended(code=NOT_RUN)
         return None
 
+    def _connect(self, spec: RunSpec) -> None:
+        """Serves the command, or brings others to it."""
+        path = self._api.inspect_container(self._id)["NetworkSettings"]["SandboxKey"]
+        network = self._closing.enter_context(closing(Network(path)))
+        if spec.serve:
+            self._closing.enter_context(closing(spec.serve(network.listen(spec.port))))
+            self._closing.callback(os.close, open_gate(spec.layout.gate))
+        if spec.reach:
+            self._closing.enter_context(closing(spec.reach(partial(network.connect, spec.reach_port))))
+
     def kill(self) -> None:
         """Ends the command and all that it started."""
         self._is_killed = True
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self._api.kill(self._id)
 
     def wait(self) -> Ended:
@@ -114,7 +130,8 @@ class Container:
             log.warning("the log of a container breaks off: %s", error)
 
     def _remove(self) -> None:
-        with contextlib.suppress(OSError):
+        self._closing.close()
+        with suppress(OSError):
             self._api.remove_container(self._id, force=True, v=True)
 
 
@@ -133,7 +150,7 @@ def _lines(frames: Iterator[tuple[bytes | None, bytes | None]]) -> Iterator[str]
 
 def _feed(pipe: Any, data: bytes) -> None:
     """Writes a container's input and ends it."""
-    with contextlib.suppress(OSError), contextlib.closing(pipe):
+    with suppress(OSError), closing(pipe):
         pipe._sock.sendall(data)
         pipe._sock.shutdown(socket.SHUT_WR)
 

@@ -24,6 +24,7 @@ from localpach.runtime.container import API_SECONDS, Container, sentence
 from localpach.runtime.interface import PROCESSES, OnLine, RunSpec
 from localpach.runtime.layout import HOME, Layout
 from localpach.runtime.machine import memory_of_machine
+from localpach.runtime.network import GATE, WAIT, make_gate
 from localpach.runtime.pods import surroundings
 
 if TYPE_CHECKING:
@@ -81,17 +82,14 @@ class DockerRuntime:
 
     def start(self, spec: RunSpec, on_line: OnLine) -> Container:
         """Starts a container."""
-        if spec.serve or spec.reach:
-            raise Refused(
-                "s3 inputs, s3_out, datum_batching, spouts and services are for bundles, not for Docker's containers:"
-                " build the image with `localpach image build`"
-            )
         api = self._connect()
         with _told(f'image "{spec.image}" could not be run'):
             return Container(api, self._settings(api, spec), spec, on_line)
 
     def hand_over(self, layout: Layout) -> None:
-        """Those whose inputs change while they run are refused."""
+        """As root: whoever the image runs as."""
+        if os.getuid() == 0:
+            _open_to_all(layout)
 
     def remove_leftovers(self) -> None:
         """Removes the containers of an earlier server on this data directory that was killed while they ran."""
@@ -141,18 +139,19 @@ class DockerRuntime:
         else:
             user = f"{os.getuid()}:{os.getgid()}"
         own = {"/pfs/out": layout.out, "/tmp": layout.tmp, "/var/tmp": layout.tmp, HOME: layout.home}
+        cmd, files = spec.cmd, layout.lay_files(spec.files)
+        if spec.serve:
+            make_gate(layout.gate)
+            cmd, files = [*WAIT, *cmd], {**files, GATE: layout.gate}
         host = api.create_host_config(
             mounts=[
-                _inputs(layout),
+                Mount("/pfs", str(layout.view), type="bind", read_only=True) if spec.read_only else _inputs(layout),
                 *(
                     Mount(place, str(source), type="bind")
                     for place, source in own.items()
                     if place not in around.scratch
                 ),
-                *(
-                    Mount(place, str(source), type="bind", read_only=True)
-                    for place, source in layout.lay_files(spec.files).items()
-                ),
+                *(Mount(place, str(source), type="bind", read_only=True) for place, source in files.items()),
             ],
             network_mode=around.network,
             read_only=around.read_only,
@@ -171,8 +170,8 @@ class DockerRuntime:
         )
         return {
             "image": spec.image,
-            "entrypoint": spec.cmd[:1],
-            "command": spec.cmd[1:],
+            "entrypoint": cmd[:1],
+            "command": cmd[1:],
             "environment": env,
             "user": user or None,
             "working_dir": spec.working_dir or None,
@@ -196,7 +195,7 @@ def _open_to_all(layout: Layout) -> None:
         if stat.S_ISLNK(status.st_mode):
             continue
         Path(path).chmod(0o777 if stat.S_ISDIR(status.st_mode) else status.st_mode | 0o666)
-    for folder in (layout.home, layout.changes):
+    for folder in (layout.home, layout.changes, layout.out):
         folder.chmod(0o777)
 
 

@@ -55,8 +55,8 @@ class Pod:
 @dataclass(frozen=True)
 class RunSpec:
     """What to run. `layout` has what appears as `/pfs`; `files` are small ones to be found at absolute paths; `serve` takes
-    a socket that listens at `port` of the command's own loopback, until the command ends; `reach` takes what connects to it
-    there instead. With `read_only` the command does
+    a socket that listens at `port` of the command's own loopback, until the command ends; `reach` takes what connects to
+    its `reach_port`. With `read_only` the command does
     not change its inputs, which may be others while it runs."""
 
     cmd: list[str]
@@ -73,6 +73,7 @@ class RunSpec:
     serve: Callable[[socket.socket], Serving] | None = None
     reach: Callable[[Dial], Serving] | None = None
     port: int = S3_PORT
+    reach_port: int = 0
     read_only: bool = False
 
 

@@ -15,7 +15,7 @@ HOME = "/home"
 
 class Layout:
     """The folders of one datum: its inputs and `out`, which the command has as `/pfs`; its `/tmp` and home; its changes to
-    its inputs, as overlayfs writes them; small files of its spec."""
+    its inputs, as overlayfs writes them; small files of its spec; the gate that it may have to wait at."""
 
     def __init__(self, folder: Path) -> None:
         self.view = folder / "pfs"
@@ -25,6 +25,7 @@ class Layout:
         self.changes = folder / "changes"
         self.overlay = folder / "overlay"
         self.files = folder / "files"
+        self.gate = folder / "gate"
 
     def clear(self) -> None:
         """Makes room for inputs."""

@@ -173,7 +173,7 @@ class ProcessRuntime:
         else:
             request = self._boxed_by_root(spec.cmd, box)
         request["port"] = spec.port if spec.serve else None
-        request["dial"] = spec.port if spec.reach else None
+        request["dial"] = spec.reach_port if spec.reach else None
         return Command(self._launcher, request, spec, on_line)
 
     def hand_over(self, layout: Layout) -> None:

@@ -83,8 +83,8 @@ class Buckets:
     def write(self, target: Branch | Commit, changes: Iterable[Change], batch: Batch) -> Commit:
         """Makes changes, in a commit of their own unless one is open; gives the commit that has them."""
         if isinstance(target, Branch):
-            return self._pfs.writes.apply_to_branch(target, changes, batch)
-        self._pfs.writes.apply(target, changes, batch)
+            return self._pfs.writes.apply_to_branch(target, changes, batch, may_conflict=False)
+        self._pfs.writes.apply(target, changes, batch, may_conflict=False)
         return target
 
     def identity(self, name: str) -> str:
