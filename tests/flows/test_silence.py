@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-import flows
 from flows.silence import SignsOfLife
 
 ROOT = Path(__file__).parents[2]
@@ -61,18 +59,6 @@ def test_nothing_is_left_of_it(printed: Callable[[str, int], None]) -> None:
         printed("s since the start", 1)
         assert len(logging.getLogger("prefect").handlers) == len(before[0]) + 1
     assert (logging.getLogger("prefect").handlers, threading.active_count()) == before
-
-
-def test_a_run_whose_lines_nobody_takes_says_no_more() -> None:
-    console = Console()
-    child = os.fork()
-    if not child:
-        descriptors = Path("/proc/self/fd")
-        opened = len([*descriptors.iterdir()])
-        flows._print_no_more(console)
-        places = {str((descriptors / number).readlink()) for number in "12"}
-        os._exit(console.quiet and places == {os.devnull} and len([*descriptors.iterdir()]) == opened)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
 
 
 def lines_of(command: list[str], folder: Path, **variables: str) -> Iterator[str]:
