@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-import flows
 from flows.silence import SignsOfLife
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +51,14 @@ def test_what_prefect_logs_is_a_line(printed: Callable[[str, int], None]) -> Non
         printed("s since the start", 2)
         logging.getLogger("prefect.engine").warning("said")
         printed("s since the last line", 2)
+
+
+def test_nothing_is_left_of_it(printed: Callable[[str, int], None]) -> None:
+    before = (list(logging.getLogger("prefect").handlers), threading.active_count())
+    with SignsOfLife("the start", 0.05):
+        printed("s since the start", 1)
+        assert len(logging.getLogger("prefect").handlers) == len(before[0]) + 1
+    assert (logging.getLogger("prefect").handlers, threading.active_count()) == before
 
 
 def lines_of(command: list[str], folder: Path, **variables: str) -> Iterator[str]:
@@ -101,22 +107,3 @@ def test_signs_of_life_come_while_an_environment_is_being_made(tmp_path: Path) -
             assert next(making.stdout) == "… it goes on, 8 s\n"
         finally:
             os.killpg(making.pid, signal.SIGTERM)
-
-
-def test_nothing_is_left_of_it() -> None:
-    before = (list(logging.getLogger("prefect").handlers), threading.active_count())
-    with SignsOfLife("the start"):
-        assert len(logging.getLogger("prefect").handlers) == len(before[0]) + 1
-    assert (logging.getLogger("prefect").handlers, threading.active_count()) == before
-
-
-def test_a_run_whose_lines_nobody_takes_says_no_more() -> None:
-    console = Console()
-    child = os.fork()
-    if not child:
-        descriptors = Path("/proc/self/fd")
-        opened = len([*descriptors.iterdir()])
-        flows._print_no_more(console)
-        places = {str((descriptors / number).readlink()) for number in "12"}
-        os._exit(console.quiet and places == {os.devnull} and len([*descriptors.iterdir()]) == opened)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

@@ -69,7 +69,8 @@ class Controller:
 
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
-        kept = () if self._spouts.is_empty else (SPOUT,)
+        # As it is deleted, its parts are given names with dots before them.
+        kept = () if self._spouts.is_empty else (SPOUT, f".{SPOUT}")
         for left in self._tools.runtimes.work.iterdir():
             if left.name.startswith(kept):
                 continue
