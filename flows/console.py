@@ -17,6 +17,6 @@ class OneLineHandler(PrefectConsoleHandler):
         if record.exc_info and record.exc_info[1]:
             reason = str(record.exc_info[1]).partition("\n")[0]
             record = copy.copy(record)
-            record.msg, record.args = f"{record.getMessage()}: {reason}", ()
+            record.msg, record.args = f"{record.getMessage().rstrip('.')}: {reason}", ()
             record.exc_info = record.exc_text = None
         super().emit(record)

@@ -19,6 +19,7 @@ class Site:
     etag: str = '"v1"'
     last_modified: str = ""
     ranges: bool = True
+    ranges_told: str = "bytes {start}-{last}/{size}"
     drops: int = 0
     failures: list[int] = field(default_factory=list)
     types: dict[str, str] = field(default_factory=dict)
@@ -62,7 +63,8 @@ def serving() -> Iterator[Site]:
                 start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
                 if start >= len(body):
                     return self.answer(416, b"")
-            headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+            told = state.ranges_told.format(start=start, last=len(body) - 1, size=len(body))
+            headers = {"Content-Range": told} if start and told else {}
             return self.answer(206 if start else 200, body[start:], headers)
 
         def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:

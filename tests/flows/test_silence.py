@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_what_prefect_logs_is_a_line(printed: Callable[[str, int], None]) -> Non
         printed("s since the start", 2)
         logging.getLogger("prefect.engine").warning("said")
         printed("s since the last line", 2)
+
+
+def test_nothing_is_left_of_it(printed: Callable[[str, int], None]) -> None:
+    before = (list(logging.getLogger("prefect").handlers), threading.active_count())
+    with SignsOfLife("the start", 0.05):
+        printed("s since the start", 1)
+        assert len(logging.getLogger("prefect").handlers) == len(before[0]) + 1
+    assert (logging.getLogger("prefect").handlers, threading.active_count()) == before
 
 
 def lines_of(command: list[str], folder: Path, **variables: str) -> Iterator[str]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from flows import terminal
+from flows import __main__, ctrl_c, terminal
 from flows.train import train
 from tasks.errors import ScriptwrightError
 
@@ -17,8 +23,9 @@ Given = dict[str, str]
 
 def start(patch: pytest.MonkeyPatch, outcome: BaseException | None = None) -> Given:
     """Starts `train` in this process, which comes to this end; returns the parameters that it was given."""
-    for name in ("_take_ctrl_c_alone", "_lock_temporary_server"):
-        patch.setattr(terminal, name, lambda: None)
+    first: list[str] = []
+    for name in ("_lock_temporary_server", "_see_cluster_answer"):
+        patch.setattr(terminal, name, partial(first.append, name))
 
     class Started:
         fn = staticmethod(train.fn)
@@ -26,6 +33,7 @@ def start(patch: pytest.MonkeyPatch, outcome: BaseException | None = None) -> Gi
         given: Given
 
         def __call__(self, **given: str) -> None:
+            assert first == ["_lock_temporary_server", "_see_cluster_answer"]
             self.given = given
             train.validate_parameters(given)
             if outcome:
@@ -48,23 +56,27 @@ def test_parameters_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert start(monkeypatch) == {"model": "quick", "seed": "3"}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "status", "said"),
-    [
-        (ScriptwrightError("It is broken; mend it."), "\nError: It is broken; mend it.", ""),
-        (KeyboardInterrupt(), 130, "\nInterrupted; run again to go on.\n"),
-    ],
-)
-def test_an_end_before_the_end_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    outcome: BaseException,
-    status: str | int,
-    said: str,
+def test_a_users_error_is_told_by_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"^\nError: It is broken; mend it\.$"):
+        start(monkeypatch, ScriptwrightError("It is broken; mend it."))
+
+
+@pytest.mark.parametrize("cluster", ["", "pachd.example.com"])
+def test_the_first_and_the_last_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:
+    def interrupt(flow: object) -> None:
+        assert flow is train
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("PACHD_ADDRESS", cluster)
+    monkeypatch.setattr(__main__, "take_ctrl_c_alone", lambda: None)
+    monkeypatch.setattr(terminal, "run_from_terminal", interrupt)
     with pytest.raises(SystemExit) as ended:
-        start(monkeypatch, outcome)
-    assert (ended.value.code, capsys.readouterr().err) == (status, said)
+        __main__.main("train")
+    looking = f", and looking for the Pachyderm at {cluster}" if cluster else ""
+    assert capsys.readouterr() == (f"Starting Prefect{looking}\n", "\nInterrupted; run again to go on.\n")
+    assert ended.value.code == 130
 
 
 def test_the_first_parameter_that_is_no_good_is_told_with_its_help(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,3 +113,70 @@ def test_a_temporary_server_has_a_login_that_nobody_knows(monkeypatch: pytest.Mo
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
     }
     assert refreshed == [login, second["PREFECT_API_AUTH_STRING"]]
+
+
+class Alone:
+    """A process that has begun as a flow does from a terminal, and then acts; `says` is what the one that acts says."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.says, there = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            self._act(act, there)
+        os.close(there)
+
+    def _act(self, act: Callable[[], object], there: int) -> NoReturn:
+        status: Any = 99
+        try:
+            ctrl_c.take_ctrl_c_alone()
+            os.write(there, f"{os.getpid()} {os.getsid(0)}\n".encode())
+            act()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        except KeyboardInterrupt:
+            status = 130
+        finally:
+            os._exit(status)
+
+    def line(self) -> str:
+        """What it says next; nothing once nobody is left who could say anything."""
+        assert select.select([self.says], [], [], 60)[0], "it says nothing, and is there"
+        return os.read(self.says, 100).decode()
+
+    def end(self) -> int:
+        """How it has ended, when all that it has started has ended, too."""
+        pid, session = self.line().split()
+        assert pid == session != str(self.pid)
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        assert not self.line()
+        os.close(self.says)
+        return status
+
+
+def leave_one_behind() -> None:
+    if not os.fork():
+        time.sleep(300)
+    sys.exit(3)
+
+
+def send(number: int, who: Callable[[], int]) -> None:
+    os.kill(who(), number)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [
+        (list, 0),
+        (leave_one_behind, 3),
+        (partial(send, signal.SIGKILL, os.getpid), 137),
+        (partial(send, signal.SIGTERM, os.getpid), 143),
+        (partial(send, signal.SIGTERM, os.getppid), 143),
+        (partial(send, signal.SIGINT, os.getppid), 130),
+        (partial(send, signal.SIGKILL, os.getppid), -9),
+    ],
+    ids=["done", "one left behind", "killed", "terminated", "SIGTERM", "Ctrl-C", "left alone"],
+)
+def test_who_waits_ends_as_the_flow_does_and_leaves_nothing(act: Callable[[], object], status: int) -> None:
+    assert Alone(act).end() == status

@@ -1,18 +1,22 @@
-"""The last process of `make up`, without the others: how long it waits, whom it believes, and what it says."""
+"""What `make up` waits for, without the others: how long it waits, whom it believes, and what it says."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from httpx import ConnectError
 
-from flows import up
+from flows import deployments
+from prefect_pachyderm import PachydermPipeline
 from prefect_pachyderm.embedded import LocalpachError
 from tasks.errors import ScriptwrightError
+from tasks.image.image import RegistryCredentials
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -28,18 +32,18 @@ class Recorder:
 
 
 def use(patch: pytest.MonkeyPatch, client: Recorder) -> Recorder:
-    patch.setattr(up, "get_client", lambda sync_client: nullcontext(client))
+    patch.setattr(deployments, "get_client", lambda sync_client: nullcontext(client))
     return client
 
 
 @pytest.mark.parametrize("after", [0, 3, 600])
 def test_everybody_is_waited_for_for_five_minutes(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(up, "time", SimpleNamespace(monotonic=lambda: 7.0 + sum(pauses), sleep=pauses.append))
-    up._until("the cook", lambda: len(pauses) == after)
+    monkeypatch.setattr(deployments, "time", SimpleNamespace(monotonic=lambda: 7.0 + sum(pauses), sleep=pauses.append))
+    deployments._until("the cook", lambda: len(pauses) == after)
     assert pauses == [0.5] * after
     with pytest.raises(ScriptwrightError, match="the cook has not answered for 300 s; its own lines above say why"):
-        up._until("the cook", lambda: False)
+        deployments._until("the cook", lambda: False)
     assert sum(pauses) - after / 2 == 300.5
 
 
@@ -51,7 +55,7 @@ def test_a_worker_of_an_earlier_time_does_not_count(
 ) -> None:
     workers = {"scriptwright": [SimpleNamespace(last_heartbeat_time=each) for each in heartbeats]}
     use(monkeypatch, Recorder(read_workers_for_work_pool=workers.__getitem__))
-    assert up._worker_has_answered(NOW) is answers
+    assert deployments._worker_has_answered(NOW) is answers
 
 
 def test_who_can_not_be_asked_has_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,19 +66,19 @@ def test_who_can_not_be_asked_has_not_answered(monkeypatch: pytest.MonkeyPatch) 
         raise LocalpachError("away")
 
     use(monkeypatch, Recorder(read_workers_for_work_pool=fail, api_healthcheck=lambda: OSError("away")))
-    assert not up._worker_has_answered(NOW)
-    assert not up._server_answers()
+    assert not deployments._worker_has_answered(NOW)
+    assert not deployments._server_answers()
     use(monkeypatch, Recorder(api_healthcheck=lambda: None))
-    assert up._server_answers()
-    monkeypatch.setattr(up, "run_localpach", fail_to_run)
-    assert not up._localpach_answers()
+    assert deployments._server_answers()
+    monkeypatch.setattr(deployments, "run_localpach", fail_to_run)
+    assert not deployments._localpach_answers()
 
 
 def test_localpach_is_asked_at_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setenv("LOCALPACH_ROOT", "/somewhere")
-    monkeypatch.setattr(up, "run_localpach", lambda *given: asked.extend(given))
-    assert up._localpach_answers()
+    monkeypatch.setattr(deployments, "run_localpach", lambda *given: asked.extend(given))
+    assert deployments._localpach_answers()
     assert asked == ["status", "--root", "/somewhere"]
 
 
@@ -101,8 +105,8 @@ def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         client.calls.append(tuple(command[1:]))
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr("flows.up.subprocess.run", deploy_all)
-    up.deploy()
+    monkeypatch.setattr("flows.deployments.subprocess.run", deploy_all)
+    deployments.deploy()
     deployed, (_, name, update), *restored = client.calls
     assert deployed == ("-m", "prefect", "--no-prompt", "deploy", "--all")
     assert (name, update.parameter_openapi_schema) == ("d", {"type": "object", "additionalProperties": False})
@@ -116,6 +120,42 @@ def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_deployments_that_can_not_be_made_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Recorder(read_deployments=list))
     failed = SimpleNamespace(returncode=1, stdout="it ", stderr="is broken")
-    monkeypatch.setattr("flows.up.subprocess.run", lambda *_, **__: failed)
+    monkeypatch.setattr("flows.deployments.subprocess.run", lambda *_, **__: failed)
     with pytest.raises(ScriptwrightError, match="deploy --all` failed:\nit is broken"):
-        up.deploy()
+        deployments.deploy()
+
+
+@pytest.mark.parametrize("problem", [None, ScriptwrightError("It is broken; mend it.")])
+def test_all_are_waited_for_and_then_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: Exception | None
+) -> None:
+    told = {
+        "PREFECT_UI_URL": "http://ui",
+        "SCRIPTWRIGHT_REPORTS_URL": "http://reports",
+        "PREFECT_API_URL": "http://api",
+    }
+    told |= {"SCRIPTWRIGHT_PAGE_URL": "http://page", "LOCALPACH_ROOT": "/kept/here"}
+    for name, value in (told | {"SCRIPTWRIGHT_OUTPUT": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
+    steps: list[object] = []
+
+    def deploy() -> None:
+        steps.append("deploy")
+        if problem:
+            raise problem
+
+    monkeypatch.setattr(deployments, "_until", lambda who, answers: steps.extend((who, answers.__name__)))
+    monkeypatch.setattr(deployments, "deploy", deploy)
+    for block in (PachydermPipeline, RegistryCredentials):
+        monkeypatch.setattr(block, "register_type_and_schema", partial(steps.append, block))
+    if problem is not None:
+        with pytest.raises(SystemExit) as ended:
+            deployments.make_ready(steps.append)
+        assert ended.value.code == "Error: It is broken; mend it."
+    else:
+        said = deployments.make_ready(steps.append)
+        assert all(each in said for each in ("Everything answers.", *told.values()))
+        assert (tmp_path / "index.html").exists()
+    waits = ["Prefect's server", "_server_answers", "Prefect's worker", "<lambda>", "localpach", "_localpach_answers"]
+    word = "All answer; making the deployments"
+    assert steps == [*waits, word, PachydermPipeline, RegistryCredentials, "deploy"]

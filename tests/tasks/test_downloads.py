@@ -67,6 +67,13 @@ def test_what_cannot_be_resumed_starts_again(site: Site, ranges: bool, etag: str
     assert site.sent == [200, 200]
 
 
+@pytest.mark.parametrize("told", ["bytes 1-{last}/{size}", ""])
+def test_another_range_than_was_asked_for_is_not_taken(site: Site, told: str) -> None:
+    site.files["/x.tgz"], site.drops, site.ranges_told = ARCHIVE, 1, told
+    assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST
+    assert site.sent == [200, 206, 200]
+
+
 def test_a_server_that_always_stops_half_way_is_told_and_the_next_run_goes_on(site: Site) -> None:
     site.files["/x.tgz"], site.drops = ARCHIVE, 1000
     with pytest.raises(ScriptwrightError, match=r"broke off \(5 attempts\); [\d,]+ bytes are kept, run again to go on"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum, auto
 from functools import partial
 from typing import Protocol, TypeVar
@@ -15,6 +15,8 @@ from localpach.errors import LocalpachError
 from localpach.faults import fault_of_disk
 
 T = TypeVar("T")
+# What is done for the object of that name in such a block is no reason to leave the others.
+Alone = Callable[[str], AbstractContextManager[None]]
 
 RETRY_SECONDS = 1.0
 LOOK_AT_CLOCK_SECONDS = 60.0

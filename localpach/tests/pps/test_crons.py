@@ -207,3 +207,11 @@ def test_a_cron_whose_repo_is_gone_holds_up_no_other(bench: Bench, caplog: pytes
     assert bench.ticks(Branch(Repo("default", "q_tick"), "master")) == ["/2024-02-03T04:05:10Z"]
     (record,) = caplog.records
     assert record.getMessage() == "no tick in repo p_tick for cron input tick0: repo default/p_tick not found"
+
+
+def test_a_cron_that_is_deleted_before_its_turn_has_none(bench: Bench) -> None:
+    num = bench.create("@every 10s")
+    bench.seconds += 10
+    waiting = bench.crons.waiting()
+    bench.pipelines.delete(num)
+    assert [bench.crons.tick_if_due(each) for each in waiting] == [None]

@@ -10,10 +10,12 @@ from typing import cast
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from localpach import waiting
 from localpach.api.bodies import Bodies
 from localpach.api.infos import job_info
 from localpach.api.served import served
 from localpach.names import META, USER, Branch, Repo
+from localpach.pps import controller
 from localpach.pps.jobs import JobName
 from localpach.pps.records import PipelineName
 from localpach.pps.service import Pps
@@ -209,6 +211,25 @@ def test_a_job_does_not_wait_for_a_repo_that_is_deleted_by_force(bench: Bench) -
     time.sleep(0.2)
     bench.pfs.deletion.delete_repo(IN.repo, force=True)
     until(lambda: next(bench.pps.queries.select(P, (), -1, reverse=False)).is_over)
+
+
+def test_a_job_whose_thread_can_not_be_started_has_its_turn_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "RETRY_SECONDS", 0.01)
+    starts = iter((RuntimeError("can't start new thread"),))
+
+    class Thread(threading.Thread):
+        def start(self) -> None:
+            for error in starts:
+                raise error
+            super().start()
+
+    monkeypatch.setattr(controller, "Thread", Thread)
+    bench.put("/a")
+    assert bench.create().state == pps_pb2.JOB_SUCCESS
+    assert any("can't start new thread" in text for text in caplog.messages)
+    caplog.clear()
 
 
 def test_a_pipeline_becomes_a_spout_and_a_pipeline_again(bench: Bench) -> None:

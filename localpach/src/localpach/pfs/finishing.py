@@ -35,7 +35,8 @@ class Finisher:
         self.loop.close()
 
     def _step(self) -> float | None:
-        while not self.loop.is_closing and self._finish_some():
+        failed: set[int] = set()
+        while not self.loop.is_closing and self._finish_some(failed):
             pass
         seconds: list[float] = []
         for branch in self._firing.waiting():
@@ -44,22 +45,27 @@ class Finisher:
                 seconds += [] if left is None else [left]
         return min(seconds, default=None)
 
-    def _finish_some(self) -> int:
-        """Finishes the commits whose parents are finished, all in one write if nothing is wrong; gives how many."""
+    def _finish_some(self, failed: set[int]) -> bool:
+        """Finishes the commits whose parents are finished, but those that have failed in this step: all in one write if nothing
+        is wrong. Says whether there were any."""
         try:
             with self._store.write():
-                records = self._commits.finishing()
+                records = self._finishing(failed)
                 for record in records:
                     self._firing.fire(self._commits.set_finished(record, self._problem(record)))
-                return len(records)
+                return bool(records)
         except Exception:
             log.debug("commits are finished one by one", exc_info=True)
-        done = 0
-        for record in self._commits.finishing():
+        records = self._finishing(failed)
+        for record in records:
+            failed.add(record.num)
             with self.loop.alone(f"commit {record.commit}"):
                 self._finish(record)
-                done += 1
-        return done
+                failed.remove(record.num)
+        return bool(records)
+
+    def _finishing(self, failed: set[int]) -> list[CommitRecord]:
+        return [record for record in self._commits.finishing() if record.num not in failed]
 
     def _finish(self, record: CommitRecord) -> None:
         problem = self._problem(record)

@@ -132,7 +132,11 @@ class _Command:
         self.on_line(line)
 
     def _watch(self) -> None:
-        ended = self.run.wait()
+        try:
+            ended = self.run.wait()
+        except Exception as error:
+            # Whoever waits for it has a core.
+            ended = Ended(problem=f"how it has ended can't be told: {error}")
         with self._changed:
             self._ended = ended
             self._changed.notify_all()

@@ -56,8 +56,9 @@ class Controller:
         told = self._states.update(sorted(self._to_look_at), self.loop.alone)
         seconds = self._tick()
         if self._running.is_empty:
-            self._remove_leftovers()
-        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts())))
+            with self.loop.alone("what commands have left"):
+                self._remove_leftovers()
+        self._spouts.keep(filter(None, map(self._tools.pipelines.by_num, self._states.spouts())), self.loop.alone)
         for num in told:
             with self.loop.alone(f"pipeline number {num}"):
                 self._look_at_jobs(num)
@@ -68,7 +69,8 @@ class Controller:
 
     def _remove_leftovers(self) -> None:
         """Deletes what commands have left; not the folder itself, which commands are shown."""
-        kept = () if self._spouts.is_empty else (SPOUT,)
+        # As it is deleted, its parts are given names with dots before them.
+        kept = () if self._spouts.is_empty else (SPOUT, f".{SPOUT}")
         for left in self._tools.runtimes.work.iterdir():
             if left.name.startswith(kept):
                 continue
@@ -119,7 +121,13 @@ class Controller:
         if self._running.add(job.num, worker):
             thread = Thread(target=self._work, args=(worker, job.pipeline), name=f"job {job.num}", daemon=True)
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # There are too many; this one's time comes.
+                self._running.remove(job.num)
+                self._threads.discard(thread)
+                raise
 
     def _end(self, job: JobRecord, problem: str) -> None:
         """Ends a job that can't be started, so that it does not hold up the others."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from localpach.clock import now
-from localpach.errors import LocalpachError, Refused
+from localpach.errors import LocalpachError, NotFound, Refused
 from localpach.messages import microseconds
 from localpach.names import Branch, Repo
 from localpach.pfs.service import Pfs
@@ -78,7 +78,12 @@ class Crons:
     def tick_if_due(self, waiting: WaitingCron) -> float | None:
         """Ticks if it is time to; gives the seconds to the next tick."""
         pipeline = waiting.pipeline
-        cron = next(each for each in _crons(self._pipelines.newest_info(pipeline)) if each.name == waiting.name)
+        try:
+            crons = _crons(self._pipelines.newest_info(pipeline))
+        except NotFound:
+            # It was deleted since.
+            return None
+        cron = next(each for each in crons if each.name == waiting.name)
         due = next_time(cron.spec, waiting.last)
         if due is not None and due <= now():
             ticked = due

@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from localpach.pps.tools import Tools
 from localpach.proto import pps_pb2
 from localpach.runtime.interface import PACHD_PORT, Ended, Run, RunSpec, Runtime
 from localpach.runtime.layout import Layout
+from localpach.waiting import Alone
 
 # How the names of their folders begin.
 SPOUT = "spout-"
@@ -46,19 +47,22 @@ class Spouts:
         self._ending = [spout for spout in self._ending if spout.is_alive()]
         return not self._running and not self._ending
 
-    def keep(self, wanted: Iterable[PipelineRecord]) -> None:
-        """Starts those of `wanted` that don't run, and ends the others."""
+    def keep(self, wanted: Iterable[PipelineRecord], alone: Alone) -> None:
+        """Starts those of `wanted` that don't run, and ends the others; what is done for one of them is done `alone`."""
         records = {(each.num, each.version): each for each in wanted}
         for key in self._running.keys() - records.keys():
             self._ending.append(self._running.pop(key))
-            self._ending[-1].stop()
+            with alone(self._ending[-1].name):
+                self._ending[-1].stop()
         for key in records.keys() - self._running.keys():
-            self._running[key] = _Spout(self._tools, records[key])
-            self._running[key].start()
+            with alone(f"spout {records[key].name}"):
+                spout = _Spout(self._tools, records[key])
+                spout.start()
+                self._running[key] = spout
 
     def close(self) -> None:
         """Ends all."""
-        self.keep(())
+        self.keep((), lambda name: nullcontext())
         for spout in self._ending:
             spout.join()
 

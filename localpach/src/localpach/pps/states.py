@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from localpach.pps.jobs import Jobs
@@ -13,8 +12,7 @@ from localpach.pps.records import PipelineRecord
 from localpach.proto import pps_pb2
 from localpach.proto.pps_pb2 import PipelineInfo
 from localpach.runtime.choice import Runtimes
-
-Alone = Callable[[str], AbstractContextManager[None]]
+from localpach.waiting import Alone
 
 
 class Demands(NamedTuple):
