@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
@@ -133,7 +134,12 @@ class DebugServicer:
         _add(archive, f"{folder}/spec.json", [MessageToJson(info)])
         found = self._pps.queries.select(record.name, [], history=-1, reverse=False)
         jobs = list(itertools.islice(found, limit or None))
-        _add(archive, f"{folder}/jobs.json", (MessageToJson(job_info(self._pps, job, details=True)) for job in jobs))
+        infos = []
+        for job in jobs:
+            # One that was deleted since is left out.
+            with suppress(NotFound):
+                infos.append(MessageToJson(job_info(self._pps, job, details=True)))
+        _add(archive, f"{folder}/jobs.json", infos)
         for job in jobs:
             messages = self._pps.logs.read(record.num, job.id)
             _add(archive, f"{folder}/logs/{job.id}.json", map(MessageToJson, messages))

@@ -101,13 +101,23 @@ class JobsServicer:
             # It was deleted since.
             return
         for name in names:
-            job = self._pps.jobs.find(name) if not projects or name.pipeline.project in projects else None
-            if job is not None:
-                yield job_info(self._pps, job, details)
+            if projects and name.pipeline.project not in projects:
+                continue
+            try:
+                info = job_info(self._pps, self._pps.jobs.get(name), details)
+            except NotFound:
+                # Its commit is nobody's job, or it was deleted since.
+                continue
+            yield info
 
     def SubscribeJob(self, request: pps_pb2.SubscribeJobRequest, context: Call) -> Iterator[pps_pb2.JobInfo]:
         for job in self._pps.queries.subscribe(PipelineName.of(request.pipeline), context):
-            yield job_info(self._pps, job, request.details)
+            try:
+                info = job_info(self._pps, job, request.details)
+            except NotFound:
+                # It was deleted since.
+                continue
+            yield info
 
     def StopJob(self, request: pps_pb2.StopJobRequest, context: Call) -> Empty:
         self._pps.jobs.stop(JobName.of(request.job), request.reason)

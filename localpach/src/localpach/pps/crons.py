@@ -81,6 +81,8 @@ class Crons:
         try:
             crons = _crons(self._pipelines.newest_info(pipeline))
         except NotFound:
+            if self._pipelines.by_num(pipeline.num) is not None:
+                raise
             # It was deleted since.
             return None
         cron = next(each for each in crons if each.name == waiting.name)
