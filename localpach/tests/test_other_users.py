@@ -38,7 +38,7 @@ def attempts(root: Path, pid: int) -> list[str]:
     return [*found, f"kill -TERM {pid}", f"touch {root}/../new", f"ln {root}/token /tmp/{pid}"]
 
 
-@pytest.mark.parametrize("before", [None, 0o777])
+@pytest.mark.parametrize("before", [None, pytest.param(0o777, marks=pytest.mark.slow)])
 def test_another_user_reads_and_changes_nothing(home: Path, before: int | None) -> None:
     root = home / "data"
     if before is not None:

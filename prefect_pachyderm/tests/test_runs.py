@@ -111,8 +111,8 @@ async def gather(waits: Any) -> None:
     ("way", "waits"),
     [
         (submit, run_block),
-        (submit, run_by_name),
-        (nest, run_block),
+        pytest.param(submit, run_by_name, marks=pytest.mark.slow),
+        pytest.param(nest, run_block, marks=pytest.mark.slow),
         (gather, run_block_asynchronously),
     ],
 )

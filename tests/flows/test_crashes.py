@@ -119,6 +119,7 @@ def kill_and_run_again(runs: Runs, rounds: int) -> None:
         assert counts(client) == {"commits": done, "pipelines": 2, "GoT_train": done, "GoT_generate": done}, told
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_gone_on_with(runs: Runs) -> None:
     kill_and_run_again(runs, 2)
 

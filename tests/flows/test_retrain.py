@@ -39,7 +39,7 @@ def test_the_gate_decides_both_ways(embedded: Path, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("beside", "between", "own", "others", "outcome", "released"),
     [
-        (train, "compare", 40.0, 10.0, "Released", 40.0),
+        pytest.param(train, "compare", 40.0, 10.0, "Released", 40.0, marks=pytest.mark.slow),
         pytest.param(train, "compare", 60.0, 10.0, "Rejected", 50.0, marks=pytest.mark.slow),
         pytest.param(retrain, "compare", 40.0, 30.0, "Rejected", 30.0, marks=pytest.mark.slow),
         (retrain, "decide", 40.0, 45.0, "Released", 40.0),
@@ -108,6 +108,7 @@ class Source:
         return str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_source_is_asked_whether_it_has_changed(
     embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,7 +174,9 @@ def test_nothing_is_left_or_changed_outside(prison: Prison, said: dict[str, list
     assert prison.client.get_file(("in", "master"), "/big") == b"0" * 100_000
 
 
-@pytest.mark.parametrize("attempt", ENDED)
+@pytest.mark.parametrize(
+    "attempt", [pytest.param(name, marks=[pytest.mark.slow] if name == "a fork bomb" else []) for name in ENDED]
+)
 def test_what_a_command_leaves_ends_in_one_sentence(prison: Prison, attempt: str) -> None:
     script, sentence = ENDED[attempt]
     name = f"e{list(ENDED).index(attempt)}-{prison.image.partition(':')[0]}"
