@@ -13,6 +13,7 @@ FAIL = """
 from prefect.logging import get_logger
 from prefect.logging.configuration import setup_logging
 setup_logging()
+get_logger("prefect.server").error("It goes on")
 try:
     raise OSError("it is locked" + chr(10) + "[SQL: SELECT 1]")
 except OSError:
@@ -31,5 +32,6 @@ def test_an_error_is_one_line() -> None:
         check=True,
         cwd=ROOT,
     )
-    (line,) = done.stderr.splitlines()
+    plain, line = done.stderr.splitlines()
+    assert plain.endswith("| ERROR   | prefect.server - It goes on")
     assert line.endswith("| ERROR   | prefect.server.services - Saving 100% has failed: it is locked")
