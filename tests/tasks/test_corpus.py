@@ -116,10 +116,10 @@ def test_a_single_script_needs_no_archive(tmp_path: Path, name: str) -> None:
     assert {path: file.read_text() for path, file in files.items()} == {name: "ANNA.\nHello.\n"}
 
 
-NAMES = st.binary(max_size=100) | st.text(st.characters(codec="utf-8"), max_size=100).map(str.encode)
+FILE_NAMES = st.binary(max_size=100) | st.text(st.characters(codec="utf-8"), max_size=100).map(str.encode)
 
 
-@given(names=st.sets(NAMES.filter(lambda name: b"\0" not in name), min_size=1))
+@given(names=st.sets(FILE_NAMES.filter(lambda name: b"\0" not in name), min_size=1))
 @example(names={b".", b"..", b"%2E", b"\xff", b"a+b", b"a" * 255, b"a" * 256, b"/x"})
 def test_every_name_has_a_path_of_its_own_that_pachyderm_takes(names: set[bytes]) -> None:
     found = {repo_path(os.fsdecode(name)): name for name in names}
