@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,12 +99,7 @@ class Trainer:
         self._config, self._corpus, self._seed = config, corpus, seed
         self._say, self._show, self._clock = say, show, clock
         self._inputs, self._targets = training_batches(corpus.train, config)
-        first = first_weights(config, corpus, seed) if weights is None else weights
-        self.learner = Learner(
-            first,
-            zero_moments(first) if isinstance(config.optimiser, Adam) else NO_MOMENTS,
-            zero_state(config, config.batch),
-        )
+        self._first = weights
         bfloat16 = config.bfloat16 and machine.has_bfloat16()
         self.position = Position(_fingerprint(config, corpus, seed, weights), bfloat16=bfloat16)
         self.stop = False  # set to true, ends the training at the next call
@@ -114,6 +110,15 @@ class Trainer:
         # Segments that are trained on at once.
         self.call = tenth if xla else max(1, TOKENS_A_CALL // (config.steps * config.batch))
         self._train = tf.function(self._train_loop, jit_compile=xla, reduce_retracing=True)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """What learns: as it begins, until it is set. A training that is gone on with has no need of word vectors."""
+        return self._begin(self._first or first_weights(self._config, self._corpus, self._seed))
+
+    def _begin(self, weights: Weights) -> Learner:
+        moments = zero_moments(weights) if isinstance(self._config.optimiser, Adam) else NO_MOMENTS
+        return Learner(weights, moments, zero_state(self._config, self._config.batch))
 
     @property
     def weights(self) -> Weights:
@@ -137,7 +142,8 @@ class Trainer:
         Raises:
             TrainingError: the training kept there is another one, or was begun on a processor with bfloat16.
         """
-        kept = checkpoints.load_training(folder, self.learner)
+        like = self._begin(initial_weights(self._config, len(self._corpus.words), self._seed))
+        kept = checkpoints.load_training(folder, like)
         if kept is None:
             return False
         if kept[1]["training"] != self.position.training:

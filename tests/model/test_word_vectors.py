@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model import trainer
 from model import word_vectors as module
 from model.checkpoints import Trained
 from model.network import initial_weights
-from model.trainer import extend_weights, first_weights
+from model.trainer import Trainer, extend_weights, first_weights
 from model.word_vectors import POWER, SMOOTHING, WINDOW, word_vectors
 from tests.model.recipes import OWN
 from tests.model.test_trainer import corpus
@@ -77,6 +79,16 @@ def test_a_training_begins_from_them() -> None:
     vectors = word_vectors(data.train, len(data.words), config.hidden, 1)
     np.testing.assert_allclose(embedding, vectors * config.init / np.sqrt(3), rtol=1e-6)
     assert not np.allclose(embedding, np.asarray(first_weights(OWN, data, 1).embedding))
+
+
+def test_a_training_that_goes_on_has_no_need_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, data = dataclasses.replace(OWN, vectors_start=True), corpus(400)
+    begun = Trainer(config, data, 1, print)
+    begun.save(tmp_path)
+    monkeypatch.delattr(trainer, "word_vectors")
+    gone_on = Trainer(config, data, 1, print)
+    assert gone_on.resume(tmp_path)
+    assert np.array_equal(gone_on.weights.embedding, begun.weights.embedding)
 
 
 def test_new_words_of_a_warm_start_are_random_among_trained_vectors() -> None:
