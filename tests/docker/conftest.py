@@ -20,6 +20,7 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.base_image import cache_folder, make_base_images
+from tests.servers import Server
 
 PROGRAMS = ("dockerd", "docker-registry", "debootstrap", "htpasswd")
 BASES = PLAIN_BASE, FULL_BASE = ("scriptwright-base:plain", "scriptwright-base:full")
@@ -106,6 +107,15 @@ def host(engine: str) -> Iterator[DockerClient]:
         clean(client)
         yield client
         clean(client)
+
+
+@pytest.fixture(scope="module")
+def server(host: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A localpach whose commands run in the containers of the tests' daemon."""
+    server = Server(tmp_path_factory.mktemp("localpach"), ())
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -23,14 +23,6 @@ from tests.servers import Server
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-@pytest.fixture(scope="module")
-def server(host: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("localpach"), ())
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def client(server: Server, host: DockerClient) -> Iterator[Client]:
     client = server.client

@@ -73,14 +73,6 @@ SERVICE = pps_proto.Service(internal_port=8000)
 SERVE = "cd /pfs/in && exec python3 -m http.server --bind 127.0.0.1 8000"
 
 
-@pytest.fixture(scope="module")
-def server(host: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("localpach"), ())
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def client(server: Server, host: DockerClient) -> Iterator[Client]:
     client = server.client
