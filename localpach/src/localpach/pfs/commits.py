@@ -100,6 +100,8 @@ class Commits:
             if found is not None and self._branches.direct_provenance(found.num):
                 raise Refused(f"cannot start a commit on an output branch: {branch}")
             before = parent() if parent else self.head(branch)
+            if before is not None and before.commit.repo != branch.repo:
+                raise Refused(f"parent commit {before.commit} and branch {branch} must belong to the same repo")
             if before is not None and before.finishing is None:
                 raise Refused(f"parent commit {before.commit} has not been finished")
             num = self._insert(
@@ -320,6 +322,6 @@ class Commits:
             self._free(of_repo, repo)
             connection.execute(f"DELETE FROM commit_provenance WHERE upstream IN ({of_repo})", (repo,))
             connection.execute(f"UPDATE branches SET head = NULL WHERE head IN ({of_repo})", (repo,))
-            connection.execute("UPDATE commits SET parent = NULL WHERE repo = ?", (repo,))
+            connection.execute(f"UPDATE commits SET parent = NULL WHERE parent IN ({of_repo})", (repo,))
             connection.execute("DELETE FROM commits WHERE repo = ?", (repo,))
             self._bulletin.tell(Topic.COMMITS)
