@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WARM_UP = 0.02  # share of one of Adam's cycles in which the rate rises
+WARM_UP = 0.02  # share of a training by Adam in which the rate rises
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +22,13 @@ class GradientDescent:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam (Kingma and Ba 2015) at a rate that rises, then falls to 0, and does so anew in each cycle (Loshchilov and
-    Hutter 2017)."""
+    """Adam (Kingma and Ba 2015) at a rate that rises, then falls to 0."""
 
     rate: float
-    cycles: int = 1
 
     def rate_at(self, epochs: float, of: float) -> float:
         """The learning rate after so many epochs, whole and parts, of a training of so many."""
-        share = epochs / of * self.cycles % 1
+        share = epochs / of
         return self.rate * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
 
 
@@ -54,14 +52,20 @@ class Config:
     unigram_start: bool = False  # the softmax's bias starts as the logarithm of each word's frequency
     vectors_start: bool = False  # the embedding starts as word vectors of the training text (Levy and Goldberg 2014)
     variational_dropout: bool = False  # one mask for all steps of a batch (Gal and Ghahramani 2016)
+    words_kept: float = (
+        1.0  # share of a batch's words that are read as they are; others are zeros (Gal and Ghahramani 2016)
+    )
+    shifted: bool = False  # each epoch's streams begin at places of the text of its own
     bfloat16: bool = False  # products of training are of numbers rounded to bfloat16, where the processor has such
     sampled: int = 0  # words drawn for each step's softmax beside the batch's own; 0: the whole vocabulary
 
     def __post_init__(self) -> None:
         if not self.tied == (self.sampled > 0) == isinstance(self.optimiser, Adam):
             raise ValueError(f"{self.name}: tied weights, sampled softmax and Adam are one step: choose all or none")
-        if self.bfloat16 and not self.sampled:
-            raise ValueError(f"{self.name}: the published recipe's products are float32")
+        if not self.sampled and (self.bfloat16 or self.shifted or self.words_kept < 1):
+            raise ValueError(
+                f"{self.name}: the published recipe has float32, all words and the same batches in each epoch"
+            )
 
     @property
     def length(self) -> float:
@@ -130,7 +134,15 @@ PUBLISHED = (
 
 
 def own(
-    name: str, *, hidden: int, epochs: int, keep: float, optimiser: Adam, dynamic: bool = True, last_epoch: float = 1.0
+    name: str,
+    *,
+    hidden: int,
+    epochs: int,
+    keep: float,
+    optimiser: Adam,
+    words_kept: float = 1.0,
+    dynamic: bool = True,
+    last_epoch: float = 1.0,
 ) -> Config:
     """A recipe of our own: what all of them have in common, with what they differ in."""
     return Config(
@@ -150,13 +162,15 @@ def own(
         unigram_start=True,
         vectors_start=True,
         variational_dropout=True,
+        words_kept=words_kept,
+        shifted=True,
         bfloat16=True,
         sampled=1000,
     )
 
 
 OWN = (
-    own("quick", hidden=240, epochs=8, keep=0.8, optimiser=Adam(rate=7e-3)),
-    own("best", hidden=400, epochs=24, keep=0.5, optimiser=Adam(rate=3e-3, cycles=2)),
+    own("quick", hidden=320, epochs=6, keep=0.65, optimiser=Adam(rate=6e-3)),
+    own("best", hidden=400, epochs=30, keep=0.5, words_kept=0.9, optimiser=Adam(rate=4e-3)),
 )
 CONFIGS = {config.name: config for config in (*PUBLISHED, *OWN)}

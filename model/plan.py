@@ -38,9 +38,10 @@ class Recipe:
     hidden: int
     keep: float
     rate: float
+    words_kept: float = 1.0
 
 
-RECIPES = (Recipe(0, 240, 0.8, 7e-3), Recipe(9, 320, 0.65, 6e-3), Recipe(24, 400, 0.5, 3e-3))
+RECIPES = (Recipe(0, 240, 0.8, 7e-3), Recipe(7, 320, 0.65, 6e-3), Recipe(24, 400, 0.5, 4e-3, words_kept=0.9))
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ def _stretch(name: str, recipe: Recipe, epochs: float, dynamic: bool) -> Config:
         epochs=whole,
         last_epoch=1 - (whole - epochs),
         keep=recipe.keep,
+        words_kept=recipe.words_kept,
         optimiser=Adam(rate=recipe.rate),
         dynamic=dynamic,
     )

@@ -22,6 +22,7 @@ from model.network import State, Tensor, Weights, dropout_masks, gradients
 from model.tensorflow import tf
 
 SMOOTHING = 0.75  # words are drawn by frequency to this power (Mikolov et al. 2013)
+DROPPED = 1 << 30  # added to a seed: which words are dropped has nothing to do with which units are
 BETA_1, BETA_2, EPSILON = 0.9, 0.99, 1e-8
 
 
@@ -89,6 +90,12 @@ def zero_moments(weights: Weights) -> Moments:
     return Moments(zeros, zeros)
 
 
+def word_masks(config: Config, seed: tuple[int, Tensor], words: Tensor, x: Tensor) -> Tensor:
+    """[N, 1] factors for the inputs: 1/words_kept where a batch's word is kept, 0 wherever it is dropped."""
+    kept = tf.random.stateless_uniform(tf.shape(words), tf.stack([seed[0] + DROPPED, seed[1]])) < config.words_kept
+    return tf.gather(tf.cast(kept, tf.float32) / config.words_kept, tf.reshape(x, [-1]))[:, None]
+
+
 def sampled_step(
     config: Config,
     weights: Weights,
@@ -105,7 +112,10 @@ def sampled_step(
     Rows of words that are not in the sample stay as they are, and so do their moments ("lazy" Adam).
     """
     words, corrections = vocabulary
-    masks = dropout_masks(config, seed) if config.keep < 1 else None
+    masks = None
+    if min(config.keep, config.words_kept) < 1:
+        masks = dropout_masks(config, seed)
+        masks = tf.concat([masks[:1] * word_masks(config, seed, words, x), masks[1:]], 0)
     rows = tf.gather(weights.embedding, words)
     bias = tf.gather(weights.softmax[0], words)
     small = Weights(rows, weights.kernels, weights.biases, tf.concat([tf.transpose(rows), [bias + corrections]], 0))

@@ -44,6 +44,7 @@ LINES_AN_EPOCH = 10
 XLA_BELOW_HIDDEN = 100
 # Other layers are trained this many tokens a call, so that a signal to stop is answered soon.
 TOKENS_A_CALL = 4096
+SHIFTS = 1 << 30  # added to an epoch: where epochs begin has nothing to do with what words are drawn
 # Even guessing has the perplexity V; a training that is this many times worse goes nowhere.
 DIVERGED = 10
 NO_MOMENTS = Moments((), ())
@@ -98,6 +99,7 @@ class Trainer:
     ) -> None:
         self._config, self._corpus, self._seed = config, corpus, seed
         self._say, self._show, self._clock = say, show, clock
+        self._shifted = 0  # the epoch whose batches these are
         self._inputs, self._targets = training_batches(corpus.train, config)
         self._first = weights
         bfloat16 = config.bfloat16 and machine.has_bfloat16()
@@ -225,6 +227,7 @@ class Trainer:
         """Trains on the segments of the epoch up to `end`."""
         at = self.position
         start = self._clock()
+        self._shift()
         part, steps = slice(at.segment, end), range(at.segment, end)
         rates = [self._config.rate_at(at.epoch - 1 + n / len(self._inputs)) for n in steps]
         batches = Samples(
@@ -243,6 +246,14 @@ class Trainer:
         took = self._clock() - start
         at.seconds += took
         at.epoch_seconds += took
+
+    def _shift(self) -> None:
+        """Has the epoch's streams begin where no other epoch's do: the same text in other batches."""
+        if self._config.shifted and self._shifted != self.position.epoch:
+            self._shifted = self.position.epoch
+            text = self._corpus.train
+            first = int(np.random.default_rng((self._seed, SHIFTS + self._shifted)).integers(len(text)))
+            self._inputs, self._targets = training_batches(np.roll(text, -first), self._config)
 
     def _so_far(self) -> tuple[float, float]:
         """Perplexity and tokens a second of this epoch."""

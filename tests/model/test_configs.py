@@ -14,6 +14,7 @@ OF_OUR_OWN = {
     "unigram_start": True,
     "vectors_start": True,
     "variational_dropout": True,
+    "shifted": True,
     "bfloat16": True,
     "sampled": 1000,
     "dynamic": True,
@@ -33,16 +34,18 @@ def test_configurations_are_the_published_ones() -> None:
     }
     for config in PUBLISHED:
         assert not any(getattr(config, name) for name in OF_OUR_OWN)
+        assert config.words_kept == 1
 
 
 def test_our_own_configurations() -> None:
     shapes = {config.name: (*dataclasses.astuple(config)[1:9], config.optimiser) for config in OWN}
     assert shapes == {
-        "quick": (1, 240, 18, 64, 8, 0.8, 0.1, 5.0, Adam(rate=7e-3, cycles=1)),
-        "best": (1, 400, 18, 64, 24, 0.5, 0.1, 5.0, Adam(rate=3e-3, cycles=2)),
+        "quick": (1, 320, 18, 64, 6, 0.65, 0.1, 5.0, Adam(rate=6e-3)),
+        "best": (1, 400, 18, 64, 30, 0.5, 0.1, 5.0, Adam(rate=4e-3)),
     }
     for config in OWN:
         assert {name: getattr(config, name) for name in OF_OUR_OWN} == OF_OUR_OWN
+    assert [config.words_kept for config in OWN] == [1.0, 0.9]
     assert list(CONFIGS) == ["test", "small", "medium", "large", "quick", "best"]
 
 
@@ -58,18 +61,14 @@ def test_the_published_rate_is_full_at_first_and_falls_with_each_later_epoch(
             assert config.rate_at(epoch - 1 + share) == config.rate_in(epoch)
 
 
-def test_our_own_rates_rise_fall_to_zero_and_start_anew_in_each_cycle() -> None:
+def test_our_own_rates_rise_and_fall_to_zero() -> None:
     for config in OWN:
-        assert isinstance(config.optimiser, Adam)
         rates = [config.rate_at(config.epochs * n / 2000) for n in range(2001)]
-        length = 2000 // config.optimiser.cycles
-        for begin in range(0, 2000, length):
-            cycle = rates[begin : begin + length + 1]
-            assert cycle[0] == cycle[-1] == 0
-            top = cycle.index(max(cycle))
-            assert cycle[top] == pytest.approx(config.optimiser.rate)
-            assert top == pytest.approx(length / 50, abs=1)
-            assert cycle == sorted(cycle[: top + 1]) + sorted(cycle[top + 1 :], reverse=True)
+        assert rates[0] == rates[-1] == 0
+        top = rates.index(max(rates))
+        assert rates[top] == pytest.approx(config.optimiser.rate)
+        assert top == pytest.approx(2000 / 50, abs=1)
+        assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
         assert config.rate_in(1) == config.rate_at(0.5)
 
 
@@ -79,6 +78,12 @@ def test_our_own_rates_rise_fall_to_zero_and_start_anew_in_each_cycle() -> None:
 def test_a_part_of_our_own_step_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="tiny: tied weights, sampled softmax and Adam are one step"):
         dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"bfloat16": True}, {"shifted": True}, {"words_kept": 0.9}])
+def test_the_published_step_has_none_of_our_own_parts(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="tiny: the published recipe has float32, all words and the same batches"):
+        dataclasses.replace(TINY, **change)  # type: ignore[arg-type]
 
 
 def test_the_rate_is_a_factor() -> None:

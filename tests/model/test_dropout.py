@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.configs import Config
 from model.network import clipped_step, dropout_masks, gradients, initial_weights, zero_state
-from model.sampled_softmax import sampled_step, zero_moments
+from model.sampled_softmax import sampled_step, word_masks, zero_moments
 from tests.model.recipes import OWN, TINY
 
 VOCABULARY = 11
@@ -51,6 +51,26 @@ def test_variational_dropout_drops_the_same_units_at_all_steps() -> None:
     assert len({stream.tobytes() for stream in streams}) == OWN.batch
 
 
+def test_a_dropped_word_is_dropped_wherever_it_stands() -> None:
+    config, words = dataclasses.replace(OWN, words_kept=0.9), tf.range(1000)
+    x = tf.reshape(tf.tile(words, [3]), [60, 50])
+
+    def drawn(seed: int, step: int) -> NDArray[np.float32]:
+        found = np.asarray(word_masks(config, (seed, tf.constant(step)), words, x)).reshape(3, 1000)
+        assert (found == found[0]).all()
+        one: NDArray[np.float32] = found[0]
+        return one
+
+    first = drawn(1, 0)
+    assert set(first) == {np.float32(0), np.float32(1) / np.float32(0.9)}
+    # Five standard deviations.
+    assert abs((first == 0).mean() - 0.1) < 5 * np.sqrt(0.1 * 0.9 / 1000)
+    assert (drawn(1, 0) == first).all()
+    for other in (drawn(1, 1), drawn(2, 0)):
+        # As many are dropped in both as chance has it.
+        assert abs(((first == 0) & (other == 0)).mean() - 0.01) < 5 * np.sqrt(0.01 * 0.99 / 1000)
+
+
 def batch() -> tuple[Any, Any]:
     ids = np.random.default_rng(0).integers(0, VOCABULARY, (TINY.steps + 1, TINY.batch)).astype(np.int32)
     return tf.constant(ids[:-1]), tf.constant(ids[1:])
@@ -74,16 +94,17 @@ def test_a_step_of_gradient_descent_has_dropout_where_less_than_all_is_kept(keep
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_a_sampled_step_has_dropout_where_less_than_all_is_kept() -> None:
+@pytest.mark.parametrize(("keep", "words_kept"), [(1.0, 1.0), (0.5, 1.0), (1.0, 0.6), (0.5, 0.6)])
+def test_a_sampled_step_has_dropout_where_less_than_all_is_kept(keep: float, words_kept: float) -> None:
     words = tf.range(VOCABULARY), tf.zeros(VOCABULARY)
-    losses = []
-    for keep in (1.0, 0.5):
-        config = dataclasses.replace(OWN, steps=TINY.steps, batch=TINY.batch, keep=keep)
-        weights, state, (x, y) = initial_weights(config, VOCABULARY, 3), zero_state(config, config.batch), batch()
-        seed = (7, tf.constant(2))
-        *_, loss = sampled_step(config, weights, zero_moments(weights), state, words, x, y, tf.constant(0.1), seed)
-        full = weights._replace(softmax=tf.concat([tf.transpose(weights.embedding), weights.softmax], 0))
-        wanted, _, _ = gradients(full, state, x, y, dropout_masks(config, seed) if keep < 1 else None)
-        assert float(loss) == pytest.approx(float(wanted), rel=1e-6)
-        losses.append(float(loss))
-    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+    config = dataclasses.replace(OWN, steps=TINY.steps, batch=TINY.batch, keep=keep, words_kept=words_kept)
+    weights, state, (x, y) = initial_weights(config, VOCABULARY, 3), zero_state(config, config.batch), batch()
+    seed = (7, tf.constant(2))
+    *_, loss = sampled_step(config, weights, zero_moments(weights), state, words, x, y, tf.constant(0.1), seed)
+    full = weights._replace(softmax=tf.concat([tf.transpose(weights.embedding), weights.softmax], 0))
+    mask = np.asarray(dropout_masks(config, seed)).copy()
+    # Of the words alone that come in: the first of the masks.
+    mask[0] *= np.asarray(word_masks(config, seed, words[0], x))
+    assert (mask == 1).all() == (keep == words_kept == 1)
+    wanted, _, _ = gradients(full, state, x, y, tf.constant(mask))
+    assert float(loss) == pytest.approx(float(wanted), rel=1e-6)
