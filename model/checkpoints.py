@@ -28,6 +28,7 @@ def save(folder: Path, weights: Weights, words: list[str]) -> None:
     named = {"embedding": weights.embedding, "softmax": weights.softmax}
     for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
         named |= {f"kernel_{n}": kernel, f"bias_{n}": bias}
+    named |= {f"mogrifier_{n}": mogrifier for n, mogrifier in enumerate(weights.mogrifiers)}
     _write_tensors(folder, PREFIX, named)
     pointer = f'model_checkpoint_path: "{PREFIX}"\nall_model_checkpoint_paths: "{PREFIX}"\n'
     write_text(folder / "checkpoint", pointer)
@@ -49,6 +50,7 @@ def load_as_trained(folder: Path) -> Trained:
         tuple(read[f"kernel_{n}"] for n in range(layers)),
         tuple(read[f"bias_{n}"] for n in range(layers)),
         read["softmax"],
+        tuple(read[f"mogrifier_{n}"] for n in range(layers) if f"mogrifier_{n}" in read),
     )
     return Trained(weights, [names[str(number)] for number in range(len(names))])
 

@@ -52,9 +52,8 @@ class Config:
     unigram_start: bool = False  # the softmax's bias starts as the logarithm of each word's frequency
     vectors_start: bool = False  # the embedding starts as word vectors of the training text (Levy and Goldberg 2014)
     variational_dropout: bool = False  # one mask for all steps of a batch (Gal and Ghahramani 2016)
-    words_kept: float = (
-        1.0  # share of a batch's words that are read as they are; others are zeros (Gal and Ghahramani 2016)
-    )
+    mogrified: bool = False  # what comes in scales the output before (Melis, Kočiský and Blunsom 2020)
+    words_kept: float = 1.0  # share of a batch's words that are read, the others as zeros (Gal and Ghahramani 2016)
     shifted: bool = False  # each epoch's streams begin at places of the text of its own
     bfloat16: bool = False  # products of training are of numbers rounded to bfloat16, where the processor has such
     sampled: int = 0  # words drawn for each step's softmax beside the batch's own; 0: the whole vocabulary
@@ -62,9 +61,9 @@ class Config:
     def __post_init__(self) -> None:
         if not self.tied == (self.sampled > 0) == isinstance(self.optimiser, Adam):
             raise ValueError(f"{self.name}: tied weights, sampled softmax and Adam are one step: choose all or none")
-        if not self.sampled and (self.bfloat16 or self.shifted or self.words_kept < 1):
+        if not self.sampled and (self.bfloat16 or self.mogrified or self.shifted or self.words_kept < 1):
             raise ValueError(
-                f"{self.name}: the published recipe has float32, all words and the same batches in each epoch"
+                f"{self.name}: the published recipe is plain, in float32, on all words and the same batches"
             )
 
     @property
@@ -162,6 +161,7 @@ def own(
         unigram_start=True,
         vectors_start=True,
         variational_dropout=True,
+        mogrified=True,
         words_kept=words_kept,
         shifted=True,
         bfloat16=True,

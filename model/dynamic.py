@@ -18,7 +18,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.network import State, Tensor, Weights, differentiate_layer, run_layer, write_out_softmax
+from model.network import (
+    Layer,
+    State,
+    Tensor,
+    Weights,
+    differentiate_layer,
+    layers_of,
+    parts_of,
+    run_layer,
+    write_out_softmax,
+)
 from model.tensorflow import tf
 
 SEGMENT = 10  # tokens between two steps
@@ -34,6 +44,7 @@ class Learning(NamedTuple):
 
     kernels: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
+    mogrifiers: tuple[Tensor, ...]
     bias: Tensor  # [V]
 
 
@@ -41,7 +52,10 @@ def losses(weights: Weights, train: NDArray[np.int32], text: NDArray[np.int32], 
     """The cross-entropy of each token of a text, of the first after the word `first`; what is left of a segment counts, too."""
     full = write_out_softmax(weights)
     fixed = (full.embedding, full.softmax[:-1], tf.transpose(full.softmax[:-1]))
-    trained = Learning(tuple(map(tf.constant, full.kernels)), tuple(map(tf.constant, full.biases)), full.softmax[-1])
+    kernels, biases, mogrifiers = (
+        tuple(map(tf.constant, part)) for part in (full.kernels, full.biases, full.mogrifiers)
+    )
+    trained = Learning(kernels, biases, mogrifiers, full.softmax[-1])
     padded = np.concatenate([[first], text, np.zeros(-len(text) % SEGMENT)]).astype(np.int32)
     x, y = (tf.constant(part.reshape(-1, SEGMENT)) for part in (padded[:-1], padded[1:]))
     found = _follow(fixed, trained, _usual_sizes(fixed, trained, train), x, y)
@@ -107,19 +121,18 @@ def _differentiate(
     embedding, projection, backward = fixed
     x, y = tf.ensure_shape(x, [SEGMENT]), tf.ensure_shape(y, [SEGMENT])
     inputs, traces = [tf.gather(embedding, x)], []
-    for n, (kernel, bias) in enumerate(zip(now.kernels, now.biases, strict=True)):
-        traces.append(run_layer(inputs[n], kernel, bias, state.cells[n], state.outputs[n], SEGMENT))
+    layers = layers_of(now.kernels, now.biases, now.mogrifiers)
+    for n, layer in enumerate(layers):
+        traces.append(run_layer(inputs[n], layer, state.cells[n], state.outputs[n], SEGMENT))
         inputs.append(tf.concat(traces[n].outputs[1:], 0))
     logits = inputs[-1] @ projection + now.bias
     measured = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
     places = tf.stack([tf.range(SEGMENT), y], 1)
     d_logits = tf.tensor_scatter_nd_sub(tf.nn.softmax(logits), places, tf.ones([SEGMENT]))
     d_flow = d_logits @ backward
-    d_kernels: list[Tensor] = []
-    d_biases: list[Tensor] = []
+    grads: list[Layer] = []
     for n in reversed(range(len(traces))):
-        d_flow, d_kernel, d_bias = differentiate_layer(traces[n], inputs[n], now.kernels[n], d_flow)
-        d_kernels.insert(0, d_kernel)
-        d_biases.insert(0, d_bias)
+        d_flow, grad = differentiate_layer(traces[n], inputs[n], layers[n], d_flow)
+        grads.insert(0, grad)
     after = State(tuple(t.cells[-1] for t in traces), tuple(t.outputs[-1] for t in traces))
-    return measured, after, Learning(tuple(d_kernels), tuple(d_biases), tf.reduce_sum(d_logits, 0))
+    return measured, after, Learning(*parts_of(grads), tf.reduce_sum(d_logits, 0))

@@ -25,6 +25,7 @@ from model.tensorflow import tf
 
 Tensor = Any
 SEGMENT = 50  # tokens of a text that are evaluated at once
+MOGRIFIER = 1000  # the number of the first one's random weights
 
 
 class Weights(NamedTuple):
@@ -34,6 +35,19 @@ class Weights(NamedTuple):
     kernels: tuple[Tensor, ...]  # [2H, 4H] each
     biases: tuple[Tensor, ...]  # [4H] each
     softmax: Tensor  # [H + 1, V]: the last row is the bias; [1, V] where the rest is the embedding
+    mogrifiers: tuple[Tensor, ...] = ()  # [H + 1, H] each, the last row is the bias; none in the published recipe
+
+
+class Layer(NamedTuple):
+    """One layer's part of the weights, or the gradients of it.
+
+    A mogrifier (Melis, Kočiský and Blunsom 2020; the second of their rounds alone) scales the output before by what comes in:
+    2·sigmoid(x·R + b), which all steps' inputs are multiplied for at once.
+    """
+
+    kernel: Tensor
+    bias: Tensor
+    mogrifier: Tensor | None
 
 
 class State(NamedTuple):
@@ -45,6 +59,8 @@ class State(NamedTuple):
 
 class Trace(NamedTuple):
     """What one layer's backward pass needs of its forward pass, one entry a time step."""
+
+    scales: list[Tensor]  # what the mogrifier makes of the inputs; empty without one
 
     gates: list[Tensor]
     candidates: list[Tensor]
@@ -72,6 +88,22 @@ def initial_weights(config: Config, vocabulary: int, seed: int) -> Weights:
         kernels=tuple(uniform(2 + 2 * n, 2 * h, 4 * h) for n in layers),
         biases=tuple(uniform(3 + 2 * n, 4 * h) for n in layers),
         softmax=uniform(1, 1 if config.tied else h + 1, vocabulary),
+        mogrifiers=tuple(uniform(MOGRIFIER + n, h + 1, h) for n in layers if config.mogrified),
+    )
+
+
+def layers_of(kernels: tuple[Tensor, ...], biases: tuple[Tensor, ...], mogrifiers: tuple[Tensor, ...]) -> list[Layer]:
+    """The layers, from below."""
+    return [Layer(*parts) for parts in zip(kernels, biases, mogrifiers or (None,) * len(kernels), strict=True)]
+
+
+def parts_of(layers: list[Layer]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Kernels, biases and mogrifiers."""
+    mogrifiers = (layer.mogrifier for layer in layers)
+    return (
+        tuple(layer.kernel for layer in layers),
+        tuple(layer.bias for layer in layers),
+        tuple(mogrifier for mogrifier in mogrifiers if mogrifier is not None),
     )
 
 
@@ -106,25 +138,28 @@ def step_cell(
     return o * squashed, c, gates, candidate, squashed
 
 
-def run_layer(
-    x: Tensor, kernel: Tensor, bias: Tensor, c: Tensor, h: Tensor, steps: int, bfloat16: bool = False
-) -> Trace:
+def run_layer(x: Tensor, layer: Layer, c: Tensor, h: Tensor, steps: int, bfloat16: bool = False) -> Trace:
     """Runs one layer over [N, H] inputs."""
+    kernel, bias, mogrifier = layer
     width = kernel.shape[0] // 2
     projected = tf.split(multiply(x, kernel[:width], bfloat16) + bias, steps)
     recurrent = round_factor(kernel[width:], bfloat16)
-    trace = Trace([], [], [], [c], [h])
+    scales = []
+    if mogrifier is not None:
+        scales = tf.split(2 * tf.sigmoid(multiply(x, mogrifier[:-1], bfloat16) + mogrifier[-1]), steps)
+    trace = Trace(scales, [], [], [], [c], [h])
     for step in range(steps):
-        h, c, *rest = step_cell(projected[step], recurrent, c, h)
-        for kept, value in zip(trace, (*rest, c, h), strict=True):
+        h, c, *rest = step_cell(projected[step], recurrent, c, h * scales[step] if scales else h)
+        for kept, value in zip(trace[1:], (*rest, c, h), strict=True):
             kept.append(value)
     return trace
 
 
 def differentiate_layer(
-    trace: Trace, x: Tensor, kernel: Tensor, d_out: Tensor, bfloat16: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of one layer's input, kernel and bias, from the gradient of its [N, H] outputs."""
+    trace: Trace, x: Tensor, layer: Layer, d_out: Tensor, bfloat16: bool = False
+) -> tuple[Tensor, Layer]:
+    """The gradients of one layer's input and of its weights, from the gradient of its [N, H] outputs."""
+    kernel, _, mogrifier = layer
     steps, width = len(trace.gates), kernel.shape[0] // 2
     backward = round_factor(tf.transpose(kernel[width:]), bfloat16)
     gates, candidates, squashed = (tf.concat(part, 0) for part in (trace.gates, trace.candidates, trace.squashed))
@@ -138,21 +173,29 @@ def differentiate_layer(
     d_outs, forgets, slopes, to_cell = (
         tf.split(part, steps) for part in (d_out, f, slopes, o * (1 - squashed * squashed))
     )
-    d_zs = []
+    d_zs, d_reads = [], []
     dh = dc = tf.zeros_like(trace.cells[0])
     for step in reversed(range(steps)):
         dh += d_outs[step]
         dc += dh * to_cell[step]
         d_z = tf.concat([dc, dc, dh, dc], 1) * slopes[step]
         d_zs.append(d_z)
-        dc, dh = dc * forgets[step], multiply(d_z, backward, bfloat16)
+        dc, d_read = dc * forgets[step], multiply(d_z, backward, bfloat16)
+        d_reads.append(d_read)
+        dh = d_read * trace.scales[step] if trace.scales else d_read
     d_z = tf.concat(d_zs[::-1], 0)
-    inputs = tf.concat([x, tf.concat(trace.outputs[:-1], 0)], 1)
-    return (
-        multiply(d_z, kernel[:width], bfloat16, transpose_b=True),
-        multiply(inputs, d_z, bfloat16, transpose_a=True),
-        tf.reduce_sum(d_z, 0),
-    )
+    read = outputs = tf.concat(trace.outputs[:-1], 0)
+    d_x = multiply(d_z, kernel[:width], bfloat16, transpose_b=True)
+    d_mogrifier = None
+    if mogrifier is not None:
+        scales = tf.concat(trace.scales, 0)
+        read = outputs * scales
+        d_scales = tf.concat(d_reads[::-1], 0) * outputs * scales * (1 - scales / 2)
+        d_x += multiply(d_scales, mogrifier[:-1], bfloat16, transpose_b=True)
+        d_rows = multiply(x, d_scales, bfloat16, transpose_a=True)
+        d_mogrifier = tf.concat([d_rows, tf.reduce_sum(d_scales, 0)[None]], 0)
+    d_kernel = multiply(tf.concat([x, read], 1), d_z, bfloat16, transpose_a=True)
+    return d_x, Layer(d_kernel, tf.reduce_sum(d_z, 0), d_mogrifier)
 
 
 def softmax_gradients(
@@ -195,22 +238,22 @@ def gradients(
     targets = tf.reshape(y, [-1])
     flow = tf.gather(weights.embedding, tf.reshape(x, [-1]))
     inputs, traces = [], []
-    for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
+    layers = layers_of(weights.kernels, weights.biases, weights.mogrifiers)
+    for n, layer in enumerate(layers):
         inputs.append(flow if masks is None else flow * masks[n])
-        traces.append(run_layer(inputs[n], kernel, bias, state.cells[n], state.outputs[n], steps, bfloat16))
+        traces.append(run_layer(inputs[n], layer, state.cells[n], state.outputs[n], steps, bfloat16))
         flow = tf.concat(traces[n].outputs[1:], 0)
     top = flow if masks is None else flow * masks[-1]
     loss, d_flow, d_softmax = softmax_gradients(top, weights.softmax, targets, batch, bfloat16)
-    d_kernels: list[Tensor] = []
-    d_biases: list[Tensor] = []
+    grads: list[Layer] = []
     for n in reversed(range(len(traces))):
         d_flow = d_flow if masks is None else d_flow * masks[n + 1]
-        d_flow, d_kernel, d_bias = differentiate_layer(traces[n], inputs[n], weights.kernels[n], d_flow, bfloat16)
-        d_kernels.insert(0, d_kernel)
-        d_biases.insert(0, d_bias)
+        d_flow, grad = differentiate_layer(traces[n], inputs[n], layers[n], d_flow, bfloat16)
+        grads.insert(0, grad)
     d_flow = d_flow if masks is None else d_flow * masks[0]
     after = State(tuple(t.cells[-1] for t in traces), tuple(t.outputs[-1] for t in traces))
-    return loss, after, Weights(d_flow, tuple(d_kernels), tuple(d_biases), d_softmax)
+    d_kernels, d_biases, d_mogrifiers = parts_of(grads)
+    return loss, after, Weights(d_flow, d_kernels, d_biases, d_softmax, d_mogrifiers)
 
 
 def global_norm(grads: Weights, x: Tensor) -> Tensor:
@@ -278,8 +321,8 @@ def evaluate_segment(weights: Weights, state: State, x: Tensor, y: Tensor) -> tu
     """The state after [T, B] inputs, and the cross-entropy of each target, [T·B]."""
     flow = tf.gather(weights.embedding, tf.reshape(x, [-1]))
     cells, outputs = [], []
-    for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
-        trace = run_layer(flow, kernel, bias, state.cells[n], state.outputs[n], x.shape[0])
+    for n, layer in enumerate(layers_of(weights.kernels, weights.biases, weights.mogrifiers)):
+        trace = run_layer(flow, layer, state.cells[n], state.outputs[n], x.shape[0])
         cells.append(trace.cells[-1])
         outputs.append(trace.outputs[-1])
         flow = tf.concat(trace.outputs[1:], 0)

@@ -41,6 +41,8 @@ class Network:
             (np.asarray(kernel, np.float32) * self._half, np.asarray(bias, np.float32) * self._half)
             for kernel, bias in zip(weights.kernels, weights.biases, strict=True)
         ]
+        # Likewise: 2·sigmoid(x) = 1 + tanh(x / 2).
+        self._mogrifiers = [np.asarray(mogrifier, np.float32) / 2 for mogrifier in weights.mogrifiers]
         self._inputs = [np.zeros(2 * width, np.float32) for _ in self._layers]  # below's output, own output before
         self._cells = [np.zeros(width, np.float32) for _ in self._layers]
         self._top = np.ones(width + 1, np.float32)  # the last output, and 1 for the bias
@@ -50,8 +52,11 @@ class Network:
         """Reads a word; gives the [V] logits of the next one, which hold until the next step."""
         flow = self._embedding[word]
         width = len(flow)
-        for (kernel, bias), inputs, cell in zip(self._layers, self._inputs, self._cells, strict=True):
+        for n, (kernel, bias) in enumerate(self._layers):
+            inputs, cell = self._inputs[n], self._cells[n]
             inputs[:width] = flow
+            if self._mogrifiers:
+                inputs[width:] *= 1 + np.tanh(flow @ self._mogrifiers[n][:-1] + self._mogrifiers[n][-1])
             z = np.tanh(inputs @ kernel + bias)
             gates = 0.5 * z[: 3 * width] + 0.5
             cell[:] = gates[width : 2 * width] * cell + gates[:width] * z[3 * width :]

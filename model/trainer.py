@@ -318,11 +318,12 @@ def extend_weights(config: Config, trained: checkpoints.Trained, corpus: Corpus,
     # Vectors of this text would be strangers among those that were trained: new rows are random.
     new, old = first_weights(replace(config, vectors_start=False), corpus, seed), trained.weights
     count = len(trained.words)
-    shapes = [[tuple(part.shape) for part in (*w.kernels, w.softmax[:, 0])] for w in (new, old)]
+    shapes = [[tuple(part.shape) for part in (*w.kernels, *w.mogrifiers, w.softmax[:, 0])] for w in (new, old)]
     if shapes[0] != shapes[1]:
         raise TrainingError(
             f"the model to start from has {len(old.kernels)} layers of {old.embedding.shape[1]} units"
-            f"{' and tied weights' if old.softmax.shape[0] == 1 else ''}, which is not the shape of {config.name}: "
+            f"{' and tied weights' if old.softmax.shape[0] == 1 else ''}{' and mogrifiers' if old.mogrifiers else ''}, "
+            f"which is not the shape of {config.name}: "
             "start from a model of the same configuration"
         )
     return Weights(
@@ -330,6 +331,7 @@ def extend_weights(config: Config, trained: checkpoints.Trained, corpus: Corpus,
         tuple(tf.constant(kernel) for kernel in old.kernels),
         tuple(tf.constant(bias) for bias in old.biases),
         tf.concat([old.softmax, new.softmax[:, count:]], 1),
+        tuple(tf.constant(mogrifier) for mogrifier in old.mogrifiers),
     )
 
 

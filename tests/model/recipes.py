@@ -30,5 +30,6 @@ OWN = Config(
     tied=True,
     unigram_start=True,
     variational_dropout=True,
+    mogrified=True,
     sampled=30,
 )

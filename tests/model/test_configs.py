@@ -14,6 +14,7 @@ OF_OUR_OWN = {
     "unigram_start": True,
     "vectors_start": True,
     "variational_dropout": True,
+    "mogrified": True,
     "shifted": True,
     "bfloat16": True,
     "sampled": 1000,
@@ -80,9 +81,11 @@ def test_a_part_of_our_own_step_is_refused(changes: dict[str, object]) -> None:
         dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("change", [{"bfloat16": True}, {"shifted": True}, {"words_kept": 0.9}])
+@pytest.mark.parametrize("change", [{"bfloat16": True}, {"mogrified": True}, {"shifted": True}, {"words_kept": 0.9}])
 def test_the_published_step_has_none_of_our_own_parts(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="tiny: the published recipe has float32, all words and the same batches"):
+    with pytest.raises(
+        ValueError, match="tiny: the published recipe is plain, in float32, on all words and the same batches"
+    ):
         dataclasses.replace(TINY, **change)  # type: ignore[arg-type]
 
 

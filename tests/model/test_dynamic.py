@@ -32,7 +32,7 @@ def segments(text: Ids, first: int) -> Iterator[tuple[Ids, Ids]]:
 
 
 def learning(weights: Weights) -> list[Any]:
-    return [*weights.kernels, *weights.biases, weights.softmax[-1]]
+    return [*weights.kernels, *weights.biases, *weights.mogrifiers, weights.softmax[-1]]
 
 
 def differentiate(weights: Weights, parts: list[Any], state: Any, x: Ids, y: Ids) -> tuple[Any, Any, list[Any]]:
@@ -42,7 +42,8 @@ def differentiate(weights: Weights, parts: list[Any], state: Any, x: Ids, y: Ids
         tape.watch(parts)
         full = weights._replace(
             kernels=tuple(parts[:layers]),
-            biases=tuple(parts[layers:-1]),
+            biases=tuple(parts[layers : 2 * layers]),
+            mogrifiers=tuple(parts[2 * layers : -1]),
             softmax=tf.concat([weights.softmax[:-1], parts[-1][None]], 0),
         )
         state, losses = evaluate_segment(full, state, tf.constant(x), tf.constant(y))

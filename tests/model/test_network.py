@@ -75,6 +75,9 @@ def autodiff_loss(weights: Weights, state: State, x: Array, y: Array, masks: tf.
         flow = tf.gather(weights.embedding, x[t])
         for n, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True)):
             flow = flow if masks is None else flow * masks[n, part]
+            if weights.mogrifiers:
+                scale = flow @ weights.mogrifiers[n][:-1] + weights.mogrifiers[n][-1]
+                outputs[n] = 2 * tf.sigmoid(scale) * outputs[n]
             i, f, o, j = tf.split(tf.concat([flow, outputs[n]], 1) @ kernel + bias, 4, 1)
             cells[n] = tf.sigmoid(f) * cells[n] + tf.sigmoid(i) * tf.tanh(j)
             flow = outputs[n] = tf.sigmoid(o) * tf.tanh(cells[n])
@@ -86,11 +89,17 @@ def autodiff_loss(weights: Weights, state: State, x: Array, y: Array, masks: tf.
 
 @pytest.mark.parametrize(("dtype", "bound"), [(tf.float64, 1e-12), (tf.float32, 1e-5)], ids=["float64", "float32"])
 @pytest.mark.parametrize("dropout", [False, True], ids=["whole", "dropout"])
-def test_the_gradient_is_that_of_automatic_differentiation(dtype: tf.DType, bound: float, dropout: bool) -> None:
+@pytest.mark.parametrize("mogrified", [False, True], ids=["plain", "mogrified"])
+def test_the_gradient_is_that_of_automatic_differentiation(
+    dtype: tf.DType, bound: float, dropout: bool, mogrified: bool
+) -> None:
     random = np.random.default_rng(5)
+    shapes = initial_weights(TINY, VOCABULARY, seed=3)
+    if mogrified:
+        shapes = shapes._replace(mogrifiers=(tf.zeros([TINY.hidden + 1, TINY.hidden]),) * TINY.layers)
     weights, state = (
         tf.nest.map_structure(lambda part: tf.constant(random.normal(0, 0.4, part.shape), dtype), nested)
-        for nested in (initial_weights(TINY, VOCABULARY, seed=3), zero_state(TINY, TINY.batch))
+        for nested in (shapes, zero_state(TINY, TINY.batch))
     )
     x, y = text()
     kept = random.integers(0, 2, (TINY.layers + 1, TINY.steps * TINY.batch, TINY.hidden))
@@ -107,6 +116,8 @@ def test_the_gradient_is_that_of_automatic_differentiation(dtype: tf.DType, boun
     for found, wanted in zip(tf.nest.flatten(looked_up), tf.nest.flatten(expected), strict=True):
         wanted = np.asarray(tf.convert_to_tensor(wanted))  # noqa: PLW2901
         assert np.linalg.norm(np.asarray(found) - wanted) <= bound * np.linalg.norm(wanted)
+    if mogrified:
+        return
     norm = np.sqrt(sum(np.square(np.asarray(tf.convert_to_tensor(part))).sum() for part in tf.nest.flatten(expected)))
     assert float(global_norm(grads, tf.constant(x))) == pytest.approx(norm, rel=bound)
 
@@ -117,7 +128,11 @@ def test_weights_start_uniform_in_the_range() -> None:
         weights = initial_weights(narrow, 500, seed=1)
         assert weights.softmax.shape == ((1 if config.tied else 65), 500)
         parts = [np.asarray(part).ravel() for part in tf.nest.flatten(weights)]
-        assert len({part[:9].tobytes() for part in parts}) == len(parts) == 2 + 2 * config.layers
+        assert (
+            len({part[:9].tobytes() for part in parts})
+            == len(parts)
+            == 2 + (3 if config.mogrified else 2) * config.layers
+        )
         for part in parts:
             assert 0.98 * config.init < np.abs(part).max() <= config.init
             error = 5 * config.init / np.sqrt(part.size)

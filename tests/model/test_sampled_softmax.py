@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.configs import Adam
 from model.corpus import Corpus
-from model.network import Weights, gradients, initial_weights, zero_state
+from model.network import gradients, initial_weights, zero_state
 from model.sampled_softmax import draw_samples, drawing_chances, sampled_step, unigram_bias, zero_moments
 from model.trainer import Trainer
 from tests.model.recipes import OWN
@@ -56,11 +56,10 @@ def test_a_sampled_gradient_is_that_of_the_whole_softmax_on_average() -> None:
     run = tf.function(gradients, reduce_retracing=True)
     for n in range(rounds):
         s = draw_samples(chance, x, y, 1, n)
-        small = Weights(
-            tf.gather(weights.embedding, s.words),
-            weights.kernels,
-            weights.biases,
-            tf.concat([tf.gather(softmax, s.words, axis=1)[:-1], [tf.gather(softmax[-1], s.words) + s.corrections]], 0),
+        drawn = tf.gather(softmax, s.words, axis=1)
+        small = weights._replace(
+            embedding=tf.gather(weights.embedding, s.words),
+            softmax=tf.concat([drawn[:-1], [drawn[-1] + s.corrections]], 0),
         )
         found, _, grads = run(small, state, tf.constant(s.x[0]), tf.constant(s.y[0]), None)
         total[:, s.words] += np.asarray(grads.softmax) / rounds
@@ -117,7 +116,7 @@ def test_steps_are_those_of_adam_on_the_words_of_the_sample(max_norm: float) -> 
         flat = [np.asarray(part, np.float64) for part in tf.nest.flatten(tied)]
         norm = math.sqrt(sum((part**2).sum() for part in flat))
         assert max_norm > 1 or norm > max_norm
-        places = [(s.words,), *[()] * (2 * config.layers), (slice(None), s.words)]
+        places = [(s.words,), *[()] * (2 * config.layers), (slice(None), s.words), *[()] * len(weights.mogrifiers)]
         for part, (place, grad) in enumerate(zip(places, flat, strict=True)):
             g = grad * min(1, max_norm / norm)
             m[part][place] = 0.9 * m[part][place] + 0.1 * g

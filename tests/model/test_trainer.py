@@ -173,6 +173,7 @@ def test_perplexity_counts_every_token_once_and_without_dropout(recipe: Config) 
 
 @pytest.mark.parametrize("recipe", [TINY, OWN], ids=lambda recipe: recipe.name)
 def test_parameters_are_counted(recipe: Config) -> None:
-    h, layers = recipe.hidden, recipe.layers * (2 * recipe.hidden + 1) * 4 * recipe.hidden
+    h = recipe.hidden
+    layers = recipe.layers * (2 * h + 1) * 4 * h + (h + 1) * h * recipe.mogrified
     words: dict[str, Any] = {"tiny": VOCABULARY * (h + h + 1), "own": VOCABULARY * (h + 1)}
     assert count_parameters(initial_weights(recipe, VOCABULARY, 1)) == words[recipe.name] + layers

@@ -125,7 +125,7 @@ def test_results_say_what_was_done(tmp_path: Path) -> None:
     metrics = train(tmp_path / "scripts", tmp_path / "out", OWN, seed=1)
     assert metrics == json.loads((tmp_path / "out" / "metrics.json").read_text())
     words, hidden = len(data.words), OWN.hidden
-    assert metrics["parameters"] == words * (hidden + 1) + OWN.layers * (2 * hidden + 1) * 4 * hidden
+    assert metrics["parameters"] == words * (hidden + 1) + (2 * hidden + 1) * 4 * hidden + (hidden + 1) * hidden
     assert [set(entry) for entry in metrics["epochs"]] == [
         {"epoch", "train", "valid", "words_per_second", "seconds", "minutes"}
     ] * 2
@@ -160,7 +160,7 @@ def test_a_warm_start_extends_the_vocabulary(tmp_path: Path) -> None:
     assert words == new.words
     assert np.array_equal(weights.embedding[: len(old.words)], old.weights.embedding)
     assert same(weights.kernels, old.weights.kernels)
-    with pytest.raises(TrainingError, match="tied weights, which is not the shape of tiny"):
+    with pytest.raises(TrainingError, match="tied weights and mogrifiers, which is not the shape of tiny"):
         train(tmp_path / "scripts", tmp_path / "third", SMALL, seed=1, warm_start=tmp_path / "first")
 
 
