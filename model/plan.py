@@ -41,7 +41,7 @@ class Recipe:
     words_kept: float = 1.0
 
 
-RECIPES = (Recipe(0, 240, 0.8, 7e-3), Recipe(4, 320, 0.65, 6e-3), Recipe(24, 400, 0.5, 4e-3, words_kept=0.9))
+RECIPES = (Recipe(0, 240, 0.8, 7e-3), Recipe(4, 320, 0.65, 6e-3), Recipe(18, 400, 0.5, 4e-3, words_kept=0.9))
 
 
 @dataclass(frozen=True)
