@@ -16,7 +16,7 @@ from typing import NamedTuple
 from model import checkpoints
 from model.configs import Adam, Config, own
 from model.corpus import Corpus
-from model.dynamic import COST, FITTED
+from model.dynamic import COST, FITTED, SAMPLE, SEGMENT
 from model.trainer import Trainer, TrainingError
 
 DYNAMIC_MINUTES = 5  # in less, the time is better spent on training
@@ -109,7 +109,9 @@ def make_plan(
         # After the last epoch valid is measured twice; half an epoch more is for one that is a part.
         last = (1.5 * len(corpus.valid) + len(corpus.test)) * speed.evaluated
         if minutes >= DYNAMIC_MINUTES:
-            last += (min(len(corpus.valid), FITTED) + len(corpus.test)) * speed.evaluated * COST
+            # For each of the two texts the gradients are measured first.
+            learned = min(len(corpus.valid), FITTED) + len(corpus.test) + 2 * SAMPLE * SEGMENT
+            last += learned * speed.evaluated * COST
         epoch = len(corpus.train) * speed.trained + len(corpus.valid) * speed.evaluated
         return speed, (end - clock() - counting - last) / epoch
 
