@@ -12,7 +12,8 @@ step of any use to the others throws them far off (docs/model.md). Their product
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -48,18 +49,26 @@ class Learning(NamedTuple):
     bias: Tensor  # [V]
 
 
-def losses(weights: Weights, train: NDArray[np.int32], text: NDArray[np.int32], first: int) -> NDArray[np.float64]:
-    """The cross-entropy of each token of a text, of the first after the word `first`; what is left of a segment counts, too."""
+def losses(
+    weights: Weights, train: NDArray[np.int32], texts: Sequence[NDArray[np.int32]], first: int
+) -> list[NDArray[np.float64]]:
+    """The cross-entropy of each token of some texts, of each one's first token after the word `first`; what is left of a segment
+    counts, too. The texts are followed side by side, each from the trained weights on: one alone hardly occupies a core."""
     full = write_out_softmax(weights)
     fixed = (full.embedding, full.softmax[:-1], tf.transpose(full.softmax[:-1]))
     kernels, biases, mogrifiers = (
         tuple(map(tf.constant, part)) for part in (full.kernels, full.biases, full.mogrifiers)
     )
     trained = Learning(kernels, biases, mogrifiers, full.softmax[-1])
-    padded = np.concatenate([[first], text, np.zeros(-len(text) % SEGMENT)]).astype(np.int32)
-    x, y = (tf.constant(part.reshape(-1, SEGMENT)) for part in (padded[:-1], padded[1:]))
-    found = _follow(fixed, trained, _usual_sizes(fixed, trained, train), x, y)
-    return np.asarray(found, np.float64).ravel()[: len(text)]
+    sizes = _usual_sizes(fixed, trained, train)
+
+    def follow(text: NDArray[np.int32]) -> NDArray[np.float64]:
+        padded = np.concatenate([[first], text, np.zeros(-len(text) % SEGMENT)]).astype(np.int32)
+        x, y = (tf.constant(part.reshape(-1, SEGMENT)) for part in (padded[:-1], padded[1:]))
+        return np.asarray(_follow(fixed, trained, sizes, x, y), np.float64).ravel()[: len(text)]
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(follow, texts))
 
 
 def _usual_sizes(fixed: tuple[Tensor, ...], trained: Learning, train: NDArray[np.int32]) -> Learning:

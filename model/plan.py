@@ -16,7 +16,7 @@ from typing import NamedTuple
 from model import checkpoints
 from model.configs import Adam, Config, own
 from model.corpus import Corpus
-from model.dynamic import COST, FITTED, SAMPLE, SEGMENT
+from model.dynamic import COST, SAMPLE, SEGMENT
 from model.trainer import Trainer, TrainingError
 
 DYNAMIC_MINUTES = 5  # in less, the time is better spent on training
@@ -106,12 +106,11 @@ def make_plan(
     def try_recipe(recipe: Recipe) -> tuple[Speed, float]:
         """How fast it is, and the epochs that there is time for."""
         speed = _measure(recipe, corpus, seed, min(TRIAL * 60 * minutes, LONGEST_TRIAL), clock)
-        # After the last epoch valid is measured twice; half an epoch more is for one that is a part.
-        last = (1.5 * len(corpus.valid) + len(corpus.test)) * speed.evaluated
+        # An epoch that is a part measures the whole of valid.
+        last = (0.5 * len(corpus.valid) + len(corpus.test)) * speed.evaluated
         if minutes >= DYNAMIC_MINUTES:
-            # For each of the two texts the gradients are measured first.
-            learned = min(len(corpus.valid), FITTED) + len(corpus.test) + 2 * SAMPLE * SEGMENT
-            last += learned * speed.evaluated * COST
+            # The gradients are measured first, then test is followed, and the part of valid beside it.
+            last += (SAMPLE * SEGMENT + len(corpus.test)) * speed.evaluated * COST
         epoch = len(corpus.train) * speed.trained + len(corpus.valid) * speed.evaluated
         return speed, (end - clock() - counting - last) / epoch
 

@@ -174,13 +174,13 @@ def _train_on(trainer: Trainer, corpus: Corpus, config: Config, seed: int, save:
 def _measure(trainer: Trainer, corpus: Corpus, config: Config, log: Log) -> dict[str, Any]:
     """The figures of a training that is over."""
     at = trainer.position
-    losses = {"valid": trainer.losses(corpus.valid), "test": trainer.losses(corpus.test)}
+    losses = {"valid": trainer.valid_losses(), "test": trainer.losses(corpus.test)}
     test = math.exp(losses["test"].mean())
     log.say(f"Test Perplexity: {test:.3f}")
     learned = {}
     if config.dynamic:
-        texts = {"valid": corpus.valid[:FITTED], "test": corpus.test}
-        learned = {name: np.exp(-trainer.dynamic_losses(text)) for name, text in texts.items()}
+        valid, whole = trainer.dynamic_losses([corpus.valid[:FITTED], corpus.test])
+        learned = {"valid": np.exp(-valid), "test": np.exp(-whole)}
     comparison = ngram.compare(corpus, {name: np.exp(-found) for name, found in losses.items()}, learned)
     for line in ngram.log_lines(comparison):
         log.say(line)

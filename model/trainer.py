@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +104,7 @@ class Trainer:
         self._first = weights
         bfloat16 = config.bfloat16 and machine.has_bfloat16()
         self.position = Position(_fingerprint(config, corpus, seed, weights), bfloat16=bfloat16)
+        self._valid: tuple[int, NDArray[np.float64]] | None = None  # after how many steps; its losses
         self.stop = False  # set to true, ends the training at the next call
         if config.sampled:
             self._chances = drawing_chances(_count_words(corpus), config.sampled)
@@ -209,7 +210,7 @@ class Trainer:
                 raise Stopped
         perplexity, speed = self._so_far()
         self._say(f"Epoch: {at.epoch} Train Perplexity: {perplexity:.3f}")
-        valid = self.perplexity(self._corpus.valid)
+        valid = math.exp(self.valid_losses().mean())
         self._say(f"Epoch: {at.epoch} Valid Perplexity: {valid:.3f}")
         at.epochs.append(
             {
@@ -278,9 +279,15 @@ class Trainer:
         """The cross-entropy of each token of `ids`, over the full vocabulary."""
         return token_losses(self.weights, ids, self._before_text)
 
-    def dynamic_losses(self, ids: Ids) -> NDArray[np.float64]:
-        """The same where the network learns from `ids` on the way."""
-        return dynamic.losses(self.weights, self._corpus.train, ids, self._before_text)
+    def valid_losses(self) -> NDArray[np.float64]:
+        """Those of the valid split, which are measured once for the weights after each step."""
+        if self._valid is None or self._valid[0] != self.position.steps:
+            self._valid = self.position.steps, self.losses(self._corpus.valid)
+        return self._valid[1]
+
+    def dynamic_losses(self, texts: Sequence[Ids]) -> list[NDArray[np.float64]]:
+        """The same of some texts where the network learns on the way."""
+        return dynamic.losses(self.weights, self._corpus.train, texts, self._before_text)
 
     @property
     def _before_text(self) -> int:

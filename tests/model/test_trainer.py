@@ -109,6 +109,20 @@ def test_a_training_is_the_plain_loop(config: Config, monkeypatch: pytest.Monkey
         assert f"Epoch: {entry['epoch']} Valid Perplexity: {entry['valid']:.3f}" in lines
 
 
+def test_valid_is_measured_once_for_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def count(weights: Weights, ids: NDArray[np.int32], first: int) -> NDArray[np.float64]:
+        measured.append(len(ids))
+        return np.full(len(ids), float(len(measured)))
+
+    monkeypatch.setattr("model.trainer.token_losses", count)
+    data = corpus(470)
+    trainer = trained(OWN, data, [])
+    assert (trainer.valid_losses() == OWN.epochs).all()
+    assert measured == [len(data.valid)] * OWN.epochs
+
+
 def test_an_epoch_of_our_own_is_the_text_from_another_place_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found again by trying all of them; a function of the seed."""
     config, data = dataclasses.replace(OWN, epochs=4, shifted=True), corpus(470)
