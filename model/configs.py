@@ -171,6 +171,6 @@ def own(
 
 OWN = (
     own("quick", hidden=320, epochs=5, keep=0.65, optimiser=Adam(rate=6e-3)),
-    own("best", hidden=400, epochs=30, keep=0.5, words_kept=0.9, optimiser=Adam(rate=4e-3)),
+    own("best", hidden=400, epochs=20, keep=0.5, words_kept=0.9, optimiser=Adam(rate=4e-3)),
 )
 CONFIGS = {config.name: config for config in (*PUBLISHED, *OWN)}

@@ -42,7 +42,7 @@ def test_our_own_configurations() -> None:
     shapes = {config.name: (*dataclasses.astuple(config)[1:9], config.optimiser) for config in OWN}
     assert shapes == {
         "quick": (1, 320, 18, 64, 5, 0.65, 0.1, 5.0, Adam(rate=6e-3)),
-        "best": (1, 400, 18, 64, 30, 0.5, 0.1, 5.0, Adam(rate=4e-3)),
+        "best": (1, 400, 18, 64, 20, 0.5, 0.1, 5.0, Adam(rate=4e-3)),
     }
     for config in OWN:
         assert {name: getattr(config, name) for name in OF_OUR_OWN} == OF_OUR_OWN
