@@ -61,7 +61,6 @@ class Trace(NamedTuple):
     """What one layer's backward pass needs of its forward pass, one entry a time step."""
 
     scales: list[Tensor]  # what the mogrifier makes of the inputs; empty without one
-
     gates: list[Tensor]
     candidates: list[Tensor]
     squashed: list[Tensor]

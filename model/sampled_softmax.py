@@ -115,7 +115,8 @@ def sampled_step(
     masks = None
     if min(config.keep, config.words_kept) < 1:
         masks = dropout_masks(config, seed)
-        masks = tf.concat([masks[:1] * word_masks(config, seed, words, x), masks[1:]], 0)
+        if config.words_kept < 1:
+            masks = tf.concat([masks[:1] * word_masks(config, seed, words, x), masks[1:]], 0)
     rows = tf.gather(weights.embedding, words)
     bias = tf.gather(weights.softmax[0], words)
     softmax = tf.concat([tf.transpose(rows), [bias + corrections]], 0)
