@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.network import initial_weights, token_losses
+from model.configs import Config
+from model.network import initial_weights, token_losses, write_out_softmax
 from model.sampling import Network, Sampler, draw_words, sample_text
-from tests.model.recipes import TINY
+from tests.model.recipes import OWN, TINY
 
 Array = NDArray[Any]
 DRAWS = 10_000
@@ -106,8 +108,9 @@ def test_what_is_barred_is_never_drawn() -> None:
         assert Sampler().draw(values, Edge(u)) == words // 2  # type: ignore[arg-type]
 
 
-def test_it_is_the_network_that_was_trained() -> None:
-    weights = initial_weights(TINY, 11, seed=3)
+@pytest.mark.parametrize("recipe", [TINY, OWN, dataclasses.replace(OWN, layers=2)], ids=["plain", "own", "two layers"])
+def test_it_is_the_network_that_was_trained(recipe: Config) -> None:
+    weights = write_out_softmax(initial_weights(recipe, 11, seed=3))
     text = np.random.default_rng(0).integers(0, 11, 31).astype(np.int32)
     losses = token_losses(weights, text[1:], text[0])
     network = Network(weights)
