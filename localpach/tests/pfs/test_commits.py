@@ -121,6 +121,24 @@ def test_a_finished_commit_stays_as_it_is(a: Client) -> None:
     assert a.get_file(commit, "/f") == b"1"
 
 
+def test_a_commit_may_go_on_from_another_repo_and_outlives_it(a: Client) -> None:
+    """As 2.7.6 has it: see the recorded operations, seeds 2 and 23."""
+    a.create_repo("b")
+    parent = pfs_pb2.Commit(branch=branch_of("b", "master"), id=put(a, "b", {"/f": b"1"}))
+    commits = [
+        a.pfs.StartCommit(pfs_pb2.StartCommitRequest(branch=branch_of("a", name), parent=parent))
+        for name in ("finished", "open")
+    ]
+    a.pfs.FinishCommit(pfs_pb2.FinishCommitRequest(commit=commits[0]))
+    a.pfs.InspectCommit(pfs_pb2.InspectCommitRequest(commit=commits[0], wait=pfs_pb2.FINISHED))
+    a.delete_repo("b")
+    a.pfs.FinishCommit(pfs_pb2.FinishCommitRequest(commit=commits[1]))
+    for commit in commits:
+        found = a.pfs.InspectCommit(pfs_pb2.InspectCommitRequest(commit=commit, wait=pfs_pb2.FINISHED))
+        assert not found.HasField("parent_commit")
+        assert a.get_file(commit, "/f") == b"1"
+
+
 def test_a_commit_is_finished_after_its_parent(a: Client) -> None:
     a.create_repo("down")
     put(a, "a", {"/f": b"1"})

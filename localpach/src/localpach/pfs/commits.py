@@ -100,8 +100,6 @@ class Commits:
             if found is not None and self._branches.direct_provenance(found.num):
                 raise Refused(f"cannot start a commit on an output branch: {branch}")
             before = parent() if parent else self.head(branch)
-            if before is not None and before.commit.repo != branch.repo:
-                raise Refused(f"parent commit {before.commit} and branch {branch} must belong to the same repo")
             if before is not None and before.finishing is None:
                 raise Refused(f"parent commit {before.commit} has not been finished")
             num = self._insert(
