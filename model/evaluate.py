@@ -25,8 +25,8 @@ import numpy as np
 
 from model.checkpoints import Trained, load
 from model.corpus import CorpusError, read_splits
+from model.cross_entropy import measure
 from model.files import write_text
-from model.network import token_losses
 from model.scripts import Line, flatten
 from model.tokens import EOS, UNKNOWN
 
@@ -42,7 +42,8 @@ def perplexity(model: Trained, text: list[str], words: set[str]) -> float:
     ids = {word: number for number, word in enumerate(model.words)}
     unknown = ids.get(UNKNOWN, 0)
     strangers = words - (ids.keys() - {UNKNOWN})
-    losses = token_losses(model.weights, np.array([ids.get(word, unknown) for word in text], np.int32), ids.get(EOS, 0))
+    text_ids = np.array([ids.get(word, unknown) for word in text], np.int32)
+    losses = measure(model.weights, text_ids, ids.get(EOS, 0)).losses
     strange = np.array([word in strangers for word in text])
     if UNKNOWN in ids:
         losses += np.where(strange, math.log(max(1, len(strangers))), 0.0)

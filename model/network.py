@@ -14,17 +14,12 @@ Shapes: T steps, B streams, H hidden units, V words, N = T·B, time before batch
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from model.configs import Config
 from model.tensorflow import tf
 
 Tensor = Any
-SEGMENT = 50  # tokens of a text that are evaluated at once
 MOGRIFIER = 1000  # the number of the first one's random weights
 
 
@@ -289,42 +284,3 @@ def dropout_masks(config: Config, seed: tuple[int, Tensor]) -> Tensor:
     shape = [config.layers + 1, steps * config.batch, config.hidden]
     kept = tf.random.stateless_uniform(shape, tf.stack([seed[0], seed[1]])) < config.keep
     return tf.tile(tf.cast(kept, tf.float32) / config.keep, [1, config.steps // steps, 1])
-
-
-def token_losses(weights: Weights, ids: NDArray[np.int32], first: int) -> NDArray[np.float64]:
-    """The cross-entropy of each token of a text over the full vocabulary, [N]: of the first after the word `first`, of
-    the others after all that stands before them."""
-    padded = np.zeros(-(-len(ids) // SEGMENT) * SEGMENT + 1, np.int32)
-    padded[0], padded[1 : len(ids) + 1] = first, ids
-    x, y = (part.reshape(-1, SEGMENT, 1) for part in (padded[:-1], padded[1:]))
-    losses = _evaluate(write_out_softmax(weights), tf.constant(x), tf.constant(y))
-    return np.asarray(losses, np.float64).ravel()[: len(ids)]
-
-
-def evaluate_segments(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy of each of [segments, T, 1] targets, [segments, T]."""
-    zeros = tuple(tf.zeros([1, bias.shape[0] // 4]) for bias in weights.biases)
-    state, segments = State(zeros, zeros), tf.shape(x)[0]
-    found = tf.TensorArray(tf.float32, segments)
-    for n in tf.range(segments):
-        here, there = (tf.ensure_shape(part[n], (SEGMENT, 1)) for part in (x, y))
-        state, losses = evaluate_segment(weights, state, here, there)
-        found = found.write(n, losses)
-    return found.stack()
-
-
-_evaluate: Callable[[Weights, Tensor, Tensor], Tensor] = tf.function(evaluate_segments)
-
-
-def evaluate_segment(weights: Weights, state: State, x: Tensor, y: Tensor) -> tuple[State, Tensor]:
-    """The state after [T, B] inputs, and the cross-entropy of each target, [T·B]."""
-    flow = tf.gather(weights.embedding, tf.reshape(x, [-1]))
-    cells, outputs = [], []
-    for n, layer in enumerate(layers_of(weights.kernels, weights.biases, weights.mogrifiers)):
-        trace = run_layer(flow, layer, state.cells[n], state.outputs[n], x.shape[0])
-        cells.append(trace.cells[-1])
-        outputs.append(trace.outputs[-1])
-        flow = tf.concat(trace.outputs[1:], 0)
-    logits = flow @ weights.softmax[:-1] + weights.softmax[-1]
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.reshape(y, [-1]), logits)
-    return State(tuple(cells), tuple(outputs)), losses

@@ -25,7 +25,7 @@ from model.corpus import Corpus, Ids
 Floats = NDArray[np.float64]
 ORDER = 5
 CACHE = 500  # words; what a text has said lately it says again
-MIXED = ("ngram", "cache", "network")
+MIXED = ("ngram", "network", "cache")
 FALLBACK = (0.5, 1.0, 1.5)  # discounts of a text too small to tell them
 
 
@@ -89,29 +89,30 @@ def _discounts(counts: NDArray[np.int64]) -> tuple[float, float, float]:
 
 
 def compare(
-    corpus: Corpus, network: dict[str, Floats], dynamic: Mapping[str, Floats] = MappingProxyType({})
+    corpus: Corpus, network: Mapping[str, Floats], dynamic: Mapping[str, Floats] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """What counting makes of valid and test: the model of train alone, with a cache, and both mixed with the network.
+    """What counting makes of valid and test: the model of train alone, with a cache of words, and mixed with the network.
 
-    `network` holds what the network gives to each token of the two splits, `dynamic` what it gives where it learns from
-    them, to the first tokens of valid and to all of test. All weights are fitted on valid.
+    `network` holds, [2, N], what the network and its continuous cache give to each token of the two splits; `dynamic`
+    what the network gives where it learns from them, to the first tokens of valid and to all of test. All weights are
+    fitted on valid.
     """
     size = len(corpus.words)
     model = KneserNey(corpus.train, size)
     texts = {"valid": corpus.valid, "test": corpus.test}
-    parts = {
-        name: np.stack([model.probabilities(ids), cache_probabilities(ids, size), network[name]])
-        for name, ids in texts.items()
+    counted = {
+        name: np.stack([model.probabilities(ids), cache_probabilities(ids, size)]) for name, ids in texts.items()
     }
-    cached, mixed = mixture_weights(parts["valid"][:2]), mixture_weights(parts["valid"])
+    parts = {name: np.stack([counted[name][0], *network[name]]) for name in texts}
+    cached, mixed = mixture_weights(counted["valid"]), mixture_weights(parts["valid"])
     return {
         "ngram": {
             "order": ORDER,
-            **{name: perplexity(part[0]) for name, part in parts.items()},
+            **{name: perplexity(part[0]) for name, part in counted.items()},
             "cache": {
                 "words": CACHE,
                 "weight": float(cached[1]),
-                **{name: perplexity(cached @ part[:2]) for name, part in parts.items()},
+                **{name: perplexity(cached @ part) for name, part in counted.items()},
             },
         },
         "mixture": {

@@ -174,14 +174,15 @@ def _train_on(trainer: Trainer, corpus: Corpus, config: Config, seed: int, save:
 def _measure(trainer: Trainer, corpus: Corpus, config: Config, log: Log) -> dict[str, Any]:
     """The figures of a training that is over."""
     at = trainer.position
-    losses = {"valid": trainer.valid_losses(), "test": trainer.losses(corpus.test)}
-    test = math.exp(losses["test"].mean())
+    found = {"valid": trainer.measure_valid(), "test": trainer.measure(corpus.test)}
+    test = math.exp(found["test"].losses.mean())
     log.say(f"Test Perplexity: {test:.3f}")
     learned = {}
     if config.dynamic:
         valid, whole = trainer.dynamic_losses([corpus.valid[:FITTED], corpus.test])
         learned = {"valid": np.exp(-valid), "test": np.exp(-whole)}
-    comparison = ngram.compare(corpus, {name: np.exp(-found) for name, found in losses.items()}, learned)
+    chances = {name: np.stack([np.exp(-part.losses), part.cached]) for name, part in found.items()}
+    comparison = ngram.compare(corpus, chances, learned)
     for line in ngram.log_lines(comparison):
         log.say(line)
     return {

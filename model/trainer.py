@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from model import checkpoints, dynamic, machine
 from model.configs import Adam, Config
 from model.corpus import Corpus, Ids, training_batches
+from model.cross_entropy import Measured, measure
 from model.network import (
     State,
     Tensor,
     Weights,
     clipped_step,
     initial_weights,
-    token_losses,
     zero_state,
 )
 from model.sampled_softmax import (
@@ -104,7 +104,7 @@ class Trainer:
         self._first = weights
         bfloat16 = config.bfloat16 and machine.has_bfloat16()
         self.position = Position(_fingerprint(config, corpus, seed, weights), bfloat16=bfloat16)
-        self._valid: tuple[int, NDArray[np.float64]] | None = None  # after how many steps; its losses
+        self._valid: tuple[int, Measured] | None = None  # after how many steps; what was found
         self.stop = False  # set to true, ends the training at the next call
         if config.sampled:
             self._chances = drawing_chances(_count_words(corpus), config.sampled)
@@ -210,7 +210,7 @@ class Trainer:
                 raise Stopped
         perplexity, speed = self._so_far()
         self._say(f"Epoch: {at.epoch} Train Perplexity: {perplexity:.3f}")
-        valid = math.exp(self.valid_losses().mean())
+        valid = math.exp(self.measure_valid().losses.mean())
         self._say(f"Epoch: {at.epoch} Valid Perplexity: {valid:.3f}")
         at.epochs.append(
             {
@@ -271,18 +271,14 @@ class Trainer:
             )
         return math.exp(mean), seen / at.epoch_seconds
 
-    def perplexity(self, ids: Ids) -> float:
-        """exp of the mean cross-entropy a token, every token of `ids` counted once, over the full vocabulary."""
-        return math.exp(self.losses(ids).mean())
+    def measure(self, ids: Ids) -> Measured:
+        """What network and continuous cache give to each token of `ids`, over the full vocabulary."""
+        return measure(self.weights, ids, self._before_text)
 
-    def losses(self, ids: Ids) -> NDArray[np.float64]:
-        """The cross-entropy of each token of `ids`, over the full vocabulary."""
-        return token_losses(self.weights, ids, self._before_text)
-
-    def valid_losses(self) -> NDArray[np.float64]:
-        """Those of the valid split, which are measured once for the weights after each step."""
+    def measure_valid(self) -> Measured:
+        """The same of the valid split, which is measured once for the weights after each step."""
         if self._valid is None or self._valid[0] != self.position.steps:
-            self._valid = self.position.steps, self.losses(self._corpus.valid)
+            self._valid = self.position.steps, self.measure(self._corpus.valid)
         return self._valid[1]
 
     def dynamic_losses(self, texts: Sequence[Ids]) -> list[NDArray[np.float64]]:

@@ -12,8 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from model import dynamic
+from model.cross_entropy import measure, measure_segment
 from model.dynamic import FLOOR, PULL, RATE, RUNS, SAMPLE, SEGMENT
-from model.network import Weights, evaluate_segment, initial_weights, token_losses, write_out_softmax, zero_state
+from model.network import Weights, initial_weights, write_out_softmax, zero_state
 from tests.model.recipes import OWN, TINY
 
 VOCABULARY = 23
@@ -46,7 +47,7 @@ def differentiate(weights: Weights, parts: list[Any], state: Any, x: Ids, y: Ids
             mogrifiers=tuple(parts[2 * layers : -1]),
             softmax=tf.concat([weights.softmax[:-1], parts[-1][None]], 0),
         )
-        state, losses = evaluate_segment(full, state, tf.constant(x), tf.constant(y))
+        state, _, losses = measure_segment(full, state, tf.constant(x), tf.constant(y))
         total = tf.reduce_sum(losses)
     return state, losses, tape.gradient(total, parts)
 
@@ -88,7 +89,7 @@ def test_no_word_is_learned_from_before_it_is_measured() -> None:
     (whole,) = dynamic.losses(weights, train, [text], 3)
     assert len(whole) == len(text)
     # Until the first step it is the trained network.
-    np.testing.assert_allclose(whole[:SEGMENT], token_losses(weights, text[:SEGMENT], 3), rtol=1e-5)
+    np.testing.assert_allclose(whole[:SEGMENT], measure(weights, text[:SEGMENT], 3).losses, rtol=1e-5)
     for length in (SEGMENT + 1, 2 * SEGMENT, 33):
         other = np.append(text[:length], words(30, 4))
         (found,) = dynamic.losses(weights, train, [other], 3)
@@ -98,6 +99,6 @@ def test_no_word_is_learned_from_before_it_is_measured() -> None:
 def test_what_a_text_says_again_is_learned() -> None:
     weights = initial_weights(CONFIGS[1], VOCABULARY, seed=1)
     train, text = words(500, 1), np.tile(words(7, 2), 60)
-    still, (learned,) = token_losses(weights, text, 3), dynamic.losses(weights, train, [text], 3)
+    still, (learned,) = measure(weights, text, 3).losses, dynamic.losses(weights, train, [text], 3)
     assert learned[-100:].mean() < still[-100:].mean() - 0.1
     assert learned[-100:].mean() < learned[100:200].mean()

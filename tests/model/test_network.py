@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from model import network
 from model.configs import CONFIGS
 from model.network import (
     State,
@@ -20,7 +19,6 @@ from model.network import (
     global_norm,
     gradients,
     initial_weights,
-    token_losses,
     write_out_softmax,
     zero_state,
 )
@@ -42,16 +40,6 @@ def test_the_loss_is_the_one_of_the_paper() -> None:
     x, y = text()
     loss, _, _ = gradients(weights, zero_state(TINY, TINY.batch), tf.constant(x), tf.constant(y), None)
     assert float(loss) == pytest.approx(textbook_losses(weights, x, y).sum(), rel=1e-5)
-
-
-@pytest.mark.parametrize("length", [1, 6, 7, 8, 20])
-def test_every_token_is_evaluated_once_after_all_before_it(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "SEGMENT", 7)
-    weights = initial_weights(TINY, VOCABULARY, seed=3)
-    ids = np.random.default_rng(length).integers(0, VOCABULARY, length).astype(np.int32)
-    before = np.concatenate([[5], ids[:-1]])
-    found = token_losses(weights, ids, first=5)
-    np.testing.assert_allclose(found, textbook_losses(weights, before[:, None], ids[:, None])[:, 0], rtol=1e-5)
 
 
 def test_a_segment_goes_on_with_the_state_before_it() -> None:
@@ -144,12 +132,6 @@ def test_weights_are_a_function_of_the_seed() -> None:
     one, same, other = (tf.nest.flatten(initial_weights(TINY, VOCABULARY, seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def test_an_untrained_model_guesses_evenly() -> None:
-    weights = initial_weights(CONFIGS["test"], 500, seed=1)
-    ids = np.random.default_rng(0).integers(0, 500, 40).astype(np.int32)
-    assert math.exp(token_losses(weights, ids, first=0).mean()) == pytest.approx(500, rel=0.02)
 
 
 def test_tied_weights_are_the_embedding_s() -> None:

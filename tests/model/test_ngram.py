@@ -92,7 +92,7 @@ def test_perplexity_comes_near_the_chain_s_and_never_below() -> None:
     found = perplexity(KneserNey(train, VOCABULARY, 3).probabilities(test))
     assert floor < found < 1.2 * floor
     corpus = Corpus(train, test, test, [str(number) for number in range(VOCABULARY)])
-    blind = np.full(len(test), 1 / VOCABULARY)
+    blind = np.full((2, len(test)), 1 / VOCABULARY)
     longer = compare(corpus, {"valid": blind, "test": blind})["ngram"]
     assert floor < longer["test"] == longer["valid"] < 1.4 * floor
     # A chain forgets what it said: there is nothing for the cache.
@@ -111,7 +111,7 @@ def test_a_text_that_repeats_itself_gains_by_the_cache() -> None:
     train = random.integers(0, VOCABULARY, 2000).astype(np.int32)
     lately = np.concatenate([random.choice(random.integers(0, VOCABULARY, 3), 500) for _ in range(4)]).astype(np.int32)
     corpus = Corpus(train, lately, lately, [str(number) for number in range(VOCABULARY)])
-    blind = np.full(len(lately), 1 / VOCABULARY)
+    blind = np.full((2, len(lately)), 1 / VOCABULARY)
     found = compare(corpus, {"valid": blind, "test": blind})
     counted = found["ngram"]
     assert counted["cache"]["weight"] > 0.5
@@ -122,7 +122,7 @@ def test_a_text_that_repeats_itself_gains_by_the_cache() -> None:
 def test_what_is_learned_from_a_text_is_mixed_with_the_rest() -> None:
     random = np.random.default_rng(1)
     train, valid, test = (random.integers(0, VOCABULARY, size).astype(np.int32) for size in (2000, 600, 900))
-    still = {"valid": np.full(600, 0.1), "test": np.full(900, 0.1)}
+    still = {"valid": np.full((2, 600), 0.1), "test": np.full((2, 900), 0.1)}
     corpus = Corpus(train, valid, test, [str(number) for number in range(VOCABULARY)])
     # Its figures for valid are those of a part of it.
     learned = {"valid": np.full(200, 0.5), "test": np.full(900, 0.4)}
@@ -143,12 +143,14 @@ def test_the_mixture_takes_the_network_for_what_it_knows() -> None:
     held = random.integers(0, VOCABULARY, 1000).astype(np.int32)
     # Counting can't tell what comes next; this network is sure of it in three of four places, and wrong in the others.
     sure = np.where(np.arange(len(held)) % 4 > 0, 0.9, 0.1 / (VOCABULARY - 1))
+    # Its cache knows a little of what it does not.
+    network = np.stack([sure, np.where(np.arange(len(held)) % 4 > 0, 0.0, 0.3)])
     found = compare(
-        Corpus(train, held, held, [str(number) for number in range(VOCABULARY)]), {"valid": sure, "test": sure}
+        Corpus(train, held, held, [str(number) for number in range(VOCABULARY)]), {"valid": network, "test": network}
     )
     mixture = found["mixture"]
     assert sum(mixture["weights"].values()) == pytest.approx(1)
-    assert mixture["weights"]["network"] > 0.7
+    assert mixture["weights"]["network"] > 0.5 > mixture["weights"]["cache"] > 0.2
     assert mixture["valid"] == mixture["test"] < min(perplexity(sure), found["ngram"]["cache"]["test"])
     assert (
         log_lines(found)[1]
@@ -175,8 +177,9 @@ def random_corpus(seed: int) -> Corpus:
 def test_weights_are_fitted_on_valid_and_nothing_else() -> None:
     """What test holds changes no weight: here the network is right on one of the two, and worthless on the other."""
     corpus = random_corpus(1)
-    right = {name: np.full(len(ids), 0.9) for name, ids in (("valid", corpus.valid), ("test", corpus.test))}
-    wrong = {name: np.full(len(ids), 1e-6) for name, ids in right.items()}
+    texts = {"valid": corpus.valid, "test": corpus.test}
+    right = {name: np.stack([np.full(len(ids), 0.9), np.full(len(ids), 1e-6)]) for name, ids in texts.items()}
+    wrong = {name: np.full_like(chances, 1e-6) for name, chances in right.items()}
     lately = np.repeat(np.arange(6, dtype=np.int32), 100)  # made for the cache
     found = [
         compare(corpus._replace(test=text), {"valid": right["valid"], "test": network})
@@ -194,16 +197,18 @@ def test_the_comparison_is_that_of_its_parts() -> None:
     corpus = random_corpus(2)
     random = np.random.default_rng(3)
     network = {
-        "valid": random.uniform(0.01, 0.2, len(corpus.valid)),
-        "test": random.uniform(0.01, 0.2, len(corpus.test)),
+        "valid": random.uniform(0.01, 0.2, (2, len(corpus.valid))),
+        "test": random.uniform(0.01, 0.2, (2, len(corpus.test))),
     }
     found = compare(corpus, network)
     counted = KneserNey(corpus.train, VOCABULARY, 5)
-    parts = {
-        name: np.stack([counted.probabilities(ids), cache_probabilities(ids, VOCABULARY, 500), network[name]])
-        for name, ids in (("valid", corpus.valid), ("test", corpus.test))
+    texts = {"valid": corpus.valid, "test": corpus.test}
+    plain = {
+        name: np.stack([counted.probabilities(ids), cache_probabilities(ids, VOCABULARY, 500)])
+        for name, ids in texts.items()
     }
-    cached, mixed = mixture_weights(parts["valid"][:2], 100), mixture_weights(parts["valid"], 100)
+    parts = {name: np.concatenate([plain[name][:1], network[name]]) for name in texts}
+    cached, mixed = mixture_weights(plain["valid"], 100), mixture_weights(parts["valid"], 100)
     assert found == {
         "ngram": {
             "order": 5,
@@ -212,12 +217,12 @@ def test_the_comparison_is_that_of_its_parts() -> None:
             "cache": {
                 "words": 500,
                 "weight": cached[1],
-                "valid": perplexity(cached @ parts["valid"][:2]),
-                "test": perplexity(cached @ parts["test"][:2]),
+                "valid": perplexity(cached @ plain["valid"]),
+                "test": perplexity(cached @ plain["test"]),
             },
         },
         "mixture": {
-            "weights": {"ngram": mixed[0], "cache": mixed[1], "network": mixed[2]},
+            "weights": {"ngram": mixed[0], "network": mixed[1], "cache": mixed[2]},
             "valid": perplexity(mixed @ parts["valid"]),
             "test": perplexity(mixed @ parts["test"]),
         },

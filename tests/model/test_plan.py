@@ -13,7 +13,7 @@ import pytest
 from model import plan as plan_module
 from model.configs import Config, own
 from model.corpus import Ids, read_corpus
-from model.network import token_losses
+from model.cross_entropy import Measured, measure
 from model.plan import MOST_EPOCHS, RECIPES, Plan, Recipe, make_plan
 from model.sampled_softmax import draw_samples
 from model.train import train
@@ -35,12 +35,12 @@ class Machine:
             self.now += x.size * trained
             return draw_samples(chance, x, *rest)
 
-        def slow_losses(weights: Any, ids: Ids, first: int) -> Any:
+        def slow_measure(weights: Any, ids: Ids, first: int) -> Measured:
             self.now += len(ids) * evaluated
-            return token_losses(weights, ids, first)
+            return measure(weights, ids, first)
 
         monkeypatch.setattr("model.trainer.draw_samples", slow_draw)
-        monkeypatch.setattr("model.trainer.token_losses", slow_losses)
+        monkeypatch.setattr("model.trainer.measure", slow_measure)
 
     def clock(self) -> float:
         return self.now

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model.configs import Config
-from model.network import initial_weights, token_losses, write_out_softmax
+from model.cross_entropy import measure
+from model.network import initial_weights, write_out_softmax
 from model.sampling import Network, Sampler, draw_words, sample_text
 from tests.model.recipes import OWN, TINY
 
@@ -112,7 +113,7 @@ def test_what_is_barred_is_never_drawn() -> None:
 def test_it_is_the_network_that_was_trained(recipe: Config) -> None:
     weights = write_out_softmax(initial_weights(recipe, 11, seed=3))
     text = np.random.default_rng(0).integers(0, 11, 31).astype(np.int32)
-    losses = token_losses(weights, text[1:], text[0])
+    losses = measure(weights, text[1:], text[0]).losses
     network = Network(weights)
     found = [-np.log(softmax(network.step(word))[target]) for word, target in itertools.pairwise(text)]
     np.testing.assert_allclose(found, losses, rtol=1e-5)

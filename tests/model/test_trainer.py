@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model.configs import Adam, Config, GradientDescent
 from model.corpus import Corpus, training_batches
+from model.cross_entropy import Measured
 from model.network import Weights, clipped_step, initial_weights, write_out_softmax, zero_state
 from model.sampled_softmax import draw_samples, drawing_chances, sampled_step, unigram_bias, zero_moments
 from model.tokens import EOS
@@ -112,14 +113,14 @@ def test_a_training_is_the_plain_loop(config: Config, monkeypatch: pytest.Monkey
 def test_valid_is_measured_once_for_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
 
-    def count(weights: Weights, ids: NDArray[np.int32], first: int) -> NDArray[np.float64]:
+    def count(weights: Weights, ids: NDArray[np.int32], first: int) -> Measured:
         measured.append(len(ids))
-        return np.full(len(ids), float(len(measured)))
+        return Measured(np.full(len(ids), float(len(measured))), np.zeros(len(ids)))
 
-    monkeypatch.setattr("model.trainer.token_losses", count)
+    monkeypatch.setattr("model.trainer.measure", count)
     data = corpus(470)
     trainer = trained(OWN, data, [])
-    assert (trainer.valid_losses() == OWN.epochs).all()
+    assert (trainer.measure_valid().losses == OWN.epochs).all()
     assert measured == [len(data.valid)] * OWN.epochs
 
 
@@ -182,7 +183,7 @@ def test_perplexity_counts_every_token_once_and_without_dropout(recipe: Config) 
         # A text begins as after the end of a sentence.
         x, y = np.concatenate([[2], ids[:-1]])[:, None], ids[:, None]
         losses = textbook_losses(write_out_softmax(trainer.weights), x, y)
-        assert trainer.perplexity(ids) == pytest.approx(math.exp(losses.mean()), rel=1e-5)
+        assert math.exp(trainer.measure(ids).losses.mean()) == pytest.approx(math.exp(losses.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [TINY, OWN], ids=lambda recipe: recipe.name)

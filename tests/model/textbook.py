@@ -14,12 +14,12 @@ from model.network import Weights
 Array = NDArray[Any]
 
 
-def textbook_losses(weights: Weights, x: Array, y: Array) -> Array:
-    """Cross-entropies in plain numpy, one token after the other (Zaremba 2014, equations 3 to 6; Melis et al.
-    2020, equation 2)."""
-    w = Weights(*(tf.nest.map_structure(lambda t: np.asarray(t, np.float64), part) for part in weights))
+def textbook_outputs(weights: Weights, x: Array) -> Array:
+    """The last layer's outputs [T, B, H] in plain numpy, one token after the other (Zaremba 2014, equations 3 to 6; Melis et
+    al. 2020, equation 2)."""
+    w = _in_float64(weights)
     width = w.embedding.shape[1]
-    losses = np.zeros(x.shape)
+    outputs = np.zeros((*x.shape, width))
     for b in range(x.shape[1]):
         h = [np.zeros(width) for _ in w.kernels]
         c = [np.zeros(width) for _ in w.kernels]
@@ -31,6 +31,31 @@ def textbook_losses(weights: Weights, x: Array, y: Array) -> Array:
                 i, f, o, j = np.split(np.concatenate([flow, h[n]]) @ kernel + bias, 4)
                 c[n] = c[n] / (1 + np.exp(-f)) + np.tanh(j) / (1 + np.exp(-i))
                 flow = h[n] = np.tanh(c[n]) / (1 + np.exp(-o))
-            logits = flow @ w.softmax[:-1] + w.softmax[-1]
-            losses[t, b] = math.log(np.exp(logits).sum()) - logits[y[t, b]]
+            outputs[t, b] = flow
+    return outputs
+
+
+def textbook_losses(weights: Weights, x: Array, y: Array) -> Array:
+    """The cross-entropies of [T, B] targets."""
+    softmax = _in_float64(weights).softmax
+    losses = np.zeros(x.shape)
+    for (t, b), h in zip(np.ndindex(x.shape), textbook_outputs(weights, x).reshape(x.size, -1), strict=True):
+        logits = h @ softmax[:-1] + softmax[-1]
+        losses[t, b] = math.log(np.exp(logits).sum()) - logits[y[t, b]]
     return losses
+
+
+def textbook_cache(outputs: Array, words: Array, window: int, sharpness: float) -> list[float]:
+    """The chance of each word among those that came after outputs like the one before it (Grave et al. 2017, equation 3, of
+    cosines)."""
+    units = [output / np.linalg.norm(output) for output in outputs]
+    chances = []
+    for now, word in enumerate(words):
+        shares = {n: math.exp(sharpness * (units[n] @ units[now])) for n in range(max(0, now - window), now)}
+        hits = sum(share for n, share in shares.items() if words[n] == word)
+        chances.append(hits / sum(shares.values()) if shares else 0.0)
+    return chances
+
+
+def _in_float64(weights: Weights) -> Weights:
+    return Weights(*(tf.nest.map_structure(lambda t: np.asarray(t, np.float64), part) for part in weights))
