@@ -3,12 +3,15 @@ life begin before."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from importlib import import_module
 
 from flows.ctrl_c import take_ctrl_c_alone
 from flows.silence import SignsOfLife
+
+FLOWS = ("train", "rerun", "retrain", "teardown", "input_data", "docker_build")
 
 
 def main(name: str) -> None:
@@ -26,4 +29,8 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m flows", description="Runs a flow, its parameters taken from the environment."
+    )
+    parser.add_argument("flow", choices=FLOWS)
+    main(parser.parse_args().flow)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+from prefect import Flow
 
 from flows import __main__, ctrl_c, terminal
 from flows.train import train
@@ -48,6 +51,21 @@ def start(patch: pytest.MonkeyPatch, outcome: BaseException | None = None) -> Gi
 def _nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in train.parameters.properties:
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("words", [[], ["trian"]])
+def test_a_flow_that_is_not_there_is_told_with_those_that_are(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "flows", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "flow" in done.stderr.splitlines()[-1]
+    for name in __main__.FLOWS:
+        assert name in done.stderr
+
+
+def test_all_flows_can_be_started() -> None:
+    flows = [getattr(import_module(f"flows.{name}"), name) for name in __main__.FLOWS]
+    assert all(isinstance(flow, Flow) for flow in flows)
 
 
 def test_parameters_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
