@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from model import cross_entropy
 from model.configs import CONFIGS, Config
-from model.cross_entropy import measure, measure_segments
+from model.cross_entropy import SHARPNESS, measure, measure_segments
 from model.network import initial_weights, write_out_softmax
 from tests.model.recipes import OWN, TINY
 from tests.model.textbook import textbook_cache, textbook_losses, textbook_outputs
@@ -22,9 +22,11 @@ WINDOW = 5
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments and a memory that a short text goes beyond; neither is a multiple of the other."""
+    """Segments and a memory that a short text goes beyond, neither a multiple of the other; so blunt that a memory which is
+    empty would count if it were not left out."""
     monkeypatch.setattr(cross_entropy, "SEGMENT", 7)
     monkeypatch.setattr(cross_entropy, "WINDOW", WINDOW)
+    monkeypatch.setattr(cross_entropy, "SHARPNESS", 2.0)
     monkeypatch.setattr(cross_entropy, "_measure", tf.function(measure_segments))
 
 
@@ -42,8 +44,9 @@ def test_every_token_is_measured_once_after_all_before_it(config: Config, length
     )
 
 
-def test_the_cache_knows_what_came_after_the_like() -> None:
+def test_the_cache_knows_what_came_after_the_like(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a text that says the same again, as soon as what has been said is remembered."""
+    monkeypatch.setattr(cross_entropy, "SHARPNESS", SHARPNESS)
     ids = np.tile(np.arange(5, dtype=np.int32), 8)
     weights = initial_weights(dataclasses.replace(OWN, init=2.0), VOCABULARY, seed=1)
     cached = measure(weights, ids, first=4).cached

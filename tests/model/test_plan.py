@@ -14,6 +14,7 @@ from model import plan as plan_module
 from model.configs import Config, own
 from model.corpus import Ids, read_corpus
 from model.cross_entropy import Measured, measure
+from model.dynamic import COST, SAMPLE, SEGMENT
 from model.plan import MOST_EPOCHS, RECIPES, Plan, Recipe, make_plan
 from model.sampled_softmax import draw_samples
 from model.train import train
@@ -130,6 +131,22 @@ def test_too_little_time_is_said(
         TrainingError, match=f"^{minutes:g} minutes are too few .* say --minutes {2 * minutes:g} or more"
     ):
         train(scripts, tmp_path / "out", minutes, seed=1, clock=machine.clock)
+
+
+def test_learning_at_the_end_is_planned_for_from_ten_minutes_on(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, 1 / 400, 1 / 2000)
+    corpus = read_corpus(scripts, 1)
+
+    def plan() -> Plan:
+        return make_plan(10.0, corpus, 1, NARROW[-1].hidden, machine.now, machine.clock)
+
+    learning = plan()
+    assert learning.config().dynamic
+    assert not dataclasses.replace(learning, minutes=9.9).config().dynamic
+    monkeypatch.setattr(plan_module, "DYNAMIC_MINUTES", 11)
+    epoch = len(corpus.train) / 400 + len(corpus.valid) / 2000
+    spent = (SAMPLE * SEGMENT + len(corpus.test)) / 2000 * COST
+    assert plan().epochs - learning.epochs == pytest.approx(spent / epoch, rel=0.05)
 
 
 def test_more_epochs_than_a_text_is_good_for_are_not_planned(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
