@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.network import State, Tensor, Weights, layers_of, run_layer, write_out_softmax
+from model.network import State, Tensor, Weights, layers_of, run_layer, state_before, write_out_softmax
 from model.tensorflow import tf
 
 SEGMENT = 100  # tokens of a text that are evaluated at once
@@ -51,9 +51,8 @@ def measure(weights: Weights, ids: NDArray[np.int32], first: int) -> Measured:
 
 def measure_segments(weights: Weights, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Of [segments, T, 1] targets, each [segments, T]: cross-entropy, and chance in the cache."""
-    zeros = tuple(tf.zeros([1, bias.shape[0] // 4]) for bias in weights.biases)
-    state, segments = State(zeros, zeros), tf.shape(x)[0]
-    memory = Memory(tf.zeros([WINDOW, zeros[-1].shape[1]]), tf.fill([WINDOW], NOTHING))
+    state, segments = state_before(weights.biases), tf.shape(x)[0]
+    memory = Memory(tf.zeros([WINDOW, weights.embedding.shape[1]]), tf.fill([WINDOW], NOTHING))
     losses, cached = (tf.TensorArray(tf.float32, segments) for _ in range(2))
     for n in tf.range(segments):
         here, there = (tf.ensure_shape(part[n], (SEGMENT, 1)) for part in (x, y))

@@ -28,6 +28,7 @@ from model.network import (
     layers_of,
     parts_of,
     run_layer,
+    state_before,
     write_out_softmax,
 )
 from model.tensorflow import tf
@@ -86,7 +87,7 @@ def measure_gradients(fixed: tuple[Tensor, ...], trained: Learning, x: Tensor, y
     """The root of the mean square of each gradient on [runs, segments, SEGMENT] tokens."""
     sums = tf.nest.map_structure(tf.zeros_like, trained)
     for run in tf.range(tf.shape(x)[0]):
-        state = _zero_state(trained)
+        state = state_before(trained.biases)
         for n in tf.range(tf.shape(x)[1]):
             _, state, grads = _differentiate(fixed, trained, state, x[run, n], y[run, n])
             sums = tf.nest.map_structure(lambda total, grad: total + grad * grad, sums, grads)
@@ -97,7 +98,7 @@ def measure_gradients(fixed: tuple[Tensor, ...], trained: Learning, x: Tensor, y
 
 def follow_text(fixed: tuple[Tensor, ...], trained: Learning, sizes: Learning, x: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy of each token of [segments, SEGMENT]."""
-    now, state, found = trained, _zero_state(trained), tf.TensorArray(tf.float32, tf.shape(x)[0])
+    now, state, found = trained, state_before(trained.biases), tf.TensorArray(tf.float32, tf.shape(x)[0])
     steps = tf.nest.map_structure(lambda size: RATE / (size + FLOOR * tf.reduce_mean(size)), sizes)
     pulls = tf.nest.map_structure(lambda size: tf.minimum(1.0, PULL * size / tf.reduce_mean(size)), sizes)
     for n in tf.range(tf.shape(x)[0]):
@@ -116,11 +117,6 @@ def follow_text(fixed: tuple[Tensor, ...], trained: Learning, sizes: Learning, x
 
 _measure: Callable[..., Learning] = tf.function(measure_gradients)
 _follow: Callable[..., Tensor] = tf.function(follow_text, reduce_retracing=True)
-
-
-def _zero_state(learning: Learning) -> State:
-    zeros = tuple(tf.zeros([1, bias.shape[0] // 4]) for bias in learning.biases)
-    return State(zeros, zeros)
 
 
 def _differentiate(

@@ -107,6 +107,12 @@ def zero_state(config: Config, batch: int) -> State:
     return State(zeros, zeros)
 
 
+def state_before(biases: tuple[Tensor, ...]) -> State:
+    """The same for one stream, of layers that have these biases."""
+    zeros = tuple(tf.zeros([1, bias.shape[0] // 4]) for bias in biases)
+    return State(zeros, zeros)
+
+
 def round_factor(factor: Tensor, bfloat16: bool) -> Tensor:
     """A factor of matrix products, as it is or rounded; one that is used more than once is rounded once."""
     return tf.cast(factor, tf.bfloat16) if bfloat16 else factor
