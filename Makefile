@@ -101,6 +101,8 @@ up: export PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS = http://127.0.0.1:$(PREFECT_
 up: export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT ?= false
 # A run holds its turn by a lease; in the server's memory a restart would end it, and the run minutes later.
 up: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
+# What ends with all the rest is not started again by a run that is on its way out.
+up: export LOCALPACH_START = false
 # Where the reports are to be had; another address where they are looked at from another machine.
 up: export SCRIPTWRIGHT_REPORTS_URL ?= http://127.0.0.1:$(REPORTS_PORT)
 up: export SCRIPTWRIGHT_PAGE_URL ?= http://127.0.0.1:$(PAGE_PORT)

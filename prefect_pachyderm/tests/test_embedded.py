@@ -115,6 +115,20 @@ def test_what_a_run_keeps_outlives_the_folder_that_prefect_makes_for_it(
         attach_or_start(embedded_root())
 
 
+def test_what_somebody_else_runs_is_found_and_never_started(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under `make up`, where a run that is cancelled looks for the server that has just ended."""
+    root = tmp_path / "root"
+    address = attach_or_start(root)
+    monkeypatch.setenv("LOCALPACH_START", "false")
+    assert attach_or_start(root) == address
+    run_localpach("stop", "--root", str(root))
+    with pytest.raises(LocalpachError, match=r"LOCALPACH_START .*`localpach serve --root .*`\.$"):
+        attach_or_start(root)
+    assert not (root / "address").exists()
+
+
 def test_runs_that_start_one_at_once_share_it(server: Server) -> None:
     root = embedded_root()
     assert is_embedded()

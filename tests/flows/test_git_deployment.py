@@ -42,12 +42,13 @@ def prepare(it: Deployed) -> None:
 def test_the_second_run_finds_what_the_first_has_kept(tmp_path: Path) -> None:
     source = cheap.scripts(tmp_path / "scripts.tar.gz", 1, 50.0)
     with deployed(tmp_path, prepare) as it:
-        runs = [it.start("train/train-and-write", source=str(source)) for _ in range(2)]
-        for run in runs:
-            ended = it.wait(run)
-            assert ended.state_name == "Completed", f"{ended.state}\n{it.log_of(run)}"
-        assert f"data in {it.root}" in it.log_of(runs[0])
-        assert "no new commit" in it.log_of(runs[1])
+        logs = []
+        for _ in range(2):
+            ended = it.run("train/train-and-write", source=str(source))
+            logs.append(it.log_of(ended.id))
+            assert ended.state_name == "Completed", f"{ended.state}\n{logs[-1]}"
+        assert f"data in {it.root}" in logs[0]
+        assert "no new commit" in logs[1]
         assert len(list(it.pachyderm.list_job("GoT_train"))) == 1
         assert len(list((it.root.parent / "output").glob("*/report.html"))) == 1
         assert not list(it.workplace.iterdir())

@@ -6,7 +6,10 @@ The tests tell one story and run in the order in which they stand. What they see
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 from typing import Any
 
 import httpx
@@ -204,9 +207,15 @@ def test_the_report_prints(tab: Tab, artifacts: Artifacts) -> None:
 
 
 def test_ctrl_c_ends_all_in_the_middle_of_a_run(up: Up, tab: Tab, run: dict[str, str]) -> None:
-    """Last: it ends what the others look at."""
+    """Last: it ends what the others look at. The worker is held up, so that the run sees its Pachyderm end first."""
+    jobs = up.log().count("JOB_RUNNING")
     submit(tab, up, "test", "deployment-form-again")
-    up.until(lambda: any("model.train" in line for line in up.processes()), 120, "the job")
+    up.until(lambda: up.log().count("JOB_RUNNING") > jobs, 120, "the job")
+    found = re.search(r"worker\.1 started \(pid=(\d+)\)", up.log())
+    assert found
+    worker = int(found[1])
+    os.kill(worker, signal.SIGSTOP)
+    threading.Timer(2.5, os.kill, (worker, signal.SIGCONT)).start()
     up.end()
     assert up.processes() == []
     with pytest.raises(httpx.ConnectError):

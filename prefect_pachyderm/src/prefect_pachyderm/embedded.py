@@ -23,6 +23,7 @@ from prefect_pachyderm.calls import PrefectPachydermError
 
 START_SECONDS = 60.0
 ANSWER_SECONDS = 20.0
+NO = ("0", "false", "no")
 # Of a process worker, of a worker that makes an environment, and of a flow that is served from a repository.
 MADE_BY_PREFECT = re.compile(r"tmp\w+prefect|prefect-workspace-attempt-\w+|runner_storage")
 
@@ -85,12 +86,19 @@ def run_localpach(*arguments: str) -> str:
 def attach_or_start(root: Path) -> tuple[str, str]:
     """The address and token of the embedded server on `root`, which is started when it does not run.
 
+    With `LOCALPACH_START=false` it is not: somebody else, who runs it, must find no second one where he has ended the first.
+
     Raises:
-        LocalpachError: it does not start, or there is no localpach.
+        LocalpachError: it does not start, or may not, or there is no localpach.
     """
     running = _look(root)
     if running:
         return running
+    if os.environ.get("LOCALPACH_START", "").lower() in NO:
+        raise LocalpachError(
+            f"No localpach serves {root}, and LOCALPACH_START says that none is started here; "
+            f"start it with `localpach serve --root {root}`."
+        )
     if is_temporary(root):
         raise LocalpachError(
             f"The embedded Pachyderm would keep its data in {root}, which Prefect deletes after the run: "
