@@ -1,4 +1,4 @@
-"""What tests of downloads and archives share."""
+"""What the tests of tasks share: a site to download from, and a Pachyderm."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from prefect.logging import disable_run_logger
+from python_pachyderm import Client
 
 from tasks.corpus import fetch
+from tests.servers import Server
 from tests.site import Site, serving
 
 
@@ -27,3 +29,22 @@ def site() -> Iterator[Site]:
     """A web server of the test's own."""
     with serving() as site:
         yield site
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A localpach of the module's own."""
+    server = Server(tmp_path_factory.mktemp("localpach"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def client(server: Server, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A client of the Pachyderm that the tasks use, too, with nothing in it."""
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", (server.root / "token").read_text())
+    client = server.client
+    client.delete_all()
+    return client

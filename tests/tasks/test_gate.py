@@ -16,7 +16,6 @@ from prefect_pachyderm.pipelines import Template, create_pipelines
 from tasks import gate
 from tasks.gate import Verdict
 from tests.jobs import last_job, pfs, pipeline, put
-from tests.servers import Server
 
 EVALUATION = """
 local pfs(repo, name) = { pfs: { repo: repo, branch: 'master', glob: '/', name: name } };
@@ -64,20 +63,8 @@ class Site:
         return gate.nothing_to_do.fn({"compared": self.scripts}, [], tolerance)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("localpach"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def site(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("PACHD_ADDRESS", server.address)
-    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", (server.root / "token").read_text())
-    client = server.client
-    client.delete_all()
+def site(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     # Tasks of their own would want Prefect's server, of which nothing is asked here.
     monkeypatch.setattr(gate, "create_pipelines", create_pipelines.fn)
     with disable_run_logger():
