@@ -170,4 +170,4 @@ def test_states_have_names_of_their_own(tmp_path: Path) -> None:
         for name in ("../a", ".a", "a/b", ""):
             for verb in ("save", "load"):
                 assert run(tmp_path, "state", verb, name)[0] == 1
-    assert [file.name for file in (tmp_path / "states").iterdir()] == ["a"]
+    assert sorted(file.name for file in (tmp_path / "states").iterdir()) == [".lock", "a"]

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
 from pathlib import Path
 
 import pytest
-from prefect.logging import disable_run_logger
 from python_pachyderm import Client
+from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm.calls import PachydermError
+from prefect_pachyderm.commits import head_of
+from tasks import scripts
 from tasks.scripts import commit_scripts
 from tests.jobs import put
 
 
 @pytest.fixture(autouse=True)
-def without_a_run() -> Iterator[None]:
-    with disable_run_logger():
-        yield
+def without_a_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(scripts, "get_run_logger", lambda: logging.getLogger("scriptwright"))
 
 
 def commit(folder: Path, **texts: str) -> str:
-    scripts = {}
+    files = {name: folder / name for name in texts}
     for name, text in texts.items():
-        scripts[name] = folder / name
-        scripts[name].write_text(text)
-    return commit_scripts.fn(scripts, "https://example.com/s.tar.gz", "1a2b")
+        files[name].write_text(text)
+    return commit_scripts.fn(files, "https://example.com/s.tar.gz", "1a2b")
 
 
 def content(client: Client) -> dict[str, bytes]:
@@ -38,10 +39,16 @@ def commits(client: Client) -> list[str]:
     return [info.commit.id for info in client.list_commit("GoT_scripts")]
 
 
-def test_what_is_new_is_one_commit_and_what_is_there_is_none(client: Client, tmp_path: Path) -> None:
+def test_what_is_new_is_one_commit_and_what_is_there_is_none(
+    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = commit(tmp_path, a="A", b="B")
     assert content(client) == {"/a": b"A", "/b": b"B"}
     assert commit(tmp_path, a="A", b="B") == first
+    assert caplog.messages == [
+        f"Committed 2 scripts as GoT_scripts@{first}",
+        f"GoT_scripts@{first} has these 2 scripts already: no new commit",
+    ]
     second = commit(tmp_path, a="A", c="C")
     assert content(client) == {"/a": b"A", "/c": b"C"}
     third = commit(tmp_path, a="A", c="c")
@@ -60,6 +67,22 @@ def test_what_crashes_of_ours_have_left_is_dropped(client: Client, tmp_path: Pat
     second = commit(tmp_path, b="B")
     assert commits(client) == [second, first]
     assert content(client) == {"/b": b"B"}
+
+
+def test_a_commit_that_is_being_finished_is_left_alone(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def still_finishing(client: Client, repo: str, branch: str) -> pfs_proto.CommitInfo | None:
+        info = head_of(client, repo, branch)
+        if info is not None:
+            info.ClearField("finished")
+        return info
+
+    monkeypatch.setattr(scripts, "head_of", still_finishing)
+    first = commit(tmp_path, a="A")
+    assert commit(tmp_path, a="A") == first
+    second = commit(tmp_path, b="B")
+    assert commits(client) == [second, first]
 
 
 def test_what_somebody_else_is_writing_is_left_to_him(client: Client, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from localpach.directory import Directory, named_root
 from localpach.errors import Corrupt, LocalpachError, NotFound, Precondition
-from localpach.faults import fault_of_disk
+from localpach.faults import fault_of_disk, may_pass
 from localpach.waiting import Bulletin, Deadline
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from localpach import copies
+    from localpach import copies, states
     from localpach.runtime import bundles
     from localpach.runtime.choice import MISSING_IMAGE, SANDBOX
 
@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _command(commands, "gc", _gc, "free what no commit reaches; the server must be stopped")
     copies.add_cli(commands, DEFAULT_ROOT)
+    states.add_cli(commands, DEFAULT_ROOT)
     bundles.add_cli(commands, DEFAULT_ROOT)
     return parser
 
@@ -234,10 +235,9 @@ def _fsck(options: argparse.Namespace) -> int:
     if not database.exists() and not (options.root / "objects").exists():
         raise NotFound(f"{options.root} is not a data directory of localpach")
     if options.repair:
-        lock = Directory(options.root).lock()
-        for sentence in _repair(database):
-            print(sentence)
-        os.close(lock)
+        with Directory(options.root).locked():
+            for sentence in _repair(database):
+                print(sentence)
     problems = 0
     for problem in copies.problems(options.root, options.read_data):
         problems += 1
@@ -255,7 +255,10 @@ def _repair(database: Path) -> Iterator[str]:
         store = Store(database.parent)
         is_well = not list(store.problems())
         store.close()
-    except (Corrupt, sqlite3.Error):
+    except (Corrupt, sqlite3.Error) as error:
+        # A disk that is full or fails says nothing of what is on it.
+        if may_pass(error):
+            raise
         is_well = False
     if not is_well:
         yield from rebuild(database)
@@ -265,10 +268,9 @@ def _repair(database: Path) -> Iterator[str]:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    lock = Directory(options.root).lock()
-    pfs, _ = _parts(options.root)
-    print(f"freed {pfs.fsck.collect()} bytes")
-    os.close(lock)
+    with Directory(options.root).locked():
+        pfs, _ = _parts(options.root)
+        print(f"freed {pfs.fsck.collect()} bytes")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Copies of a data directory, each one itself: backups elsewhere, and named states that share big contents with it.
+"""Copies of a data directory, each one itself; as backups elsewhere, with the commands for them and for named states.
 
 A copy is consistent while its source is served: the database is taken first, as of one moment, and what it names is never
 changed. Images are left out; their Dockerfiles make them again.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from datetime import datetime
+from contextlib import closing, suppress
 from pathlib import Path
 
 from localpach.directory import Directory, named_root
-from localpach.disk import remove_tree, sync
-from localpach.errors import AlreadyExists, Corrupt, NotFound, Refused
+from localpach.disk import remove_if_possible, remove_tree, sync, write_atomically
+from localpach.errors import Corrupt, NotFound, Refused
+from localpach.faults import may_pass
 from localpach.pfs.service import Pfs
 from localpach.pps.fsck import PpsFsck
 from localpach.storage.big import BigContents
@@ -26,9 +25,10 @@ from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 
 DATABASE = "metadata.sqlite"
+# What SQLite has beside a database.
+BESIDE = ("-journal", "-wal", "-shm")
 # What clients know a server by goes to another place with it.
 IDENTITY = ("token", "cluster-id")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def copy(source: Path, target: Path, share: bool = False) -> int:
@@ -45,31 +45,59 @@ def copy(source: Path, target: Path, share: bool = False) -> int:
         raise Refused(f"{target} holds something else than a data directory of localpach; name an empty folder")
     directory = Directory(target)
     directory.create()
-    with _locked(directory):
-        fresh = target / f".{DATABASE}.new"
+    with directory.locked():
+        aside = target / "tmp" / "copy"
+        remove_tree(aside)
         try:
-            _copy_database(source / DATABASE, fresh)
+            aside.mkdir(parents=True)
+            _copy_database(source / DATABASE, aside / DATABASE)
             count = _copy_objects(source, target, share)
-            _copy_logs(source / "logs", target / "logs")
+            _copy_logs(source / "logs", target / "logs", aside / "logs")
             for name in IDENTITY:
                 if (source / name).exists() and not (target / name).exists():
-                    shutil.copy(source / name, target / name)
-            for suffix in ("-wal", "-shm"):
-                (target / (DATABASE + suffix)).unlink(missing_ok=True)
-            fresh.replace(target / DATABASE)
-            sync(target)
+                    write_atomically(target / name, (source / name).read_text())
+            _put_in_place(aside, target)
         finally:
-            fresh.unlink(missing_ok=True)
+            remove_if_possible(aside)
     return count
 
 
-@contextmanager
-def _locked(directory: Directory) -> Iterator[None]:
-    handle = directory.lock()
+def _put_in_place(aside: Path, target: Path) -> None:
+    """Puts a database and logs in the place of others: both or, on an error, neither. A kill may leave the old logs."""
+    _close_database(target / DATABASE)
+    before, logs_before = aside / "database-before", aside / "logs-before"
+    if (target / DATABASE).exists():
+        _name_again(target / DATABASE, before)
+    (aside / DATABASE).replace(target / DATABASE)
     try:
-        yield
-    finally:
-        os.close(handle)
+        if (target / "logs").exists():
+            (target / "logs").rename(logs_before)
+        (aside / "logs").rename(target / "logs")
+        sync(target)
+    except OSError:
+        if before.exists():
+            before.replace(target / DATABASE)
+        else:
+            (target / DATABASE).unlink()
+        if logs_before.exists():
+            if (target / "logs").exists():
+                (target / "logs").rename(aside / "logs")
+            logs_before.rename(target / "logs")
+        raise
+
+
+def _close_database(file: Path) -> None:
+    """Has all that is in a database in its one file: what is beside it would be taken for a part of the next of that name."""
+    try:
+        if file.exists():
+            with closing(sqlite3.connect(file)) as database:
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.DatabaseError as error:
+        # A damaged one is given up, but not one whose disk is full or fails.
+        if may_pass(error):
+            raise
+    for suffix in BESIDE:
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
 def _copy_database(source: Path, target: Path) -> None:
@@ -116,22 +144,35 @@ def _write(chunks: Iterator[bytes], file: Path) -> None:
         raise
 
 
-def _copy_logs(source: Path, target: Path) -> None:
-    """Copies the logs that have changed, and forgets those that are gone."""
-    found = {file.relative_to(source): file.stat() for file in source.glob("*/*")}
-    for old in target.glob("*/*"):
-        if old.relative_to(target) not in found:
-            old.unlink()
-    for name, status in found.items():
-        copied = target / name
-        if copied.exists() and (copied.stat().st_size, copied.stat().st_mtime_ns) == (
-            status.st_size,
-            status.st_mtime_ns,
-        ):
-            continue
-        copied.parent.mkdir(parents=True, exist_ok=True)
+def _copy_logs(source: Path, before: Path, target: Path) -> None:
+    """Copies the logs; one that an earlier copy has as it is gets a second name."""
+    target.mkdir()
+    for log in source.glob("*/*"):
+        name = log.relative_to(source)
+        copied, earlier = target / name, before / name
+        copied.parent.mkdir(exist_ok=True)
+        # One that is deleted meanwhile is left out.
         with suppress(FileNotFoundError):
-            shutil.copy2(source / name, copied)
+            if earlier.exists() and _is_unchanged(log, earlier):
+                _name_again(earlier, copied)
+            else:
+                shutil.copy2(log, copied)
+                sync(copied)
+    for folder in (*target.iterdir(), target):
+        sync(folder)
+
+
+def _name_again(file: Path, name: Path) -> None:
+    """Gives a file a second name, or a copy of that name where the disk has no second names."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copy2(file, name)
+
+
+def _is_unchanged(log: Path, copied: Path) -> bool:
+    now, then = log.stat(), copied.stat()
+    return (now.st_size, now.st_mtime_ns) == (then.st_size, then.st_mtime_ns)
 
 
 def problems(root: Path, read_data: bool = False) -> Iterator[str]:
@@ -142,55 +183,8 @@ def problems(root: Path, read_data: bool = False) -> Iterator[str]:
         yield from PpsFsck(store, pfs).check()
 
 
-class States:
-    """Named states of a data directory, below it."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._folder = root / "states"
-
-    def folder(self, name: str) -> Path:
-        """Where a state is, if there is one of that name."""
-        return self._folder / name
-
-    def list(self) -> list[tuple[str, datetime]]:
-        """Names, and when each was saved, in that order."""
-        found = [each for each in self._folder.glob("*") if _NAME.fullmatch(each.name)]
-        saved = [(each.name, datetime.fromtimestamp((each / DATABASE).stat().st_mtime)) for each in found]
-        return sorted(saved, key=lambda state: state[1])
-
-    def save(self, name: str) -> Path:
-        """Keeps what is there now; the directory may be served meanwhile."""
-        if not _NAME.fullmatch(name):
-            raise Refused(f"a state can't be called {name!r}: use letters, digits, dots, dashes and underscores")
-        folder = self._folder / name
-        if folder.exists():
-            raise AlreadyExists(f"there is a state {name} of {self._root}; choose another name")
-        fresh = self._folder / f".{name}.new"
-        if fresh.exists():
-            remove_tree(fresh)
-        fresh.mkdir(parents=True)
-        copy(self._root, fresh, share=True)
-        fresh.rename(folder)
-        sync(self._folder)
-        return folder
-
-    def delete(self, name: str) -> None:
-        """Forgets a state; what it shares stays."""
-        gone = self._folder / f".{name}.gone"
-        self.folder(name).rename(gone)
-        remove_tree(gone)
-
-    def load(self, name: str) -> None:
-        """Puts a state in the place of what is there now, which nobody may serve."""
-        folder = self._folder / name
-        if not _NAME.fullmatch(name) or not folder.exists():
-            raise NotFound(f"there is no state {name} of {self._root}; see `localpach state list`")
-        copy(folder, self._root, share=True)
-
-
 def add_cli(commands: argparse._SubParsersAction[argparse.ArgumentParser], root: Path) -> None:
-    """Adds `localpach backup`, `restore` and `state save|load|list`; `root` is the default data directory."""
+    """Adds `localpach backup` and `restore`; `root` is the default data directory."""
     backup = commands.add_parser(
         "backup", help="copy all data to a folder, while it is served or not; big contents that are there already stay"
     )
@@ -199,48 +193,29 @@ def add_cli(commands: argparse._SubParsersAction[argparse.ArgumentParser], root:
     restore.set_defaults(run=_restore)
     for verb in (backup, restore):
         verb.add_argument("folder", type=Path, metavar="DIR", help="the folder of the backup")
-    state = commands.add_parser("state", help="save, load and list named states of the data")
-    verbs = state.add_subparsers(required=True, metavar="VERB")
-    save = verbs.add_parser("save", help="keep what is there now under a name, while it is served or not")
-    save.set_defaults(run=_save)
-    load = verbs.add_parser("load", help="put a state in the place of what is there now; the server must be stopped")
-    load.set_defaults(run=_load)
-    for verb in (save, load):
-        verb.add_argument("name", metavar="NAME")
-    listing = verbs.add_parser("list", help="list the states, the newest last")
-    listing.set_defaults(run=_list)
-    for verb in (backup, restore, save, load, listing):
         verb.add_argument("--root", type=named_root, default=root, help=f"the data directory (default {root})")
 
 
 def _backup(options: argparse.Namespace) -> int:
     count = copy(options.root, options.folder)
-    return _verified(options.folder, f"backed up to {options.folder}: {count} big contents are new")
+    return tell(options.folder, f"backed up to {options.folder}: {count} big contents are new")
 
 
 def _restore(options: argparse.Namespace) -> int:
     if (options.root / DATABASE).exists():
         raise Refused(f"{options.root} has data already; name another --root")
     copy(options.folder, options.root)
-    return _verified(options.root, f"restored to {options.root}")
+    return tell(options.root, f"restored to {options.root}")
 
 
-def _save(options: argparse.Namespace) -> int:
-    return _verified(States(options.root).save(options.name), f"saved as {options.name}")
-
-
-def _load(options: argparse.Namespace) -> int:
-    States(options.root).load(options.name)
-    return _verified(options.root, f"{options.name} is loaded")
-
-
-def _list(options: argparse.Namespace) -> int:
-    for name, saved in States(options.root).list():
-        print(f"{name}\t{saved:%Y-%m-%d %H:%M:%S}")
-    return 0
-
-
-def _verified(root: Path, done: str) -> int:
-    found = list(problems(root))
-    print("\n".join([done, *found]))
+def tell(root: Path, done: str) -> int:
+    """Prints what was done, and what is wrong with the data directory that came of it; the exit status."""
+    print(done)
+    try:
+        found = list(problems(root))
+    except (OSError, sqlite3.Error) as error:
+        if not may_pass(error):
+            raise
+        found = [f"it could not be checked ({error}); run `localpach fsck --root {root}`"]
+    print("".join(f"{problem}\n" for problem in found), end="")
     return 1 if found else 0

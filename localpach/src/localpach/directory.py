@@ -7,6 +7,8 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,9 +62,22 @@ class Directory:
             raise Precondition(
                 f"another localpach serves {self.root}; attach to it, or choose another --root"
             ) from error
-        # What a killed server has left.
-        self._address.unlink(missing_ok=True)
+        try:
+            # What a killed server has left.
+            self._address.unlink(missing_ok=True)
+        except OSError:
+            os.close(handle)
+            raise
         return handle
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the directory until the end of the block; see `lock`."""
+        handle = self.lock()
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     def publish(self, address: Address) -> None:
         """Tells clients of this machine where the server is."""

@@ -6,6 +6,7 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -63,3 +64,9 @@ def remove_tree(folder: Path) -> None:
             # Beside the folder: paths would become longer than the system takes.
             left.append(item.rename(folder.with_name(f".{folder.name}.{next(count)}")))
         here.rmdir()
+
+
+def remove_if_possible(folder: Path) -> None:
+    """As `remove_tree`; what the disk does not let be deleted stays."""
+    with suppress(OSError):
+        remove_tree(folder)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from google.protobuf.empty_pb2 import Empty
 
 from localpach.pps.records import OVER
-from localpach.proto import metadata_pb2, pfs_pb2, pps_pb2, transaction_pb2
+from localpach.proto import metadata_pb2, pfs_pb2, pps_pb2, snapshot_pb2, transaction_pb2
 from tests.client import Client, repo_of
 from tests.faults import operations
 from tests.faults.operations import BIG, Operation, has_repo, is_there
@@ -160,15 +161,115 @@ def edit_metadata(client: Client, tag: str) -> Operation:
     )
 
 
+def delete_all_pipelines(client: Client, tag: str) -> Operation:
+    """With the defaults: both or neither."""
+    _waiting_job(client, tag)
+    _set_defaults(client, tag)
+    return (
+        lambda: client.pps.DeleteAll(Empty()),
+        lambda: not is_there(lambda: client.inspect_pipeline(f"{tag}p")) and tag not in _defaults(client),
+    )
+
+
+def delete_pipelines(client: Client, tag: str) -> Operation:
+    """Those of one project."""
+    client.create_project(tag)
+    project = pfs_pb2.Project(name=tag)
+    names = [pps_pb2.Pipeline(project=project, name=name) for name in ("a", "b")]
+    for name in names:
+        cron = pps_pb2.CronInput(name="tick", spec="@never", project=tag, repo=f"{name.name}t")
+        transform = pps_pb2.Transform(cmd=["true"], image="host")
+        client.pps.CreatePipeline(
+            pps_pb2.CreatePipelineRequest(pipeline=name, transform=transform, input=pps_pb2.Input(cron=cron))
+        )
+    request = pps_pb2.DeletePipelinesRequest(projects=[project])
+    found = pps_pb2.ListPipelineRequest(projects=[project])
+    return lambda: client.pps.DeletePipelines(request), lambda: not list(client.pps.ListPipeline(found))
+
+
+def delete_repos(client: Client, tag: str) -> Operation:
+    """Those of one project."""
+    client.create_project(tag)
+    project = pfs_pb2.Project(name=tag)
+    for name in ("a", "b"):
+        client.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=pfs_pb2.Repo(project=project, name=name, type="user")))
+    found = pfs_pb2.ListRepoRequest(projects=[project])
+    return (
+        lambda: client.pfs.DeleteRepos(pfs_pb2.DeleteReposRequest(projects=[project])),
+        lambda: not list(client.pfs.ListRepo(found)),
+    )
+
+
+def _set_defaults(client: Client, text: str) -> None:
+    defaults = json.dumps({"createPipelineRequest": {"description": text}})
+    client.pps.SetClusterDefaults(pps_pb2.SetClusterDefaultsRequest(cluster_defaults_json=defaults))
+
+
+def _defaults(client: Client) -> str:
+    found: str = client.pps.GetClusterDefaults(pps_pb2.GetClusterDefaultsRequest()).cluster_defaults_json
+    return found
+
+
+def set_cluster_defaults(client: Client, tag: str) -> Operation:
+    """Those that the next operation sets are others, so that what counts is that they were there."""
+    seen: list[bool] = []
+
+    def is_done() -> bool:
+        seen.append(tag in _defaults(client))
+        return any(seen)
+
+    return lambda: _set_defaults(client, tag), is_done
+
+
+def _snapshots(client: Client, tag: str) -> list[int]:
+    answers = client.snapshot.ListSnapshot(snapshot_pb2.ListSnapshotRequest())
+    return [answer.info.id for answer in answers if answer.info.metadata["of"] == tag]
+
+
+def create_snapshot(client: Client, tag: str) -> Operation:
+    request = snapshot_pb2.CreateSnapshotRequest(metadata={"of": tag})
+    return lambda: client.snapshot.CreateSnapshot(request), lambda: len(_snapshots(client, tag)) == 1
+
+
+def delete_snapshot(client: Client, tag: str) -> Operation:
+    id = client.snapshot.CreateSnapshot(snapshot_pb2.CreateSnapshotRequest(metadata={"of": tag})).id
+    request = snapshot_pb2.DeleteSnapshotRequest(id=id)
+    return lambda: client.snapshot.DeleteSnapshot(request), lambda: not _snapshots(client, tag)
+
+
+def delete_transaction(client: Client, tag: str) -> Operation:
+    begun = client.transactions.StartTransaction(transaction_pb2.StartTransactionRequest())
+    asked = transaction_pb2.InspectTransactionRequest(transaction=begun)
+    request = transaction_pb2.DeleteTransactionRequest(transaction=begun)
+    return (
+        lambda: client.transactions.DeleteTransaction(request),
+        lambda: not is_there(lambda: client.transactions.InspectTransaction(asked)),
+    )
+
+
+def start_transaction(client: Client, tag: str) -> Operation:
+    """One that is empty, and is left so."""
+    found: list[transaction_pb2.Transaction] = []
+
+    request = transaction_pb2.StartTransactionRequest()
+    return lambda: found.append(client.transactions.StartTransaction(request)), lambda: bool(found)
+
+
 def batch_transaction(client: Client, tag: str) -> Operation:
     create = pfs_pb2.CreateRepoRequest(repo=repo_of(tag))
     request = transaction_pb2.BatchTransactionRequest(requests=[transaction_pb2.TransactionRequest(create_repo=create)])
     return lambda: client.transactions.BatchTransaction(request), lambda: has_repo(client, tag)
 
 
-OPERATIONS = operations.OPERATIONS | {
-    each.__name__: each
-    for each in (
+def _by_name(*makers: Callable[[Client, str], Operation]) -> dict[str, Callable[[Client, str], Operation]]:
+    return {each.__name__: each for each in makers}
+
+
+# Those that copy or delete all that there is come first.
+OPERATIONS = (
+    _by_name(create_snapshot, delete_snapshot, delete_all_pipelines)
+    | operations.OPERATIONS
+    | _by_name(
         create_pipeline,
         update_pipeline,
         stop_pipeline,
@@ -185,6 +286,11 @@ OPERATIONS = operations.OPERATIONS | {
         create_pipeline_v2,
         set_project_defaults,
         edit_metadata,
+        delete_pipelines,
+        delete_repos,
+        set_cluster_defaults,
+        start_transaction,
+        delete_transaction,
         batch_transaction,
     )
-}
+)

@@ -93,8 +93,7 @@ class PpsServicer:
         return pps_pb2.DeletePipelinesResponse(pipelines=[name.to_proto() for name in gone])
 
     def DeleteAll(self, request: Empty, context: Call) -> Empty:
-        self._pps.lifecycle.delete_many([], all=True, force=True)
-        self._pps.defaults.clear()
+        self._pps.delete_all()
         return Empty()
 
     def StartPipeline(self, request: pps_pb2.StartPipelineRequest, context: Call) -> Empty:

@@ -10,11 +10,11 @@ from google.protobuf import json_format
 
 from localpach import VERSION
 from localpach.clock import now
-from localpach.copies import States
 from localpach.disk import write_atomically
 from localpach.errors import NotFound, Refused
 from localpach.messages import timestamp
 from localpach.proto import snapshot_pb2
+from localpach.states import States
 from localpach.waiting import Call
 
 NAME = "snapshot-{}"
@@ -44,8 +44,7 @@ class SnapshotServicer:
             pachyderm_version="v" + ".".join(map(str, VERSION)),
             created_at=timestamp(now()),
         )
-        folder = self._states.save(NAME.format(info.id))
-        write_atomically(folder / INFO, json_format.MessageToJson(info))
+        self._states.save(NAME.format(info.id), {INFO: json_format.MessageToJson(info)})
         return snapshot_pb2.CreateSnapshotResponse(id=info.id)
 
     def _next(self) -> int:

@@ -27,6 +27,8 @@ class Pfs:
     """The parts of PFS over one store; each is given what it uses."""
 
     def __init__(self, store: Store, bulletin: Bulletin) -> None:
+        # What is changed in one happens whole or not at all.
+        self.transaction = store.write
         self.objects = Objects(store)
         trees = Trees(store)
         self.repos = Repos(store)

@@ -57,6 +57,7 @@ class Pps:
         )
         self.defaults = Defaults(store, pfs)
         self.regeneration = Regeneration(store, self.pipelines, self.lifecycle, self.defaults)
+        self._store = store
         self.cores = Cores(os.cpu_count() or 1)
         tools = Tools(
             store=store,
@@ -81,6 +82,12 @@ class Pps:
         for num in pipelines:
             self._changes.tell(num)
         self.controller.start()
+
+    def delete_all(self) -> None:
+        """Deletes all pipelines, and the defaults of those to come."""
+        with self._store.write():
+            self.lifecycle.delete_many([], all=True, force=True)
+            self.defaults.clear()
 
     def close(self) -> None:
         """Ends what runs; the next start takes it up."""

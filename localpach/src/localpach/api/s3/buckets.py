@@ -118,9 +118,10 @@ class Buckets:
         if self._pfs.branches.exists(bucket.branch):
             raise S3Error("BucketAlreadyOwnedByYou", f"branch {bucket.branch} is there already")
         try:
-            if not self._pfs.repos.exists(bucket.branch.repo):
-                self._pfs.repos.create(bucket.branch.repo)
-            self._pfs.provenance.create_branch(bucket.branch)
+            with self._pfs.transaction():
+                if not self._pfs.repos.exists(bucket.branch.repo):
+                    self._pfs.repos.create(bucket.branch.repo)
+                self._pfs.provenance.create_branch(bucket.branch)
         except (NotFound, Refused) as error:
             raise S3Error("InvalidBucketName", error.message) from error
         return Answer(headers={"Location": f"/{request.bucket}"})
@@ -133,9 +134,10 @@ class Buckets:
         if id:
             raise S3Error("InvalidBucketName", "a bucket that is a commit goes with that commit")
         self.writable(request.bucket)
-        self._pfs.branches.delete(branch)
-        if not self._pfs.repos.get(branch.repo).branches:
-            self._pfs.deletion.delete_repo(branch.repo)
+        with self._pfs.transaction():
+            self._pfs.branches.delete(branch)
+            if not self._pfs.repos.get(branch.repo).branches:
+                self._pfs.deletion.delete_repo(branch.repo)
         return Answer(HTTPStatus.NO_CONTENT)
 
     def versioning(self, request: Request, body: Body) -> Answer:

@@ -14,8 +14,9 @@ UPLOAD, OUT = "upload", "out"
 
 def begin(pfs: Pfs, kind: str, description: str = "") -> Commit:
     """A new one, on a branch whose name begins with its kind."""
-    pfs.repos.create(PARTS, "what is in the making by S3", update=True)
-    return pfs.commits.start(Branch(PARTS, f"{kind}-{new_id()}"), description)
+    with pfs.transaction():
+        pfs.repos.create(PARTS, "what is in the making by S3", update=True)
+        return pfs.commits.start(Branch(PARTS, f"{kind}-{new_id()}"), description)
 
 
 def all_begun(pfs: Pfs, kind: str) -> list[CommitRecord]:
@@ -26,5 +27,6 @@ def all_begun(pfs: Pfs, kind: str) -> list[CommitRecord]:
 
 def forget(pfs: Pfs, record: CommitRecord) -> None:
     """Deletes one with all that is in it."""
-    pfs.branches.delete(Branch(PARTS, record.branch))
-    pfs.commit_sets.drop_commit(record, recursive=False)
+    with pfs.transaction():
+        pfs.branches.delete(Branch(PARTS, record.branch))
+        pfs.commit_sets.drop_commit(record, recursive=False)

@@ -90,8 +90,9 @@ class UploadRequests:
         path = checked_path(request.key)
         changes: list[Change] = [Delete(path, "")]
         changes += [Copy(upload.record.root, part.path, path, "", append=True) for part in parts]
-        headers = self._objects.written(request, target, changes, self._pfs.writes.batch())
-        self._remove(upload)
+        with self._pfs.transaction():
+            headers = self._objects.written(request, target, changes, self._pfs.writes.batch())
+            self._remove(upload)
         nodes: list[Node] = [
             ("Location", LOCATION),
             ("Bucket", request.bucket),
