@@ -221,20 +221,21 @@ def set_cluster_defaults(client: Client, tag: str) -> Operation:
     return lambda: _set_defaults(client, tag), is_done
 
 
-def _snapshots(client: Client, tag: str) -> list[int]:
+def snapshots(client: Client, tag: str) -> list[int]:
+    """Those that an operation has made."""
     answers = client.snapshot.ListSnapshot(snapshot_pb2.ListSnapshotRequest())
     return [answer.info.id for answer in answers if answer.info.metadata["of"] == tag]
 
 
 def create_snapshot(client: Client, tag: str) -> Operation:
     request = snapshot_pb2.CreateSnapshotRequest(metadata={"of": tag})
-    return lambda: client.snapshot.CreateSnapshot(request), lambda: len(_snapshots(client, tag)) == 1
+    return lambda: client.snapshot.CreateSnapshot(request), lambda: len(snapshots(client, tag)) == 1
 
 
 def delete_snapshot(client: Client, tag: str) -> Operation:
     id = client.snapshot.CreateSnapshot(snapshot_pb2.CreateSnapshotRequest(metadata={"of": tag})).id
     request = snapshot_pb2.DeleteSnapshotRequest(id=id)
-    return lambda: client.snapshot.DeleteSnapshot(request), lambda: not _snapshots(client, tag)
+    return lambda: client.snapshot.DeleteSnapshot(request), lambda: not snapshots(client, tag)
 
 
 def delete_transaction(client: Client, tag: str) -> Operation:

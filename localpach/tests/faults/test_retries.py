@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from tests.client import Client
+from tests.faults import all_operations
 from tests.faults.all_operations import OPERATIONS
 from tests.faults.operations import BIG
 from tests.rpcs import Rpcs
@@ -38,10 +39,7 @@ CHANGES = (
 )
 # What these do is done by others, for one at a time; or it is kept nowhere, or for a time only.
 WITHOUT = {
-    *("DeleteAll", "DeleteRepos", "DeletePipelines", "DeleteTransaction", "SetClusterDefaults", "ComposeFileset"),
-    *("RenewFileSet", "RenewFileset", "RestartDatum", "CreateDatum", "SetLogLevel"),
-    # As `localpach state save` and `delete`.
-    *("CreateSnapshot", "DeleteSnapshot"),
+    *("ComposeFileset", "RenewFileSet", "RenewFileset", "RestartDatum", "CreateDatum", "SetLogLevel"),
     # Answered, and without effect on one machine.
     *("ActivateAuth", "DeleteCluster"),
 }
@@ -90,6 +88,8 @@ def test_asking_again(client: Client, name: str) -> None:
 
 # That there is more than before, where the table says so.
 TWICE: dict[str, Callable[[Client, str], bool]] = {
+    "create_snapshot": lambda client, tag: len(all_operations.snapshots(client, tag)) == 2,
+    "start_transaction": lambda client, tag: True,
     "append": lambda client, repo: client.get_file((repo, "master"), "/old") == b"old and new and new",
     "put_at_once": lambda client, repo: (
         len(client.list_commit(repo)) == 2 and client.get_file((repo, "master"), "/f") == BIG + repo.encode()
