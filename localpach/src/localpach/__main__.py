@@ -268,7 +268,10 @@ def _repair(database: Path) -> Iterator[str]:
 
 
 def _gc(options: argparse.Namespace) -> int:
+    from localpach.states import States
+
     with Directory(options.root).locked():
+        States(options.root).remove_leftovers()
         pfs, _ = _parts(options.root)
         print(f"freed {pfs.fsck.collect()} bytes")
     return 0

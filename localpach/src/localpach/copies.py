@@ -15,8 +15,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from localpach.directory import Directory, named_root
-from localpach.disk import remove_if_possible, remove_tree, sync, write_atomically
-from localpach.errors import Corrupt, NotFound, Refused
+from localpach.disk import name_again, remove_tree, sync, write_atomically
+from localpach.errors import Corrupt, NotFound, Precondition, Refused, Unavailable
 from localpach.faults import may_pass
 from localpach.pfs.service import Pfs
 from localpach.pps.fsck import PpsFsck
@@ -46,44 +46,41 @@ def copy(source: Path, target: Path, share: bool = False) -> int:
     directory = Directory(target)
     directory.create()
     with directory.locked():
-        aside = target / "tmp" / "copy"
-        remove_tree(aside)
+        # What a kill, or the disk, has left of an earlier one.
+        for left in (target / "tmp").glob("*"):
+            remove_tree(left)
+        fresh = target / f".{DATABASE}.new"
+        _remove_database(fresh)
+        is_first = not (target / DATABASE).exists()
         try:
-            aside.mkdir(parents=True)
-            _copy_database(source / DATABASE, aside / DATABASE)
+            _copy_database(source / DATABASE, fresh)
             count = _copy_objects(source, target, share)
-            _copy_logs(source / "logs", target / "logs", aside / "logs")
+            _add_logs(source / "logs", target / "logs")
             for name in IDENTITY:
                 if (source / name).exists() and not (target / name).exists():
                     write_atomically(target / name, (source / name).read_text())
-            _put_in_place(aside, target)
+            _close_database(target / DATABASE)
+            fresh.replace(target / DATABASE)
         finally:
-            remove_if_possible(aside)
+            # What stays goes with the next copy.
+            with suppress(OSError):
+                _remove_database(fresh)
+        try:
+            sync(target)
+            _match_logs(source / "logs", target / "logs")
+        except OSError as error:
+            if is_first:
+                (target / DATABASE).unlink()
+                raise
+            raise Unavailable(
+                f"{target} has the data of {source} now, but the logs of its jobs may be others: {error}; give the command again"
+            ) from error
     return count
 
 
-def _put_in_place(aside: Path, target: Path) -> None:
-    """Puts a database and logs in the place of others: both or, on an error, neither. A kill may leave the old logs."""
-    _close_database(target / DATABASE)
-    before, logs_before = aside / "database-before", aside / "logs-before"
-    if (target / DATABASE).exists():
-        _name_again(target / DATABASE, before)
-    (aside / DATABASE).replace(target / DATABASE)
-    try:
-        if (target / "logs").exists():
-            (target / "logs").rename(logs_before)
-        (aside / "logs").rename(target / "logs")
-        sync(target)
-    except OSError:
-        if before.exists():
-            before.replace(target / DATABASE)
-        else:
-            (target / DATABASE).unlink()
-        if logs_before.exists():
-            if (target / "logs").exists():
-                (target / "logs").rename(aside / "logs")
-            logs_before.rename(target / "logs")
-        raise
+def _remove_database(file: Path) -> None:
+    for suffix in ("", *BESIDE):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
 def _close_database(file: Path) -> None:
@@ -91,7 +88,9 @@ def _close_database(file: Path) -> None:
     try:
         if file.exists():
             with closing(sqlite3.connect(file)) as database:
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                is_read_by_others = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if is_read_by_others:
+                    raise Precondition(f"another program reads {file}; try again when it has ended")
     except sqlite3.DatabaseError as error:
         # A damaged one is given up, but not one whose disk is full or fails.
         if may_pass(error):
@@ -102,15 +101,23 @@ def _close_database(file: Path) -> None:
 
 def _copy_database(source: Path, target: Path) -> None:
     target.touch(mode=0o600)
-    with closing(sqlite3.connect(source, timeout=60)) as old, closing(sqlite3.connect(target)) as new:
+    with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
         # One file, for what is beside it belongs to the one that it replaces.
         new.execute("PRAGMA journal_mode = DELETE")
     sync(target)
 
 
+def _open(database: Path) -> sqlite3.Connection:
+    """A database to read, which may be served, or on a medium that can't be written."""
+    log = database.with_name(f"{database.name}-wal")
+    if os.access(database.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+        return sqlite3.connect(database, timeout=60)
+    return sqlite3.connect(f"{database.absolute().as_uri()}?immutable=1", uri=True)
+
+
 def _copy_objects(source: Path, target: Path, share: bool) -> int:
-    """Copies the big contents that are not there yet, each compared with its hash."""
+    """Copies the big contents that are not there yet, each compared with its hash, or gives them second names."""
     there = BigContents(source / "objects", source / "quarantine")
     here = BigContents(target / "objects", target / "quarantine")
     aside = target / "tmp"
@@ -124,13 +131,14 @@ def _copy_objects(source: Path, target: Path, share: bool) -> int:
         with suppress(Corrupt, FileNotFoundError):
             if share:
                 place.parent.mkdir(exist_ok=True)
-                os.link(there.path(ref), place)
-                sync(place.parent)
+                name_again(there.path(ref), place)
             else:
                 _write(there.read(ref, 0), aside / ref.hash)
                 here.settle(aside / ref.hash, ref)
             count += 1
-    sync(target / "objects")
+    # An earlier attempt may have failed here.
+    for folder in (*(target / "objects").iterdir(), target / "objects"):
+        sync(folder)
     return count
 
 
@@ -144,35 +152,35 @@ def _write(chunks: Iterator[bytes], file: Path) -> None:
         raise
 
 
-def _copy_logs(source: Path, before: Path, target: Path) -> None:
-    """Copies the logs; one that an earlier copy has as it is gets a second name."""
-    target.mkdir()
+def _add_logs(source: Path, target: Path) -> None:
+    """Copies the logs that are not there, which whatever stands there now takes no notice of."""
+    target.mkdir(exist_ok=True)
     for log in source.glob("*/*"):
-        name = log.relative_to(source)
-        copied, earlier = target / name, before / name
-        copied.parent.mkdir(exist_ok=True)
-        # One that is deleted meanwhile is left out.
-        with suppress(FileNotFoundError):
-            if earlier.exists() and _is_unchanged(log, earlier):
-                _name_again(earlier, copied)
-            else:
-                shutil.copy2(log, copied)
-                sync(copied)
-    for folder in (*target.iterdir(), target):
-        sync(folder)
+        copied = target / log.relative_to(source)
+        if not copied.exists():
+            copied.parent.mkdir(exist_ok=True)
+            _copy_log(log, copied)
 
 
-def _name_again(file: Path, name: Path) -> None:
-    """Gives a file a second name, or a copy of that name where the disk has no second names."""
-    try:
-        os.link(file, name)
-    except OSError:
-        shutil.copy2(file, name)
+def _match_logs(source: Path, target: Path) -> None:
+    """Copies the logs that have changed, and forgets those that are gone."""
+    for copied in target.glob("*/*"):
+        log = source / copied.relative_to(target)
+        if not log.exists():
+            copied.unlink()
+        elif _size_and_time(log) != _size_and_time(copied):
+            _copy_log(log, copied)
 
 
-def _is_unchanged(log: Path, copied: Path) -> bool:
-    now, then = log.stat(), copied.stat()
-    return (now.st_size, now.st_mtime_ns) == (then.st_size, then.st_mtime_ns)
+def _copy_log(log: Path, copied: Path) -> None:
+    # One that is deleted meanwhile is left out.
+    with suppress(FileNotFoundError):
+        shutil.copy2(log, copied)
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def problems(root: Path, read_data: bool = False) -> Iterator[str]:

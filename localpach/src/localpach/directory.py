@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from localpach.disk import write_atomically
 from localpach.errors import Corrupt, NotFound, Precondition
 from localpach.names import new_id
+from localpach.waiting import Deadline
 
 
 def named_root(text: str) -> Path:
@@ -22,6 +24,10 @@ def named_root(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("'' is no folder; name one, or leave the option out")
     return Path(text)
+
+
+# How long it takes at most to look whether a directory is served.
+LOOK_SECONDS = 0.5
 
 
 class Address(NamedTuple):
@@ -55,13 +61,13 @@ class Directory:
             Precondition: another process has it.
         """
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise Precondition(
-                f"another localpach serves {self.root}; attach to it, or choose another --root"
-            ) from error
+        # Who looks whether somebody has it holds it for a moment.
+        deadline = Deadline(LOOK_SECONDS)
+        while not _try_lock(handle):
+            if deadline.is_over:
+                os.close(handle)
+                raise Precondition(f"another localpach serves {self.root}; attach to it, or choose another --root")
+            time.sleep(0.01)
         try:
             # What a killed server has left.
             self._address.unlink(missing_ok=True)
@@ -136,3 +142,11 @@ class Directory:
         body = {"v2": {"active_context": "localpach", "contexts": {"localpach": context}}}
         write_atomically(config, json.dumps(body, indent=2))
         return config
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 
 def sync(path: Path) -> None:
@@ -49,7 +50,6 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 def remove_tree(folder: Path) -> None:
     """Deletes a folder, or what stands in its place, however deep it is and however its modes were set."""
     left = [folder]
-    count = itertools.count()
     while left:
         here = left.pop()
         if not here.is_dir() or here.is_symlink():
@@ -62,8 +62,23 @@ def remove_tree(folder: Path) -> None:
                 continue
             item.chmod(0o700)
             # Beside the folder: paths would become longer than the system takes.
-            left.append(item.rename(folder.with_name(f".{folder.name}.{next(count)}")))
+            left.append(item.rename(folder.with_name(f".{uuid4().hex}")))
         here.rmdir()
+
+
+def name_again(file: Path, name: Path) -> None:
+    """Gives a file a second name, in the place of what has it; a copy of that name where the disk has no second names."""
+    fresh = name.with_name(f".{name.name}.new")
+    fresh.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(file, fresh)
+        except OSError:
+            shutil.copy2(file, fresh)
+            sync(fresh)
+        fresh.replace(name)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def remove_if_possible(folder: Path) -> None:

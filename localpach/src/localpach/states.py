@@ -6,13 +6,13 @@ import argparse
 import fcntl
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from localpach.copies import DATABASE, copy, tell
 from localpach.directory import named_root
-from localpach.disk import remove_if_possible, sync, write_atomically
+from localpach.disk import remove_if_possible, remove_tree, sync, write_atomically
 from localpach.errors import AlreadyExists, NotFound, Refused
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -32,13 +32,25 @@ class States:
     def list(self) -> list[tuple[str, datetime]]:
         """Names, and when each was saved, in that order."""
         found = [each for each in self._folder.glob("*") if _NAME.fullmatch(each.name)]
-        saved = [(each.name, datetime.fromtimestamp((each / DATABASE).stat().st_mtime)) for each in found]
+        saved = []
+        for each in found:
+            # One may be deleted meanwhile.
+            with suppress(FileNotFoundError):
+                saved.append((each.name, datetime.fromtimestamp((each / DATABASE).stat().st_mtime)))
         return sorted(saved, key=lambda state: state[1])
+
+    def remove_leftovers(self) -> None:
+        """Deletes what a kill or the disk has left of a state, unless somebody saves or deletes one just now."""
+        if self._folder.exists():
+            with suppress(BlockingIOError), self._alone(fcntl.LOCK_NB):
+                pass
 
     def save(self, name: str, files: Mapping[str, str] | None = None) -> Path:
         """Keeps what is there now, with these files (name → text) beside it; the directory may be served meanwhile."""
         if not _NAME.fullmatch(name):
             raise Refused(f"a state can't be called {name!r}: use letters, digits, dots, dashes and underscores")
+        if not (self._root / DATABASE).exists():
+            raise NotFound(f"{self._root} is not a data directory of localpach")
         folder, fresh = self._folder / name, self._folder / f".{name}.new"
         with self._alone():
             if folder.exists():
@@ -48,6 +60,7 @@ class States:
                 copy(self._root, fresh, share=True)
                 for file, text in (files or {}).items():
                     write_atomically(fresh / file, text)
+                remove_tree(fresh / "tmp")
                 fresh.rename(folder)
                 sync(self._folder)
             except BaseException:
@@ -57,9 +70,11 @@ class States:
         return folder
 
     def delete(self, name: str) -> None:
-        """Forgets a state; what it shares stays."""
+        """Forgets a state, if it is there; what it shares stays."""
         folder, gone = self._folder / name, self._folder / f".{name}.gone"
         with self._alone():
+            if not folder.exists():
+                return
             folder.rename(gone)
             try:
                 sync(self._folder)
@@ -69,14 +84,14 @@ class States:
             remove_if_possible(gone)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, how: int = 0) -> Iterator[None]:
         """While nobody else saves or deletes a state, so that what is half done is what a kill or the disk has left."""
         if not self._folder.exists():
             self._folder.mkdir(exist_ok=True)
             sync(self._root)
         with (self._folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in (*self._folder.glob(".*"), *self._folder.glob("*/tmp/*")):
+            fcntl.flock(lock, fcntl.LOCK_EX | how)
+            for left in self._folder.glob(".*"):
                 if left.name != ".lock":
                     remove_if_possible(left)
             yield

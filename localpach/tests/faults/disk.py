@@ -13,6 +13,8 @@ import pytest
 SOURCE = Path(__file__).with_name("fault.c")
 # Instead of an error: a write takes half of what it is given.
 SHORT = 0
+# The process is killed.
+KILL = -1
 FOR_EVER = 2**31 - 1
 
 

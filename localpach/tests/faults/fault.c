@@ -1,10 +1,11 @@
 /* Loaded before the C library: fails calls that change files below FAULT_ROOT, as the control file FAULT_CONTROL says, which
  * is shared memory of four numbers: how many such calls there were, the number of the first to fail (0: none), the number of
- * the last, and the error (0: a write takes half of what it is given). */
+ * the last, and the error (0: a write takes half of what it is given; -1: the process is killed). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,10 @@ static int is_our_file(int fd) {
 /* Whether this call is to fail. */
 static int fails(void) {
     int number = __sync_add_and_fetch(&control[0], 1);
-    return control[1] && number >= control[1] && number <= control[2];
+    int is_meant = control[1] && number >= control[1] && number <= control[2];
+    if (is_meant && control[3] < 0)
+        raise(SIGKILL);
+    return is_meant;
 }
 
 static int refused(int ours) {

@@ -58,6 +58,7 @@ from localpach.proto import (
     version_pb2,
 )
 from localpach.runtime.choice import Runtimes
+from localpach.states import States
 from localpach.storage.store import Store
 from localpach.waiting import Bulletin
 
@@ -160,6 +161,7 @@ class Server:
     def start(self) -> None:
         """Serves, works on jobs, and tells clients of this machine where it is."""
         self._pfs.objects.remove_leftovers()
+        States(self._directory.root).remove_leftovers()
         remove_leftovers(self._pfs)
         self._pfs.finisher.start()
         self._pps.start()

@@ -83,8 +83,11 @@ class SnapshotServicer:
 
     def _info(self, name: str) -> snapshot_pb2.SnapshotInfo | None:
         """What is told of the snapshot that a state is; None if it is none."""
-        file = self._states.folder(name) / INFO
-        return json_format.Parse(file.read_text(), snapshot_pb2.SnapshotInfo()) if file.exists() else None
+        try:
+            text = (self._states.folder(name) / INFO).read_text()
+        except FileNotFoundError:
+            return None
+        return json_format.Parse(text, snapshot_pb2.SnapshotInfo())
 
 
 def _check(id: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from localpach.disk import sync
+from localpach.disk import name_again, sync
+from localpach.faults import may_pass
 from localpach.storage.schema import STEPS
 
 # How many rows between two that can be read are tried one by one.
@@ -20,6 +20,7 @@ Row = tuple[Any, ...]
 
 def rebuild(path: Path) -> list[str]:
     """Puts a new database in the place of a damaged one, which is kept beside it; gives a sentence for each thing lost."""
+    _put_back(path)
     kept = next(each for number in itertools.count(1) if not (each := path.with_suffix(f".damaged-{number}")).exists())
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
@@ -37,16 +38,38 @@ def rebuild(path: Path) -> list[str]:
     finally:
         old.close()
         new.close()
-    sync(fresh)
-    for suffix in ("", "-wal", "-shm"):
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            os.link(source, kept.with_name(kept.name + suffix))
-            if suffix:
-                source.unlink()
-    fresh.replace(path)
+    try:
+        sync(fresh)
+        for file, name in _names(path, kept):
+            name_again(file, name)
+        for file, _ in _names(path, kept):
+            if file != path:
+                file.unlink()
+        fresh.replace(path)
+    except OSError:
+        _put_back(path)
+        fresh.unlink(missing_ok=True)
+        raise
     sync(path.parent)
     return [*lost, f"the damaged database is kept as {kept}"]
+
+
+def _names(path: Path, kept: Path) -> list[tuple[Path, Path]]:
+    """The files of a database, and the names under which they are kept."""
+    names = [
+        (path.with_name(path.name + suffix), kept.with_name(kept.name + suffix)) for suffix in ("-wal", "-shm", "")
+    ]
+    return [(file, name) for file, name in names if file.exists()]
+
+
+def _put_back(path: Path) -> None:
+    """Gives a database what stood beside it, where an earlier attempt ended before the new one was in its place."""
+    for kept in path.parent.glob(f"{path.stem}.damaged-*"):
+        if kept.suffix.removeprefix(".damaged-").isdigit() and kept.samefile(path):
+            for name, file in _names(kept, path):
+                if name != kept and not file.exists():
+                    name_again(name, file)
+                name.unlink()
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
@@ -81,7 +104,9 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> str:
     for row in _rows(old, table, columns, has_rowid, faults):
         try:
             new.execute(insert, row if len(names) > len(columns) or not has_rowid else row[1:])
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if may_pass(error):
+                raise
             refused += 1
     if faults:
         return f"table {table}: rows that can't be read ({faults[0]})"
@@ -109,6 +134,8 @@ def _until_fault(old: sqlite3.Connection, query: str, faults: list[str]) -> Iter
     try:
         yield from old.execute(query)
     except sqlite3.DatabaseError as error:
+        if may_pass(error):
+            raise
         faults.append(str(error))
 
 

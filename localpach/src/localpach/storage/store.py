@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from localpach.clock import now
+from localpach.faults import may_pass
 from localpach.storage.schema import open_schema
 
 T = TypeVar("T")
@@ -162,6 +163,8 @@ class Store:
                 for row in connection.execute("PRAGMA foreign_key_check"):
                     yield f"table {row['table']} row {row['rowid']} names a missing row of {row['parent']}"
             except sqlite3.DatabaseError as error:
+                if may_pass(error):
+                    raise
                 yield f"database: {error}"
 
     def close(self) -> None:

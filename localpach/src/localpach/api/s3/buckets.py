@@ -129,12 +129,12 @@ class Buckets:
     def delete(self, request: Request, body: Body) -> Answer:
         """Deletes the branch, and the repo with its last branch."""
         branch, id = Bucket.named(request.bucket)
-        if self.readable(request.bucket).root.key:
-            raise S3Error("BucketNotEmpty", f"there are files in {request.bucket}; delete them first")
-        if id:
-            raise S3Error("InvalidBucketName", "a bucket that is a commit goes with that commit")
-        self.writable(request.bucket)
         with self._pfs.transaction():
+            if self.readable(request.bucket).root.key:
+                raise S3Error("BucketNotEmpty", f"there are files in {request.bucket}; delete them first")
+            if id:
+                raise S3Error("InvalidBucketName", "a bucket that is a commit goes with that commit")
+            self.writable(request.bucket)
             self._pfs.branches.delete(branch)
             if not self._pfs.repos.get(branch.repo).branches:
                 self._pfs.deletion.delete_repo(branch.repo)

@@ -128,7 +128,8 @@ class UploadRequests:
 
     def _remove(self, upload: Upload) -> None:
         """What nobody needs any more: no commit keeps the parts."""
-        with _of(upload):
+        with _of(upload), self._pfs.transaction():
+            self._pfs.commits.get(upload.commit)
             forget(self._pfs, upload.record)
 
     def list_parts(self, request: Request, body: Body) -> Answer:
