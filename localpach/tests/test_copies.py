@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import sqlite3
 import sys
 import threading
-from contextlib import redirect_stdout
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localpach import __main__ as program
+from localpach.directory import Directory
 from localpach.proto import pps_pb2
+from localpach.states import States
 from tests.client import Client
 from tests.helpers import last_job, lines, pfs, pipeline, put
 from tests.servers import serving
@@ -171,3 +177,99 @@ def test_states_have_names_of_their_own(tmp_path: Path) -> None:
             for verb in ("save", "load"):
                 assert run(tmp_path, "state", verb, name)[0] == 1
     assert sorted(file.name for file in (tmp_path / "states").iterdir()) == [".lock", "a"]
+
+
+def test_a_state_is_not_loaded_while_somebody_reads_the_database(tmp_path: Path) -> None:
+    """What he keeps from being written to it would be lost with the log that it stands in."""
+    root = tmp_path / "root"
+    with serving(root) as server:
+        server.client.create_repo("old")
+        assert run(root, "state", "save", "a")[0] == 0
+        server.client.create_repo("new")
+        # As a kill would leave it.
+        killed = tmp_path / "killed"
+        shutil.copytree(root, killed)
+    with closing(sqlite3.connect(killed / "metadata.sqlite", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM repos").fetchall()
+        code, told = run(killed, "state", "load", "a")
+        assert "another program reads" in told
+        assert code == 1
+    with serving(killed) as server:
+        assert {info.repo.name for info in server.client.list_repo()} == {"old", "new"}
+    assert run(killed, "state", "load", "a")[0] == 0
+    with serving(killed) as server:
+        assert [info.repo.name for info in server.client.list_repo()] == ["old"]
+
+
+def test_what_a_kill_has_left_of_copies_goes_with_the_next(tmp_path: Path) -> None:
+    root, backup = tmp_path / "root", tmp_path / "backup"
+    with serving(root) as server:
+        fill(server.client)
+        assert run(root, "backup", backup)[0] == 0
+        for place in (backup / "tmp" / ".copy.0" / "logs", root / "states" / ".a.new" / "logs"):
+            place.mkdir(parents=True)
+            (place / "1").write_text("1")
+        (backup / ".metadata.sqlite.new-wal").write_text("1")
+        assert run(root, "backup", backup)[0] == 0
+        assert run(root, "fsck") == (0, "all is well\n")
+    assert not list((backup / "tmp").iterdir())
+    assert not list(backup.glob(".metadata*"))
+    with serving(root):
+        assert [file.name for file in (root / "states").iterdir()] == [".lock"]
+
+
+def test_a_backup_that_can_only_be_read_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, backup, other = (tmp_path / name for name in ("root", "backup", "other"))
+    with serving(root) as server:
+        fill(server.client)
+        before = seen(server.client)
+        assert run(root, "backup", backup)[0] == 0
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != backup)
+    opened = []
+    connect = sqlite3.connect
+
+    def only_read(database: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(str(database))
+        opened_one: sqlite3.Connection = connect(database, **options)
+        return opened_one
+
+    monkeypatch.setattr(sqlite3, "connect", only_read)
+    assert run(other, "restore", backup)[0] == 0
+    assert [each for each in opened if str(backup) in each] == [f"{(backup / 'metadata.sqlite').as_uri()}?immutable=1"]
+    with serving(other) as server:
+        assert seen(server.client) == before
+
+
+def test_looking_whether_a_directory_is_served_keeps_nobody_from_serving_it(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            assert Directory(tmp_path).is_served in (True, False)
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    Directory(tmp_path).create()
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(300):
+            with Directory(tmp_path).locked():
+                pass
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_states_that_are_deleted_by_two_at_once_are_gone(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        states = States(tmp_path)
+        for number in range(5):
+            states.save(f"a{number}")
+            with ThreadPoolExecutor(3) as pool:
+                done = [pool.submit(states.delete, f"a{number}") for _ in range(2)]
+                listed = pool.submit(states.list)
+            assert [each.exception() for each in done] == [None, None]
+            assert listed.exception() is None
+        assert states.list() == []

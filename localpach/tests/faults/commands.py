@@ -100,12 +100,23 @@ def repair() -> tuple[Command, Path]:
     return ("fsck", "--repair"), ROOT
 
 
+def rebuild() -> tuple[Command, Path]:
+    """Of a database of no known version."""
+    of(NEW, WORK / "source")
+    with closing(sqlite3.connect(WORK / "source" / "metadata.sqlite")) as database:
+        database.execute("PRAGMA user_version = -1")
+        of(WORK / "source")
+    shutil.rmtree(WORK / "source")
+    return ("fsck", "--repair"), ROOT
+
+
 COMMANDS: tuple[Prepared, ...] = (
     backup,
     restore,
     load,
     gc,
     repair,
+    rebuild,
 )
 
 
@@ -147,7 +158,7 @@ def once(prepare: Prepared, call: int, control: memoryview, wanted: Held | None)
     if status and "it could not be checked" not in told:
         found = held(result)
         # A commit of SQLite's whose sync fails is whole in its log, and found there when the file is opened anew.
-        if prepare in (gc, repair):
+        if prepare in (gc, repair, rebuild):
             assert found in (before, wanted), what
         elif status > 0 and "the logs of its jobs may be others" not in told:
             assert told.startswith("localpach: the disk "), what

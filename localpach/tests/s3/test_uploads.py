@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from localpach.api.s3 import uploads
 from tests.client import Client
@@ -78,6 +80,31 @@ def test_an_upload_that_is_aborted_leaves_nothing(s3: Any, client: Client) -> No
     assert refusal(put, s3, upload, 2, b"") == "NoSuchUpload"
     assert refusal(complete, s3, upload, part) == "NoSuchUpload"
     assert keys(s3.list_objects_v2(Bucket=BUCKET)) == []
+
+
+def test_an_upload_that_is_completed_twice_at_once_is_one_commit(s3: Any, client: Client) -> None:
+    """As by a client that has waited too long for the first answer."""
+    for number in range(5):
+        upload = begin(s3, f"twice{number}")
+        part = put(s3, upload, 1, b"one")
+        before = len(client.list_commit("in"))
+        codes: list[str] = []
+
+        def ask(upload: dict[str, str] = upload, part: dict[str, Any] = part, codes: list[str] = codes) -> None:
+            try:
+                complete(s3, upload, part)
+                codes.append("")
+            except ClientError as error:
+                codes.append(error.response["Error"]["Code"])
+
+        askers = [threading.Thread(target=ask) for _ in range(2)]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+        assert sorted(codes) == ["", "NoSuchUpload"]
+        assert len(client.list_commit("in")) == before + 1
+        assert content(s3, f"twice{number}") == b"one"
 
 
 def test_what_is_not_completed(s3: Any) -> None:

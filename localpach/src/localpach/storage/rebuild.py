@@ -19,12 +19,36 @@ Row = tuple[Any, ...]
 
 
 def rebuild(path: Path) -> list[str]:
-    """Puts a new database in the place of a damaged one, which is kept beside it; gives a sentence for each thing lost."""
+    """Puts a new database in the place of a damaged one, which is kept beside it; gives a sentence for each thing lost.
+
+    Raises:
+        OSError, sqlite3.Error: the disk is full or fails; the damaged one stays in its place.
+    """
     _put_back(path)
     kept = next(each for number in itertools.count(1) if not (each := path.with_suffix(f".damaged-{number}")).exists())
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
+    try:
+        lost = _write_anew(path, fresh)
+        for file, name in _names(path, kept):
+            name_again(file, name)
+        for file, _ in _names(path, kept):
+            if file != path:
+                file.unlink()
+        fresh.replace(path)
+    except (OSError, sqlite3.Error):
+        _put_back(path)
+        fresh.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+    return [*lost, f"the damaged database is kept as {kept}"]
+
+
+def _write_anew(path: Path, fresh: Path) -> list[str]:
+    """Writes what can be read of a database to a new one; a sentence for each thing that can't."""
     new = sqlite3.connect(fresh, isolation_level=None)
+    # Nobody needs it before it is complete, and synced as a whole.
+    new.executescript("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;")
     new.executescript(f"{''.join(STEPS)}PRAGMA user_version = {len(STEPS)};")
     fresh.chmod(0o600)
     old = sqlite3.connect(path, isolation_level=None)
@@ -38,20 +62,8 @@ def rebuild(path: Path) -> list[str]:
     finally:
         old.close()
         new.close()
-    try:
-        sync(fresh)
-        for file, name in _names(path, kept):
-            name_again(file, name)
-        for file, _ in _names(path, kept):
-            if file != path:
-                file.unlink()
-        fresh.replace(path)
-    except OSError:
-        _put_back(path)
-        fresh.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-    return [*lost, f"the damaged database is kept as {kept}"]
+    sync(fresh)
+    return lost
 
 
 def _names(path: Path, kept: Path) -> list[tuple[Path, Path]]:
@@ -81,7 +93,9 @@ def _columns(connection: sqlite3.Connection, table: str) -> dict[str, bool]:
     """Names, and whether each is a number by which rows are found."""
     try:
         rows = connection.execute(f"PRAGMA table_info({table})").fetchall()
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if may_pass(error):
+            raise
         return {}
     keys = sum(row[5] > 0 for row in rows)
     return {row[1]: row[5] == keys == 1 and row[2] == "INTEGER" for row in rows}
