@@ -12,8 +12,9 @@ from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import PachydermError, PachydermJob, PachydermPipeline, pipelines
-from prefect_pachyderm.pipelines import Template, are_up_to_date, create_pipelines, jobs_in_the_way
+from prefect_pachyderm.pipelines import are_up_to_date, create_pipelines, jobs_in_the_way
 from prefect_pachyderm.runs import noted_jobs
+from prefect_pachyderm.specs import Template
 from server import Server
 
 SPEC = """

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +18,15 @@ from pydantic import Field
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, pps, readable, status_of
+from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, readable, status_of
 from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
 from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
 from prefect_pachyderm.runs import note_job
+from prefect_pachyderm.specs import SPEC_HASH, Template, read_spec, request_of
 from prefect_pachyderm.twins import twin_of
 
-SPEC_HASH = "prefect-pachyderm/spec-sha256"
 ENDED_BADLY = (pps_proto.JOB_FAILURE, pps_proto.JOB_KILLED, pps_proto.JOB_UNRUNNABLE)
 OVER = (*ENDED_BADLY, pps_proto.JOB_SUCCESS)
-
-
-@dataclass(frozen=True)
-class Template:
-    """A pipeline's specification as a jsonnet file, and the arguments of the function that it holds."""
-
-    file: Path
-    arguments: Mapping[str, str]
 
 
 # Given its parameter, the base would make a block type of that name here, and Prefect would register it, too.
@@ -87,6 +76,31 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         description="Seconds that a job is waited for while the pipeline can't start, as without its image; then it is stopped.",
     )
 
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        arguments: Mapping[str, str] | None = None,
+        credentials: PachydermCredentials | None = None,
+    ) -> PachydermPipeline:
+        """A pipeline whose specification is in a file: JSON, YAML or, rendered by Pachyderm with the arguments, jsonnet.
+
+        Raises:
+            PachydermError: the file can't be read or rendered, or holds anything but one specification.
+
+        Example:
+            Run the pipeline of a template:
+            ```python
+            from prefect_pachyderm import PachydermPipeline
+
+            job = PachydermPipeline.from_file("count.jsonnet", {"repo": "texts"}).trigger()
+            ```
+        """
+        credentials = credentials or PachydermCredentials()
+        with readable(f"Reading the specification {path}"):
+            spec = read_spec(Path(path), arguments or {}, credentials.get_client)
+        return cls(credentials=credentials, spec=spec)
+
     async def atrigger(self) -> PachydermJob:
         """As `trigger`."""
         return await asyncio.to_thread(self.trigger, _sync=True)
@@ -101,7 +115,7 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         client = self.credentials.get_client()
         with readable("Creating the pipeline"):
             try:
-                request = _request(self.spec)
+                request = request_of(self.spec)
             except json_format.ParseError as error:
                 raise PachydermError(f"The pipeline's specification is not usable: {error}.") from error
             name = request.pipeline.name
@@ -132,7 +146,7 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
     logger = get_run_logger()
     client = connect()
     with readable("Creating the pipelines"):
-        requests = [_render(client, template) for template in templates]
+        requests = [_request(client, template) for template in templates]
         due = [request for request in requests if _is_due(client, request)]
         if due:
             _start(client, PachydermCredentials.from_environment(), due, logger)
@@ -147,13 +161,13 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
 def are_up_to_date(client: python_pachyderm.Client, templates: Iterable[Template]) -> bool:
     """Whether all pipelines run just these specifications, and their newest jobs have not ended badly."""
     with readable("Looking at the pipelines"):
-        return not any(_is_due(client, _render(client, template)) for template in templates)
+        return not any(_is_due(client, _request(client, template)) for template in templates)
 
 
 def jobs_in_the_way(client: python_pachyderm.Client, templates: Iterable[Template]) -> list[tuple[str, str]]:
     """Pipeline and id of the jobs that are on and that an update to these specifications would end."""
     with readable("Looking at the pipelines"):
-        requests = [_render(client, template) for template in templates]
+        requests = [_request(client, template) for template in templates]
         return [
             (info.job.pipeline.name, info.job.id)
             for request in requests
@@ -163,17 +177,8 @@ def jobs_in_the_way(client: python_pachyderm.Client, templates: Iterable[Templat
         ]
 
 
-def _render(client: python_pachyderm.Client, template: Template) -> pps_proto.CreatePipelineRequest:
-    text = template.file.read_text()
-    rendered = pps(client).RenderTemplate(pps_proto.RenderTemplateRequest(template=text, args=template.arguments))
-    return _request(json.loads(rendered.json))
-
-
-def _request(spec: dict[str, Any]) -> pps_proto.CreatePipelineRequest:
-    request = json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
-    canonical = json.dumps(spec, sort_keys=True).encode()
-    request.metadata.annotations[SPEC_HASH] = hashlib.sha256(canonical).hexdigest()
-    return request
+def _request(client: python_pachyderm.Client, template: Template) -> pps_proto.CreatePipelineRequest:
+    return request_of(read_spec(template.file, template.arguments, lambda: client))
 
 
 def _start(
