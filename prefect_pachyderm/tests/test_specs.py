@@ -69,12 +69,12 @@ NO_SPECIFICATION = [
     ("a.json", "null", "holds no specification, or several"),
     ("a.json", "{}", "gives the pipeline no name"),
     ("a.json", '{"pipeline": {"name": "x"}, "cmd": 1}', 'has no field named "cmd"'),
-    ("a.json", '{"pipeline": {"name": 3}}', "holds no specification of a pipeline"),
+    ("a.json", '{"pipeline": {"name": 3}}', "specification is not usable"),
     ("a.yaml", "a: b: c", "can't be read: mapping values"),
     ("a.yaml", f"{AS_YAML}---{AS_YAML}", "can't be read: expected a single document"),
     ("a.yaml", "- a", "holds no specification, or several"),
     ("a.yaml", "!!python/object/apply:os.getcwd []", "can't be read: could not determine a constructor"),
-    ("a.yaml", "pipeline: {name: x}\ndescription: 2026-01-01", "holds no specification of a pipeline"),
+    ("a.yaml", "pipeline: {name: x}\ndescription: 2026-01-01", "specification is not usable"),
 ]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 import python_pachyderm
-from google.protobuf import json_format
 from prefect import get_run_logger, task
 from prefect.blocks import abstract
 from prefect.exceptions import TerminationSignal
@@ -18,7 +17,7 @@ from pydantic import Field
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, readable, status_of
+from prefect_pachyderm.calls import LIVE, Logger, PrefectPachydermError, readable, status_of
 from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
 from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
 from prefect_pachyderm.runs import note_job
@@ -114,10 +113,7 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         """
         client = self.credentials.get_client()
         with readable("Creating the pipeline"):
-            try:
-                request = request_of(self.spec)
-            except json_format.ParseError as error:
-                raise PachydermError(f"The pipeline's specification is not usable: {error}.") from error
+            request = request_of(self.spec)
             name = request.pipeline.name
             due = _is_due(client, request)
             if due or self.reprocess:
@@ -131,6 +127,38 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         if not job.is_over():
             note_job(name, job_id, self.credentials, self.logger)
         return job
+
+    async def adelete_pipeline(self, keep_repo: bool = False) -> None:
+        """As `delete_pipeline`."""
+        await asyncio.to_thread(self.delete_pipeline, keep_repo, _sync=True)
+
+    @twin_of(adelete_pipeline)
+    def delete_pipeline(self, keep_repo: bool = False) -> None:
+        """Deletes the pipeline with its jobs and, unless kept, its output; one that is not there is no error.
+
+        The block stays: `delete`, which all blocks have, deletes that, and leaves the pipeline alone.
+
+        Raises:
+            PachydermError: another pipeline reads its output, or Pachyderm can't be reached.
+
+        Example:
+            Leave what a pipeline has made, and nothing else:
+            ```python
+            from prefect_pachyderm import PachydermPipeline
+
+            PachydermPipeline.load("BLOCK_NAME").delete_pipeline(keep_repo=True)
+            ```
+        """
+        name = request_of(self.spec).pipeline.name
+        with readable(f"Deleting pipeline {name}"):
+            client = self.credentials.get_client()
+            info = _inspect(client, name)
+            if info is None:
+                self.logger.info("Pipeline %s is not there", name)
+                return
+            client.delete_pipeline(name, keep_repo=keep_repo)
+        events.pipeline_deleted(info)
+        self.logger.info("Pipeline %s deleted", name)
 
 
 @task(name="create pipelines", **LIVE)

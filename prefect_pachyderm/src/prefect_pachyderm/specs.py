@@ -50,11 +50,11 @@ def read_spec(
     if not isinstance(spec, dict):
         raise PachydermError(f"{path} holds no specification, or several; it has to hold one, a mapping.")
     try:
-        name = request_of(spec).pipeline.name
-    except (json_format.ParseError, TypeError, ValueError) as error:
-        raise PachydermError(f"{path} holds no specification of a pipeline: {_on_one_line(error)}.") from error
-    if not name:
-        raise PachydermError(f"{path} holds no specification of a pipeline: it gives the pipeline no name.")
+        request = request_of(spec)
+    except PachydermError as error:
+        raise PachydermError(f"{path}: {error}") from error
+    if not request.pipeline.name:
+        raise PachydermError(f"{path}: The pipeline's specification is not usable: it gives the pipeline no name.")
     return spec
 
 
@@ -63,9 +63,16 @@ def _on_one_line(error: Exception) -> str:
 
 
 def request_of(spec: dict[str, Any]) -> pps_proto.CreatePipelineRequest:
-    """What Pachyderm is asked for a pipeline of this specification, by whose hash it is known again."""
-    request = json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
-    canonical = json.dumps(spec, sort_keys=True).encode()
+    """What Pachyderm is asked for a pipeline of this specification, by whose hash it is known again.
+
+    Raises:
+        PachydermError: it is no specification.
+    """
+    try:
+        request = json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
+        canonical = json.dumps(spec, sort_keys=True).encode()
+    except (json_format.ParseError, TypeError, ValueError) as error:
+        raise PachydermError(f"The pipeline's specification is not usable: {_on_one_line(error)}.") from error
     request.metadata.annotations[SPEC_HASH] = hashlib.sha256(canonical).hexdigest()
     return request
 
