@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,12 +215,24 @@ def _start(
     requests: list[pps_proto.CreatePipelineRequest],
     logger: Logger,
 ) -> None:
-    """Sends the requests and notes the jobs that begin by them; an interruption meanwhile leaves none that nobody knows of."""
-    names = [request.pipeline.name for request in requests]
+    with starting(client, credentials, [request.pipeline.name for request in requests], logger):
+        send(client, requests)
+
+
+@contextmanager
+def starting(
+    client: python_pachyderm.Client, credentials: PachydermCredentials, names: list[str], logger: Logger
+) -> Iterator[dict[str, str]]:
+    """Notes the jobs of these pipelines that begin in the block; gives pipeline → id of its newest job, filled in after it.
+
+    An interruption meanwhile leaves no job that nobody knows of.
+    """
     before = _newest_jobs(client, names)
+    newest: dict[str, str] = {}
     try:
-        _send(client, requests)
-        for name, job_id in _newest_jobs(client, names).items():
+        yield newest
+        newest.update(_newest_jobs(client, names))
+        for name, job_id in newest.items():
             note_job(name, job_id, credentials, logger)
     except (KeyboardInterrupt, TerminationSignal):
         for name, job_id in _newest_jobs(client, names).items():
@@ -235,7 +247,7 @@ def _newest_jobs(client: python_pachyderm.Client, names: list[str]) -> dict[str,
     return {name: client.inspect_branch(name, "master").head.id for name in names if _inspect(client, name)}
 
 
-def _send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
+def send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
     """Makes or updates these pipelines at once, and tells of each by an event."""
     with client.transaction():
         for request in requests:
