@@ -8,6 +8,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 from prefect_pachyderm.calls import PachydermError, PrefectPachydermError
 from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.datums import Datum, list_datums
+from prefect_pachyderm.flows import run_pachyderm_pipeline
 from prefect_pachyderm.jobs import JobFailed, JobGone, JobTimedOut, PachydermJob
 from prefect_pachyderm.pipelines import PachydermPipeline
 from prefect_pachyderm.results import JobResult
@@ -29,5 +30,6 @@ __all__ = [
     "delete_secret",
     "list_datums",
     "run_cron",
+    "run_pachyderm_pipeline",
     "run_pipeline",
 ]
