@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,7 @@ from prefect import flow, runtime
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import PachydermError, PachydermJob, PachydermPipeline, run_cron, run_pipeline
+from prefect_pachyderm import PachydermError, PachydermJob, PachydermPipeline, pipelines, run_cron, run_pipeline
 from prefect_pachyderm.runs import noted_jobs
 from server import Server
 
@@ -80,6 +81,29 @@ def test_a_cron_pipeline_ticks_now(prefect: None, client: Client) -> None:
     assert len({first.job_id, *(job.job_id for job in jobs)}) == 3
     assert jobs[1].job_id == client.inspect_branch("copy", "master").head.id
     assert jobs[1].fetch_result().files
+
+
+@pytest.mark.parametrize("run", [run_pipeline, run_cron])
+def test_a_job_that_begins_while_the_run_is_interrupted_is_stopped(
+    run: Callable[[str], PachydermJob], prefect: None, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = {**CRON, "transform": {"image": "host", "cmd": ["sleep", "600"]}}
+    first = PachydermPipeline(spec=slow).trigger()
+
+    @flow
+    def start() -> None:
+        run("copy")
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipelines, "note_job", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    newest = client.inspect_branch("copy", "master").head.id
+    assert newest != first.job_id
+    (info,) = client.inspect_job(newest, "copy")
+    assert (info.state, info.reason) == (pps_proto.JOB_KILLED, "the flow run was cancelled")
 
 
 def test_what_can_not_run_is_one_sentence(prefect: None, client: Client) -> None:

@@ -15,8 +15,6 @@ from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.jobs import PachydermJob
 from prefect_pachyderm.pipelines import send, starting
 
-NOT_AGAIN = {"salt"}  # Given the old one, nothing would run again.
-
 
 @task(name="run pipeline", task_run_name="run {name}", cache_policy=NO_CACHE)
 def run_pipeline(
@@ -96,5 +94,6 @@ def _again(info: pps_proto.PipelineInfo) -> pps_proto.CreatePipelineRequest:
     """The request that makes a pipeline as it is run anew."""
     request = pps_proto.CreatePipelineRequest(pipeline=info.pipeline, update=True, reprocess=True)
     details = json_format.MessageToDict(info.details, preserving_proto_field_name=True)
-    kept = (details.keys() & request.DESCRIPTOR.fields_by_name.keys()) - NOT_AGAIN
+    # With the old salt nothing would run again.
+    kept = (details.keys() & request.DESCRIPTOR.fields_by_name.keys()) - {"salt"}
     return json_format.ParseDict({field: details[field] for field in kept}, request)
