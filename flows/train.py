@@ -6,7 +6,8 @@ from prefect import flow
 
 from flows.parameters import TrainParameters, takes
 from prefect_pachyderm.credentials import find_pachyderm
-from prefect_pachyderm.pipelines import Template, create_pipelines
+from prefect_pachyderm.pipelines import create_pipelines
+from prefect_pachyderm.specs import Template
 from prefect_pachyderm.waits import stop_jobs, wait_for_job
 from tasks.corpus.corpus import download, extract
 from tasks.image.image import build_image, choose_builder

@@ -22,7 +22,8 @@ from prefect_pachyderm import events
 from prefect_pachyderm.calls import LIVE, readable
 from prefect_pachyderm.commits import ensure_repo, has_exactly, head_of, input_commits
 from prefect_pachyderm.credentials import connect
-from prefect_pachyderm.pipelines import Template, are_up_to_date, create_pipelines
+from prefect_pachyderm.pipelines import are_up_to_date, create_pipelines
+from prefect_pachyderm.specs import Template
 from tasks.project import BRANCH, CANDIDATE_REPO, EVALUATE, RELEASED_REPO, SCRIPTS_REPO, TRAIN
 from tasks.turns import lock, turn
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect_pachyderm.pipelines import Template
+from prefect_pachyderm.specs import Template
 
 SPECS = Path(__file__).parent.parent / "pipeline_specs"
 

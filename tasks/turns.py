@@ -28,7 +28,8 @@ from prefect_pachyderm.calls import PachydermError, readable
 from prefect_pachyderm.commits import ensure_repo, head_of
 from prefect_pachyderm.credentials import connect
 from prefect_pachyderm.jobs import JobFailed, PachydermJob
-from prefect_pachyderm.pipelines import Template, jobs_in_the_way
+from prefect_pachyderm.pipelines import jobs_in_the_way
+from prefect_pachyderm.specs import Template
 from tasks.project import BRANCH, LOCK_REPO
 
 HELD_SECONDS = 120.0

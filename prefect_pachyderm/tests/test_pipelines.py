@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from uuid import UUID
@@ -11,9 +12,10 @@ from prefect import flow, runtime
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import PachydermError, PachydermJob, PachydermPipeline, pipelines
-from prefect_pachyderm.pipelines import Template, are_up_to_date, create_pipelines, jobs_in_the_way
+from prefect_pachyderm import JobGone, PachydermError, PachydermJob, PachydermPipeline, events, pipelines
+from prefect_pachyderm.pipelines import are_up_to_date, create_pipelines, jobs_in_the_way
 from prefect_pachyderm.runs import noted_jobs
+from prefect_pachyderm.specs import Template
 from server import Server
 
 SPEC = """
@@ -140,3 +142,51 @@ def test_a_template_that_does_not_render_is_a_sentence(prefect: None, client: Cl
     with pytest.raises(PachydermError, match=r"^Creating the pipelines failed: ") as caught:
         create([Template(file, {})])
     assert "script" in str(caught.value)
+
+
+QUICK = {**SPEC_AS_JSON, "transform": {"image": "host", "cmd": ["true"]}}
+
+
+@pytest.mark.parametrize("keep_repo", [False, True])
+def test_a_deleted_pipeline_leaves_its_output_only_where_told_to(keep_repo: bool, client: Client) -> None:
+    pipeline = PachydermPipeline(spec=QUICK)
+    job = pipeline.trigger()
+    job.wait_for_completion()
+    pipeline.delete_pipeline(keep_repo=keep_repo)
+    assert versions(client) == {}
+    assert {info.repo.name for info in client.list_repo()} == ({"in", "of_in"} if keep_repo else {"in"})
+    with pytest.raises(JobGone):
+        job.wait_for_completion()
+    pipeline.delete_pipeline()
+
+
+def test_a_pipeline_is_deleted_by_the_twin(client: Client) -> None:
+    PachydermPipeline(spec=QUICK).trigger()
+    asyncio.run(PachydermPipeline(spec=QUICK).adelete_pipeline())
+    assert versions(client) == {}
+
+
+def test_a_pipeline_whose_output_is_read_is_not_deleted(client: Client) -> None:
+    PachydermPipeline(spec=QUICK).trigger()
+    reader = {**QUICK, "pipeline": {"name": "reader"}, "input": {"pfs": {"repo": "of_in", "glob": "/"}}}
+    PachydermPipeline(spec=reader).trigger()
+    with pytest.raises(PachydermError, match=r"^Deleting pipeline of_in failed: .*reader"):
+        PachydermPipeline(spec=QUICK).delete_pipeline()
+    assert versions(client) == {"of_in": 1, "reader": 1}
+
+
+def test_each_deletion_is_an_event_of_its_own(prefect: None, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    emitted: list[tuple[str, str, object]] = []
+
+    def record(event: str, resource: dict[str, str], *, id: object, **_: object) -> None:
+        emitted.append((event, resource["prefect.resource.id"], id))
+
+    monkeypatch.setattr(events, "emit_event", record)
+    pipeline = PachydermPipeline(spec=QUICK)
+    for _ in range(2):
+        pipeline.trigger()
+        pipeline.delete_pipeline()
+    pipeline.delete_pipeline()
+    deleted = [(resource, id) for event, resource, id in emitted if event == "pachyderm.pipeline.deleted"]
+    assert [resource for resource, _ in deleted] == ["pachyderm.pipeline.of_in"] * 2
+    assert len({id for _, id in deleted}) == 2

@@ -1,4 +1,4 @@
-"""No token gets into what Prefect keeps."""
+"""No token gets into what Prefect keeps, and no value of a secret."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import base64
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow, task
+from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings, temporary_settings
 from pydantic import SecretStr
 from python_pachyderm import Client
 
-from prefect_pachyderm import JobResult, PachydermCredentials, PachydermError, PachydermPipeline
+from prefect_pachyderm import (
+    JobResult,
+    PachydermCredentials,
+    PachydermError,
+    PachydermPipeline,
+    create_secret,
+    delete_secret,
+)
 from server import Server
 
 SPEC = {
@@ -84,3 +93,41 @@ def test_credentials_that_come_back_take_the_token_from_their_block(
     stored = pickle.dumps(PachydermCredentials.load("kept"))
     assert server.token.encode() not in stored
     assert [each.repo.name for each in pickle.loads(stored).get_client().list_repo()] == ["in"]
+
+
+def test_a_pipeline_gets_the_values_of_a_secret(
+    prefect: None, client: Client, credentials: PachydermCredentials, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    values = {"one": "planted-1", "two": "1e5", "three": 'planted 3\n"ü"'}
+    Secret.model_validate({"value": values["one"]}).save("planted", overwrite=True)
+    Secret.model_validate({"value": values["two"]}).save("number", overwrite=True)
+
+    @flow(persist_result=True)
+    def make() -> None:
+        blocks: dict[str, Any] = {"one": Secret.load("planted"), "two": Secret.load("number")}
+        create_secret("mine", {**blocks, "three": SecretStr(values["three"])}, credentials)
+
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path}), caplog.at_level("DEBUG"):
+        make()
+    script = 'for key in one two three; do printf %s "$(printenv $key)" > /pfs/out/$key; done'
+    secrets = [{"name": "mine", "key": key, "env_var": key} for key in values]
+    spec = {**SPEC, "transform": {"image": "host", "cmd": ["sh"], "stdin": [script], "secrets": secrets}}
+    job = PachydermPipeline(credentials=credentials, spec=spec).trigger()
+    job.wait_for_completion()
+    result = job.fetch_result()
+    assert {key: result.read(f"/{key}").decode() for key in values} == values
+    assert b"planted" not in kept(tmp_path)
+    assert "planted-1" not in caplog.text
+
+    with pytest.raises(PachydermError, match=r"^Creating secret mine failed: .*already exists") as caught:
+        create_secret("mine", {"one": SecretStr("planted-2")}, credentials)
+    assert "planted" not in str(caught.value)
+    delete_secret("mine", credentials)
+    assert list(client.list_secret()) == []
+    delete_secret("mine", credentials)
+
+
+def test_a_value_of_a_secret_is_text(credentials: PachydermCredentials) -> None:
+    with pytest.raises(PachydermError, match=r"^The value of one is no text.* a dict\.$") as caught:
+        create_secret("mine", {"one": Secret.model_validate({"value": {"a": "planted"}})}, credentials)
+    assert "planted" not in str(caught.value)

@@ -12,7 +12,8 @@ from prefect.logging import disable_run_logger
 from python_pachyderm import Client
 
 from prefect_pachyderm import events
-from prefect_pachyderm.pipelines import Template, create_pipelines
+from prefect_pachyderm.pipelines import create_pipelines
+from prefect_pachyderm.specs import Template
 from tasks import gate
 from tasks.gate import Verdict
 from tests.jobs import last_job, pfs, pipeline, put

@@ -17,7 +17,8 @@ from python_pachyderm import Client
 
 from prefect_pachyderm.calls import PachydermError
 from prefect_pachyderm.commits import ensure_repo
-from prefect_pachyderm.pipelines import Template, create_pipelines
+from prefect_pachyderm.pipelines import create_pipelines
+from prefect_pachyderm.specs import Template
 from tasks import turns
 from tests.jobs import last_job, pfs, pipeline, put, until
 

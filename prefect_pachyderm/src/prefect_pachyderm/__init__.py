@@ -7,11 +7,16 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from prefect_pachyderm.calls import PachydermError, PrefectPachydermError
 from prefect_pachyderm.credentials import PachydermCredentials
+from prefect_pachyderm.datums import Datum, list_datums
+from prefect_pachyderm.flows import run_pachyderm_pipeline
 from prefect_pachyderm.jobs import JobFailed, JobGone, JobTimedOut, PachydermJob
 from prefect_pachyderm.pipelines import PachydermPipeline
 from prefect_pachyderm.results import JobResult
+from prefect_pachyderm.secrets import create_secret, delete_secret
+from prefect_pachyderm.starts import run_cron, run_pipeline
 
 __all__ = [
+    "Datum",
     "JobFailed",
     "JobGone",
     "JobResult",
@@ -21,4 +26,10 @@ __all__ = [
     "PachydermJob",
     "PachydermPipeline",
     "PrefectPachydermError",
+    "create_secret",
+    "delete_secret",
+    "list_datums",
+    "run_cron",
+    "run_pachyderm_pipeline",
+    "run_pipeline",
 ]

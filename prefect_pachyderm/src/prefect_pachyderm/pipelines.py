@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import python_pachyderm
-from google.protobuf import json_format
 from prefect import get_run_logger, task
 from prefect.blocks import abstract
 from prefect.exceptions import TerminationSignal
@@ -21,23 +17,15 @@ from pydantic import Field
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, pps, readable, status_of
+from prefect_pachyderm.calls import LIVE, Logger, PrefectPachydermError, readable, status_of
 from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
 from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
 from prefect_pachyderm.runs import note_job
+from prefect_pachyderm.specs import SPEC_HASH, Template, read_spec, request_of
 from prefect_pachyderm.twins import twin_of
 
-SPEC_HASH = "prefect-pachyderm/spec-sha256"
 ENDED_BADLY = (pps_proto.JOB_FAILURE, pps_proto.JOB_KILLED, pps_proto.JOB_UNRUNNABLE)
 OVER = (*ENDED_BADLY, pps_proto.JOB_SUCCESS)
-
-
-@dataclass(frozen=True)
-class Template:
-    """A pipeline's specification as a jsonnet file, and the arguments of the function that it holds."""
-
-    file: Path
-    arguments: Mapping[str, str]
 
 
 # Given its parameter, the base would make a block type of that name here, and Prefect would register it, too.
@@ -87,6 +75,31 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         description="Seconds that a job is waited for while the pipeline can't start, as without its image; then it is stopped.",
     )
 
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        arguments: Mapping[str, str] | None = None,
+        credentials: PachydermCredentials | None = None,
+    ) -> PachydermPipeline:
+        """A pipeline whose specification is in a file: JSON, YAML or, rendered by Pachyderm with the arguments, jsonnet.
+
+        Raises:
+            PachydermError: the file can't be read or rendered, or holds anything but one specification.
+
+        Example:
+            Run the pipeline of a template:
+            ```python
+            from prefect_pachyderm import PachydermPipeline
+
+            job = PachydermPipeline.from_file("count.jsonnet", {"repo": "texts"}).trigger()
+            ```
+        """
+        credentials = credentials or PachydermCredentials()
+        with readable(f"Reading the specification {path}"):
+            spec = read_spec(Path(path), arguments or {}, credentials.get_client)
+        return cls(credentials=credentials, spec=spec)
+
     async def atrigger(self) -> PachydermJob:
         """As `trigger`."""
         return await asyncio.to_thread(self.trigger, _sync=True)
@@ -100,10 +113,7 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         """
         client = self.credentials.get_client()
         with readable("Creating the pipeline"):
-            try:
-                request = _request(self.spec)
-            except json_format.ParseError as error:
-                raise PachydermError(f"The pipeline's specification is not usable: {error}.") from error
+            request = request_of(self.spec)
             name = request.pipeline.name
             due = _is_due(client, request)
             if due or self.reprocess:
@@ -117,6 +127,38 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         if not job.is_over():
             note_job(name, job_id, self.credentials, self.logger)
         return job
+
+    async def adelete_pipeline(self, keep_repo: bool = False) -> None:
+        """As `delete_pipeline`."""
+        await asyncio.to_thread(self.delete_pipeline, keep_repo, _sync=True)
+
+    @twin_of(adelete_pipeline)
+    def delete_pipeline(self, keep_repo: bool = False) -> None:
+        """Deletes the pipeline with its jobs and, unless kept, its output; one that is not there is no error.
+
+        The block stays: `delete`, which all blocks have, deletes that, and leaves the pipeline alone.
+
+        Raises:
+            PachydermError: another pipeline reads its output, or Pachyderm can't be reached.
+
+        Example:
+            Leave what a pipeline has made, and nothing else:
+            ```python
+            from prefect_pachyderm import PachydermPipeline
+
+            PachydermPipeline.load("BLOCK_NAME").delete_pipeline(keep_repo=True)
+            ```
+        """
+        name = request_of(self.spec).pipeline.name
+        with readable(f"Deleting pipeline {name}"):
+            client = self.credentials.get_client()
+            info = _inspect(client, name)
+            if info is None:
+                self.logger.info("Pipeline %s is not there", name)
+                return
+            client.delete_pipeline(name, keep_repo=keep_repo)
+        events.pipeline_deleted(info)
+        self.logger.info("Pipeline %s deleted", name)
 
 
 @task(name="create pipelines", **LIVE)
@@ -132,7 +174,7 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
     logger = get_run_logger()
     client = connect()
     with readable("Creating the pipelines"):
-        requests = [_render(client, template) for template in templates]
+        requests = [_request(client, template) for template in templates]
         due = [request for request in requests if _is_due(client, request)]
         if due:
             _start(client, PachydermCredentials.from_environment(), due, logger)
@@ -147,13 +189,13 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
 def are_up_to_date(client: python_pachyderm.Client, templates: Iterable[Template]) -> bool:
     """Whether all pipelines run just these specifications, and their newest jobs have not ended badly."""
     with readable("Looking at the pipelines"):
-        return not any(_is_due(client, _render(client, template)) for template in templates)
+        return not any(_is_due(client, _request(client, template)) for template in templates)
 
 
 def jobs_in_the_way(client: python_pachyderm.Client, templates: Iterable[Template]) -> list[tuple[str, str]]:
     """Pipeline and id of the jobs that are on and that an update to these specifications would end."""
     with readable("Looking at the pipelines"):
-        requests = [_render(client, template) for template in templates]
+        requests = [_request(client, template) for template in templates]
         return [
             (info.job.pipeline.name, info.job.id)
             for request in requests
@@ -163,17 +205,8 @@ def jobs_in_the_way(client: python_pachyderm.Client, templates: Iterable[Templat
         ]
 
 
-def _render(client: python_pachyderm.Client, template: Template) -> pps_proto.CreatePipelineRequest:
-    text = template.file.read_text()
-    rendered = pps(client).RenderTemplate(pps_proto.RenderTemplateRequest(template=text, args=template.arguments))
-    return _request(json.loads(rendered.json))
-
-
-def _request(spec: dict[str, Any]) -> pps_proto.CreatePipelineRequest:
-    request = json_format.ParseDict(spec, pps_proto.CreatePipelineRequest())
-    canonical = json.dumps(spec, sort_keys=True).encode()
-    request.metadata.annotations[SPEC_HASH] = hashlib.sha256(canonical).hexdigest()
-    return request
+def _request(client: python_pachyderm.Client, template: Template) -> pps_proto.CreatePipelineRequest:
+    return request_of(read_spec(template.file, template.arguments, lambda: client))
 
 
 def _start(
@@ -182,12 +215,24 @@ def _start(
     requests: list[pps_proto.CreatePipelineRequest],
     logger: Logger,
 ) -> None:
-    """Sends the requests and notes the jobs that begin by them; an interruption meanwhile leaves none that nobody knows of."""
-    names = [request.pipeline.name for request in requests]
+    with starting(client, credentials, [request.pipeline.name for request in requests], logger):
+        send(client, requests)
+
+
+@contextmanager
+def starting(
+    client: python_pachyderm.Client, credentials: PachydermCredentials, names: list[str], logger: Logger
+) -> Iterator[dict[str, str]]:
+    """Notes the jobs of these pipelines that begin in the block; gives pipeline → id of its newest job, filled in after it.
+
+    An interruption meanwhile leaves no job that nobody knows of.
+    """
     before = _newest_jobs(client, names)
+    newest: dict[str, str] = {}
     try:
-        _send(client, requests)
-        for name, job_id in _newest_jobs(client, names).items():
+        yield newest
+        newest.update(_newest_jobs(client, names))
+        for name, job_id in newest.items():
             note_job(name, job_id, credentials, logger)
     except (KeyboardInterrupt, TerminationSignal):
         for name, job_id in _newest_jobs(client, names).items():
@@ -202,7 +247,7 @@ def _newest_jobs(client: python_pachyderm.Client, names: list[str]) -> dict[str,
     return {name: client.inspect_branch(name, "master").head.id for name in names if _inspect(client, name)}
 
 
-def _send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
+def send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
     """Makes or updates these pipelines at once, and tells of each by an event."""
     with client.transaction():
         for request in requests:
