@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import python_pachyderm
-from python_pachyderm.service import pfs_proto
+from python_pachyderm.pfs import commit_from
+from python_pachyderm.service import pfs_grpc, pfs_proto
 
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import readable
 
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
+PIECE_BYTES = 1 << 20
 
 
 def ensure_repo(client: python_pachyderm.Client, name: str, description: str = "") -> None:
@@ -41,13 +41,12 @@ def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> li
     return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
-def open_file(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> BinaryIO:
-    """A file of a commit, to be read. python-pachyderm takes an empty one for the end of an iteration."""
-    try:
-        file: BinaryIO = client.get_file(commit, path)
-    except StopIteration:
-        return io.BytesIO()
-    return file
+def stream_file(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> Iterator[bytes]:
+    """The content of a file of a commit, as it comes; what breaks off on the way is raised."""
+    # python-pachyderm's own get_file takes that for the file's end, and an empty file for an error.
+    request = pfs_proto.GetFileRequest(file=pfs_proto.File(commit=commit_from(commit), path=path))
+    for message in pfs_grpc.APIStub(client._channel).GetFile(request):
+        yield message.value
 
 
 def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Path]) -> bool:
@@ -55,9 +54,23 @@ def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, fil
     if not info.finished.seconds and not info.finishing.seconds:
         return False
     commit = (info.commit.branch.repo.name, info.commit.id)
-    paths = [each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")]
-    there = {path: hashlib.sha256(open_file(client, commit, path).read()).hexdigest() for path in paths}
-    return there == {f"/{path}": hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
+    there = {each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")}
+    return there == {f"/{path}" for path in files} and all(
+        _digest(stream_file(client, commit, f"/{path}")) == _digest(_pieces(file)) for path, file in files.items()
+    )
+
+
+def _digest(pieces: Iterator[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while piece := opened.read(PIECE_BYTES):
+            yield piece
 
 
 def commit_files(
