@@ -10,6 +10,7 @@ from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.jobs import JobFailed, JobGone, JobTimedOut, PachydermJob
 from prefect_pachyderm.pipelines import PachydermPipeline
 from prefect_pachyderm.results import JobResult
+from prefect_pachyderm.uploads import commit
 
 __all__ = [
     "JobFailed",
@@ -21,4 +22,5 @@ __all__ = [
     "PachydermJob",
     "PachydermPipeline",
     "PrefectPachydermError",
+    "commit",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import python_pachyderm
 from python_pachyderm.pfs import commit_from
@@ -17,6 +19,9 @@ from prefect_pachyderm.calls import readable
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
 PIECE_BYTES = 1 << 20
+
+# What a file is to hold, or the file that holds it.
+Content = bytes | Path
 
 
 def ensure_repo(client: python_pachyderm.Client, name: str, description: str = "") -> None:
@@ -49,14 +54,14 @@ def stream_file(client: python_pachyderm.Client, commit: tuple[str, str], path: 
         yield message.value
 
 
-def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Path]) -> bool:
-    """Whether these files (path in the repo → file) are the whole content of a finished commit."""
+def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Content]) -> bool:
+    """Whether these files (path in the repo → what it holds) are the whole content of a finished commit."""
     if not info.finished.seconds and not info.finishing.seconds:
         return False
     commit = (info.commit.branch.repo.name, info.commit.id)
     there = {each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")}
     return there == {f"/{path}" for path in files} and all(
-        _digest(stream_file(client, commit, f"/{path}")) == _digest(_pieces(file)) for path, file in files.items()
+        _digest(stream_file(client, commit, f"/{path}")) == _digest(_pieces(content)) for path, content in files.items()
     )
 
 
@@ -67,16 +72,20 @@ def _digest(pieces: Iterator[bytes]) -> bytes:
     return digest.digest()
 
 
-def _pieces(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
-        while piece := opened.read(PIECE_BYTES):
+def _pieces(content: Content) -> Iterator[bytes]:
+    with _opened(content) as file:
+        while piece := file.read(PIECE_BYTES):
             yield piece
 
 
+def _opened(content: Content) -> BinaryIO:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+
+
 def commit_files(
-    client: python_pachyderm.Client, repo: str, branch: str, files: Mapping[str, Path], description: str
+    client: python_pachyderm.Client, repo: str, branch: str, files: Mapping[str, Content], description: str
 ) -> str:
-    """Makes these files (path in the repo → file) the whole content of a branch, in one commit; returns its id once it is finished.
+    """Makes these files (path in the repo → what it holds) the whole content of a branch, in one commit; returns its id once it is finished.
 
     A commit that fails on the way is dropped.
     """
@@ -89,7 +98,7 @@ def commit_files(
             with ExitStack() as opened, client.modify_file_client(commit) as modify:
                 for path in paths[start : start + OPEN_AT_ONCE]:
                     # put_file_from_filepath would send a message for each line.
-                    modify.put_file_from_fileobj(f"/{path}", opened.enter_context(files[path].open("rb")))
+                    modify.put_file_from_fileobj(f"/{path}", opened.enter_context(_opened(files[path])))
         client.finish_commit(commit)
     except BaseException:
         client.drop_commit(commit.id)
