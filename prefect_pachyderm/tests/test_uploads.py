@@ -13,6 +13,7 @@ from python_pachyderm import Client
 
 from prefect_pachyderm import PachydermCredentials, PachydermError, PrefectPachydermError, commit, events
 from prefect_pachyderm.commits import stream_file
+from proxy import Fails, proxy
 from server import Server
 
 
@@ -151,3 +152,19 @@ def test_what_can_not_be_committed_is_said_in_a_sentence_and_leaves_nothing(
 def test_what_is_no_regular_file_is_left_out(prefect: None, named: None, client: Client, folder: Path) -> None:
     os.mkfifo(folder / "fifo")
     assert contents(client, commit_in_flow(folder)) == WHOLE
+
+
+def test_a_server_that_is_gone_for_a_while_leaves_no_open_commit(prefect: None, server: Server, client: Client) -> None:
+    """Dropping what has begun fails at first, too."""
+    fails: Fails = lambda name, number: (name, number) in {("ModifyFile", 2), ("DropCommitSet", 1)}  # noqa: E731
+
+    @flow
+    def run(address: str) -> str:
+        credentials = PachydermCredentials(address=address, auth_token=SecretStr(server.token))
+        return commit("new", {"a": b"1"}, credentials=credentials)
+
+    with proxy(server.address, fails) as (address, calls):
+        made = run(address)
+        assert (calls["StartCommit"], calls["DropCommitSet"]) == (2, 2)
+    assert contents(client, made) == {"/a": b"1"}
+    assert [info.commit.id for info in client.list_commit("new")] == [made]

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import python_pachyderm
+from prefect.logging import get_logger
 from python_pachyderm.pfs import commit_from
 from python_pachyderm.service import pfs_grpc, pfs_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import readable
+from prefect_pachyderm.calls import call_patiently, readable
 
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
@@ -87,7 +88,7 @@ def commit_files(
 ) -> str:
     """Makes these files (path in the repo → what it holds) the whole content of a branch, in one commit; returns its id once it is finished.
 
-    A commit that fails on the way is dropped.
+    A commit that fails on the way is dropped, where nobody answers once somebody does: an open one would be in everybody's way.
     """
     commit = client.start_commit(repo, branch, description=description)
     try:
@@ -101,7 +102,12 @@ def commit_files(
                     modify.put_file_from_fileobj(f"/{path}", opened.enter_context(_opened(files[path])))
         client.finish_commit(commit)
     except BaseException:
-        client.drop_commit(commit.id)
+        call_patiently(lambda: _drop(client, repo, commit.id), get_logger(__name__))
         raise
     events.commit_finished(next(iter(client.wait_commit((repo, commit.id)))))
     return str(commit.id)
+
+
+def _drop(client: python_pachyderm.Client, repo: str, commit_id: str) -> None:
+    with readable(f"Dropping the commit {repo}@{commit_id}"):
+        client.drop_commit(commit_id)
