@@ -104,10 +104,15 @@ def commit_files(
     except BaseException:
         call_patiently(lambda: _drop(client, repo, commit.id), get_logger(__name__))
         raise
-    events.commit_finished(next(iter(client.wait_commit((repo, commit.id)))))
+    events.commit_finished(call_patiently(lambda: _finished(client, repo, commit.id), get_logger(__name__)))
     return str(commit.id)
 
 
 def _drop(client: python_pachyderm.Client, repo: str, commit_id: str) -> None:
     with readable(f"Dropping the commit {repo}@{commit_id}"):
         client.drop_commit(commit_id)
+
+
+def _finished(client: python_pachyderm.Client, repo: str, commit_id: str) -> pfs_proto.CommitInfo:
+    with readable(f"Waiting for the commit {repo}@{commit_id}"):
+        return next(iter(client.wait_commit((repo, commit_id))))
