@@ -20,7 +20,7 @@ from google.protobuf import json_format
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm.calls import readable, status_of
-from prefect_pachyderm.commits import head_of, open_file
+from prefect_pachyderm.commits import head_of, stream_file
 from prefect_pachyderm.credentials import connect
 from tasks.errors import USER_ERRORS, ScriptwrightError
 from tasks.project import BRANCH
@@ -162,7 +162,7 @@ def _compare(client: python_pachyderm.Client, statement: Statement) -> Iterator[
             if before is None:
                 yield f"{pipeline}/{path} was not made the first time."
             elif before != digest:
-                again = open_file(client, (name, head), path).read()
+                again = b"".join(stream_file(client, (name, head), path))
                 yield from _difference(f"{pipeline}/{path}", _first(client, job, path, before), again)
     yield from (f"{name} was not made again." for name in wanted)
 
@@ -170,8 +170,8 @@ def _compare(client: python_pachyderm.Client, statement: Statement) -> Iterator[
 def _first(client: python_pachyderm.Client, job: dict[str, Any], path: str, digest: str) -> bytes | None:
     """A file as it was made the first time, if it is still there."""
     try:
-        content = open_file(client, (job["pipeline"], job["job"]), path).read()
-    except (grpc.RpcError, ConnectionError):
+        content = b"".join(stream_file(client, (job["pipeline"], job["job"]), path))
+    except grpc.RpcError:
         return None
     return content if hashlib.sha256(content).hexdigest() == digest else None
 

@@ -13,7 +13,7 @@ from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, commits, events
 from prefect_pachyderm.calls import readable
-from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits, open_file
+from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits, stream_file
 from prefect_pachyderm.follow import new_commits, report_commit
 from prefect_pachyderm.waits import wait_for_job
 from server import Server
@@ -30,7 +30,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 def contents(client: Client, commit: tuple[str, str]) -> dict[str, bytes]:
     paths = [info.file.path for info in client.walk_file(commit, "/") if not info.file.path.endswith("/")]
-    return {path: open_file(client, commit, path).read() for path in paths}
+    return {path: b"".join(stream_file(client, commit, path)) for path in paths}
 
 
 def test_files_become_the_whole_content(client: Client, files: dict[str, Path]) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -17,6 +18,7 @@ from uuid import UUID
 import pytest
 from prefect import flow, get_client, runtime, task
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling, Crashed
 from pydantic import SecretStr
@@ -52,6 +54,13 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def name_of(task_run_id: UUID) -> str | None:
+    """The name of a task run's state, as the server has it by now."""
+    with get_client(sync_client=True) as api, suppress(ObjectNotFound):
+        return api.read_task_run(task_run_id).state_name
+    return None
 
 
 def cancel_when_it_runs(client: Client, flow_run_id: UUID) -> None:
@@ -202,3 +211,29 @@ def test_a_terminated_process_stops_the_job_of_a_submitted_task(
     process.send_signal(number)
     process.wait(60)
     assert states(client) == [pps_proto.JOB_KILLED]
+
+
+def test_who_waits_for_a_job_is_waiting_for_pachyderm(prefect: None, client: Client) -> None:
+    """As the server shows it; a run is never failed by it, and its next state is Prefect's own."""
+
+    @flow
+    def run() -> UUID:
+        job = pipeline().trigger()
+        future = wait_for_job.submit("p", job.job_id)
+        until(lambda: name_of(future.task_run_id) == "Waiting for Pachyderm")
+        assert states(client) == [pps_proto.JOB_RUNNING]
+        job.stop("it was seen")
+        with pytest.raises(JobFailed):
+            future.result()
+        return future.task_run_id
+
+    task_run_id = run()
+    until(lambda: name_of(task_run_id) == "Failed")
+    with get_client(sync_client=True) as api:
+        history = api.read_task_run_states(task_run_id)
+    assert [state.name for state in sorted(history, key=lambda state: state.timestamp)] == [
+        "Pending",
+        "Running",
+        "Waiting for Pachyderm",
+        "Failed",
+    ]

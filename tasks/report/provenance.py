@@ -19,14 +19,13 @@ from google.protobuf.json_format import MessageToDict
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm.calls import pps, readable
-from prefect_pachyderm.commits import open_file
+from prefect_pachyderm.commits import stream_file
 from prefect_pachyderm.jobs import job_of
 from tasks.files import write_whole
 from tasks.report.lineage import Job, Lineage
 
 PROVENANCE = "provenance.json"
 BUILD_TYPE = "urn:scriptwright:pachyderm-jobs:1"
-PIECE = 1 << 20
 Statement = dict[str, Any]
 
 
@@ -105,8 +104,7 @@ def hash_of(files: Mapping[str, str]) -> str:
 
 def _sha256(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> str:
     digest = hashlib.sha256()
-    file = open_file(client, commit, path)
-    while piece := file.read(PIECE):
+    for piece in stream_file(client, commit, path):
         digest.update(piece)
     return digest.hexdigest()
 

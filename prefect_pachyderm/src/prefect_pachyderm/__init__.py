@@ -14,6 +14,7 @@ from prefect_pachyderm.pipelines import PachydermPipeline
 from prefect_pachyderm.results import JobResult
 from prefect_pachyderm.secrets import create_secret, delete_secret
 from prefect_pachyderm.starts import run_cron, run_pipeline
+from prefect_pachyderm.uploads import commit
 
 __all__ = [
     "Datum",
@@ -26,6 +27,7 @@ __all__ = [
     "PachydermJob",
     "PachydermPipeline",
     "PrefectPachydermError",
+    "commit",
     "create_secret",
     "delete_secret",
     "list_datums",

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 import python_pachyderm
-from python_pachyderm.service import pfs_proto
+from prefect.logging import get_logger
+from python_pachyderm.pfs import commit_from
+from python_pachyderm.service import pfs_grpc, pfs_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import readable
+from prefect_pachyderm.calls import call_patiently, readable
 
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
+PIECE_BYTES = 1 << 20
+
+# What a file is to hold, or the file that holds it.
+Content = bytes | Path
 
 
 def ensure_repo(client: python_pachyderm.Client, name: str, description: str = "") -> None:
@@ -41,31 +47,48 @@ def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> li
     return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
-def open_file(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> BinaryIO:
-    """A file of a commit, to be read. python-pachyderm takes an empty one for the end of an iteration."""
-    try:
-        file: BinaryIO = client.get_file(commit, path)
-    except StopIteration:
-        return io.BytesIO()
-    return file
+def stream_file(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> Iterator[bytes]:
+    """The content of a file of a commit, as it comes; what breaks off on the way is raised."""
+    # python-pachyderm's own get_file takes that for the file's end, and an empty file for an error.
+    request = pfs_proto.GetFileRequest(file=pfs_proto.File(commit=commit_from(commit), path=path))
+    for message in pfs_grpc.APIStub(client._channel).GetFile(request):
+        yield message.value
 
 
-def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Path]) -> bool:
-    """Whether these files (path in the repo → file) are the whole content of a finished commit."""
+def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, files: Mapping[str, Content]) -> bool:
+    """Whether these files (path in the repo → what it holds) are the whole content of a finished commit."""
     if not info.finished.seconds and not info.finishing.seconds:
         return False
     commit = (info.commit.branch.repo.name, info.commit.id)
-    paths = [each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")]
-    there = {path: hashlib.sha256(open_file(client, commit, path).read()).hexdigest() for path in paths}
-    return there == {f"/{path}": hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
+    there = {each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")}
+    return there == {f"/{path}" for path in files} and all(
+        _digest(stream_file(client, commit, f"/{path}")) == _digest(_pieces(content)) for path, content in files.items()
+    )
+
+
+def _digest(pieces: Iterator[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    with _opened(content) as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def _opened(content: Content) -> BinaryIO:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
 def commit_files(
-    client: python_pachyderm.Client, repo: str, branch: str, files: Mapping[str, Path], description: str
+    client: python_pachyderm.Client, repo: str, branch: str, files: Mapping[str, Content], description: str
 ) -> str:
-    """Makes these files (path in the repo → file) the whole content of a branch, in one commit; returns its id once it is finished.
+    """Makes these files (path in the repo → what it holds) the whole content of a branch, in one commit; returns its id once it is finished.
 
-    A commit that fails on the way is dropped.
+    A commit that fails on the way is dropped, where nobody answers once somebody does: an open one would be in everybody's way.
     """
     commit = client.start_commit(repo, branch, description=description)
     try:
@@ -76,10 +99,20 @@ def commit_files(
             with ExitStack() as opened, client.modify_file_client(commit) as modify:
                 for path in paths[start : start + OPEN_AT_ONCE]:
                     # put_file_from_filepath would send a message for each line.
-                    modify.put_file_from_fileobj(f"/{path}", opened.enter_context(files[path].open("rb")))
+                    modify.put_file_from_fileobj(f"/{path}", opened.enter_context(_opened(files[path])))
         client.finish_commit(commit)
     except BaseException:
-        client.drop_commit(commit.id)
+        call_patiently(lambda: _drop(client, repo, commit.id), get_logger(__name__))
         raise
-    events.commit_finished(next(iter(client.wait_commit((repo, commit.id)))))
+    events.commit_finished(call_patiently(lambda: _finished(client, repo, commit.id), get_logger(__name__)))
     return str(commit.id)
+
+
+def _drop(client: python_pachyderm.Client, repo: str, commit_id: str) -> None:
+    with readable(f"Dropping the commit {repo}@{commit_id}"):
+        client.drop_commit(commit_id)
+
+
+def _finished(client: python_pachyderm.Client, repo: str, commit_id: str) -> pfs_proto.CommitInfo:
+    with readable(f"Waiting for the commit {repo}@{commit_id}"):
+        return next(iter(client.wait_commit((repo, commit_id))))
