@@ -24,7 +24,7 @@ from httpx import TransportError
 from prefect import State, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
-from python_pachyderm.service import pps_grpc
+from python_pachyderm.service import pfs_grpc, pps_grpc
 
 TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
 # What gRPC says of TLS that can't be had, and what that means. None of it passes by itself.
@@ -95,6 +95,11 @@ def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
 def pps(client: python_pachyderm.Client) -> Any:
     """The stub of PPS on the client's connection, for requests that the client has no method for."""
     return pps_grpc.APIStub(client._channel)
+
+
+def pfs(client: python_pachyderm.Client) -> Any:
+    """The stub of PFS on the client's connection, for calls that the client's methods give no deadline."""
+    return pfs_grpc.APIStub(client._channel)
 
 
 def call_patiently(call: Callable[[], T], logger: Logger) -> T:

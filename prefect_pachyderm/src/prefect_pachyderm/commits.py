@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import python_pachyderm
+from python_pachyderm.pfs import commit_from
 from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import readable
+from prefect_pachyderm.calls import ANSWER_SECONDS, pfs, readable
 
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
@@ -37,7 +38,8 @@ def head_of(client: python_pachyderm.Client, repo: str, branch: str) -> pfs_prot
 def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> list[tuple[str, str]]:
     """Repos and ids of the commits from which an output commit was made."""
     with readable(f"Looking at {repo}@{commit}"):
-        info = next(iter(client.inspect_commit((repo, commit))))
+        request = pfs_proto.InspectCommitRequest(commit=commit_from((repo, commit)))
+        info = pfs(client).InspectCommit(request, timeout=ANSWER_SECONDS)
     return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
