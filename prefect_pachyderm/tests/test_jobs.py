@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
+import signal
 import threading
 import time
 from asyncio import CancelledError
@@ -14,6 +16,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from prefect._internal.concurrency.cancellation import AsyncCancelScope
 from pydantic import SecretStr
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
@@ -27,6 +30,9 @@ from prefect_pachyderm import (
     PachydermError,
     PachydermJob,
     PachydermPipeline,
+    PrefectPachydermError,
+    calls,
+    credentials,
     jobs,
     logs,
 )
@@ -97,9 +103,13 @@ def test_the_asynchronous_twins(server: Server, client: Client) -> None:
     assert asyncio.run(run()) == asyncio.run(run_as_other_integrations()) == ["/a"]
 
 
-def test_a_cancelled_await_stops_the_job(server: Server, client: Client) -> None:
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_cancelled_await_ends_at_once_and_stops_the_job_if_it_is_to(
+    stop: bool, server: Server, client: Client
+) -> None:
     async def run() -> PachydermJob:
-        job = await block(server, "sleep 300").atrigger()
+        triggered = await block(server, "sleep 300").atrigger()
+        job = PachydermJob("p", triggered.job_id, credentials_of(server), stop_when_interrupted=stop)
         waiting = asyncio.create_task(job.await_for_completion())
         await asyncio.sleep(1)
         waiting.cancel()
@@ -107,7 +117,24 @@ def test_a_cancelled_await_stops_the_job(server: Server, client: Client) -> None
             await waiting
         return job
 
-    assert state_of(client, asyncio.run(run())) == pps_proto.JOB_KILLED
+    assert (state_of(client, asyncio.run(run())) == pps_proto.JOB_KILLED) is stop
+
+
+def test_an_await_that_has_lost_its_turn_leaves_its_job_alone(
+    server: Server, client: Client, captured: Captured
+) -> None:
+    async def run() -> PachydermJob:
+        job = await block(server, "sleep 300").atrigger()
+        with AsyncCancelScope() as scope:
+            threading.Timer(1, scope.cancel).start()
+            await job.await_for_completion()
+        return job
+
+    with pytest.raises(CancelledError):
+        asyncio.run(run())
+    (info,) = client.list_job("p")
+    assert info.state != pps_proto.JOB_KILLED
+    assert any("goes on without this run" in message for message in captured.messages)
 
 
 def test_a_run_that_has_lost_its_turn_leaves_its_job_alone_and_says_so(
@@ -116,7 +143,7 @@ def test_a_run_that_has_lost_its_turn_leaves_its_job_alone_and_says_so(
     """As Prefect ends a run whose concurrency lease is gone; the next wait takes the job up."""
     job = block(server, "sleep 2").trigger()
 
-    def end(self: PachydermJob) -> None:
+    def end(self: PachydermJob, wait: object) -> None:
         raise CancelledError
 
     with monkeypatch.context() as patch:
@@ -142,6 +169,37 @@ def test_a_job_that_takes_too_long_is_stopped(server: Server, client: Client) ->
     with pytest.raises(JobTimedOut, match="not over after 2 s"):
         job.wait_for_completion()
     assert state_of(client, job) == pps_proto.JOB_KILLED
+
+
+def test_no_time_to_wait_is_refused() -> None:
+    with pytest.raises(PrefectPachydermError, match=r"timeout_seconds of job p@1 is 0; give more than 0 s"):
+        PachydermJob("p", "1", timeout_seconds=0)
+
+
+def test_a_server_that_freezes_stops_no_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections stay: no call ends by itself."""
+    for module in (credentials, jobs):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(calls, "PATIENCE_SECONDS", 1.0)
+    server = Server(tmp_path)
+    server.start()
+    try:
+        server.client.create_repo("in")
+        with server.client.commit("in", "master") as commit:
+            server.client.put_file_bytes(commit, "/a", b"one")
+        job = block(server, "sleep 300", timeout_seconds=1).trigger()
+        until(lambda: state_of(server.client, job) == pps_proto.JOB_RUNNING)
+        server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(JobTimedOut, match=r"it could not be stopped: .*no answer has come"):
+            job.wait_for_completion()
+        with pytest.raises(PachydermError, match="no answer has come"):
+            job.is_over()
+        server.process.send_signal(signal.SIGCONT)
+        with pytest.raises(JobTimedOut, match="it was stopped"):
+            job.wait_for_completion()
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        server.stop()
 
 
 def test_a_job_that_somebody_deletes_or_that_never_was(server: Server, client: Client) -> None:
@@ -254,8 +312,14 @@ def test_a_log_that_can_not_be_read_is_told_of_once(
     assert len([each for each in captured.messages if "the proxy fails this call" in each]) == 1
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mine"), BrokenPipeError(), SystemExit(1)])
-@pytest.mark.parametrize("who", ["handler", "on_line"])
+@pytest.mark.parametrize(
+    ("who", "error"),
+    [
+        *itertools.product(["handler", "on_line"], [RuntimeError("mine"), BrokenPipeError(), SystemExit(1)]),
+        ("on_line", CancelledError()),
+        ("on_line", KeyboardInterrupt()),
+    ],
+)
 def test_who_takes_the_lines_may_fail(
     who: str, error: BaseException, server: Server, client: Client, captured: Captured
 ) -> None:
@@ -307,6 +371,10 @@ def test_why_a_job_can_not_start_is_said_and_it_is_not_waited_for_for_ever(tmp_p
             JobTimedOut, match=r"not over after 1 s; it could not start: p is PIPELINE_CRASHING: .*host"
         ):
             job.wait_for_completion()
+        job = block(server, "true").trigger()
+        fails: Fails = lambda name, number: name == "InspectPipeline" and grpc.StatusCode.NOT_FOUND  # noqa: E731
+        with proxy(server.address, fails) as (address, _), pytest.raises(JobGone):
+            PachydermJob("p", job.job_id, credentials_of(server, address)).wait_for_completion()
     finally:
         server.stop()
 

@@ -109,6 +109,25 @@ def nest(waits: Any) -> None:
 
 
 @flow
+def nest_and_cancel_within(waits: Any) -> None:
+    """A flow within, as another deployment's: it is this one that is cancelled."""
+
+    @flow
+    def inner() -> None:
+        submit.fn(waits)
+
+    inner()
+
+
+@flow
+def call(waits: Any) -> None:
+    """In the main thread, without a worker that would tell it."""
+    root = UUID(runtime.flow_run.id)
+    threading.Thread(target=cancel_when_it_runs, args=(PachydermCredentials().get_client(), root)).start()
+    waits()
+
+
+@flow
 async def gather(waits: Any) -> None:
     """Within an event loop."""
     client, root = PachydermCredentials().get_client(), UUID(runtime.flow_run.id)
@@ -122,6 +141,8 @@ async def gather(waits: Any) -> None:
         (submit, run_block),
         pytest.param(submit, run_by_name, marks=pytest.mark.slow),
         pytest.param(nest, run_block, marks=pytest.mark.slow),
+        (nest_and_cancel_within, run_block),
+        (call, run_block),
         (gather, run_block_asynchronously),
     ],
 )
@@ -134,24 +155,111 @@ def test_a_cancelled_flow_run_stops_the_job_that_any_thread_waits_for(
             asyncio.run(ran)
 
 
+SECONDS = 2
+
+
+@task(timeout_seconds=SECONDS)
+def wait_a_little() -> None:
+    pipeline().trigger().wait_for_completion()
+
+
+@task(timeout_seconds=SECONDS)
+async def wait_a_little_asynchronously() -> None:
+    await cast(Any, (await cast(Any, pipeline().trigger())).wait_for_completion())
+
+
+@flow
+def call_task() -> None:
+    wait_a_little()
+
+
+@flow
+def submit_task() -> None:
+    wait_a_little.submit().result()
+
+
+@flow
+async def await_task() -> None:
+    await wait_a_little_asynchronously()
+
+
+@flow(timeout_seconds=SECONDS)
+def call_flow() -> None:
+    pipeline().trigger().wait_for_completion()
+
+
+@flow(timeout_seconds=SECONDS)
+def submit_in_flow() -> None:
+    """The main thread is the one that the time-out ends; the job is another's."""
+    run_block.submit().result()
+
+
+@flow(timeout_seconds=SECONDS)
+def call_flow_within() -> None:
+    flow(run_block.fn)()
+
+
+@flow(timeout_seconds=SECONDS)
+async def await_flow() -> None:
+    await cast(Any, (await cast(Any, pipeline().trigger())).wait_for_completion())
+
+
+@pytest.mark.parametrize(
+    "way", [call_task, submit_task, await_task, call_flow, submit_in_flow, call_flow_within, await_flow]
+)
+def test_a_time_out_of_prefect_stops_the_job(way: Callable[..., Any], prefect: None, client: Client) -> None:
+    with pytest.raises(TimeoutError):
+        ran = way()
+        if asyncio.iscoroutine(ran):
+            asyncio.run(ran)
+    assert states(client) == [pps_proto.JOB_KILLED]
+
+
+def test_a_flow_run_that_is_deleted_is_not_cancelled(
+    prefect: None, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+
+    @flow
+    def start() -> None:
+        job = pipeline().trigger()
+        with get_client(sync_client=True) as api:
+            api.delete_flow_run(UUID(runtime.flow_run.id))
+        threading.Timer(3, job.stop, ["enough"]).start()
+        with pytest.raises(JobFailed, match="JOB_KILLED: enough"):
+            job.wait_for_completion()
+
+    # Prefect may say that there is no such run.
+    with suppress(Exception):
+        start()
+    assert states(client) == [pps_proto.JOB_KILLED]
+    assert not died
+
+
 def test_what_a_killed_flow_run_has_started_is_known_to_who_ends_it(prefect: None, client: Client) -> None:
     """By block, by name or by another Pachyderm's block, waited for or not, several of a pipeline, in a flow within another."""
     ids: list[FlowRun] = []
 
+    def note_run() -> None:
+        with get_client(sync_client=True) as api:
+            ids.append(api.read_flow_run(UUID(runtime.flow_run.id)))
+
     @flow
     def inner() -> None:
+        note_run()
         pipeline("q").trigger()
 
     @flow
     def start() -> None:
-        with get_client(sync_client=True) as api:
-            ids.append(api.read_flow_run(UUID(runtime.flow_run.id)))
+        note_run()
         pipeline().trigger()
         pipeline(reprocess=True).trigger()
         inner()
 
     start()
-    (run,) = ids
+    run, within = ids
+    assert [name for name, _, _ in noted_jobs(within.id)] == ["q"]
     assert sorted(name for name, _, _ in noted_jobs(run.id)) == ["p", "p", "q"]
     stop_jobs(start, run, Crashed())
     assert set(states(client)) == {pps_proto.JOB_KILLED}

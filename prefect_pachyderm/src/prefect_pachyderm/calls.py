@@ -24,9 +24,9 @@ from httpx import TransportError
 from prefect import State, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
-from python_pachyderm.service import pps_grpc
+from python_pachyderm.service import pfs_grpc, pps_grpc
 
-TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
 # What gRPC says of TLS that can't be had, and what that means. None of it passes by itself.
 TLS_PROBLEMS = {
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; check the TLS roots in PACHD_ROOT_CERTIFICATES",
@@ -44,6 +44,8 @@ NO_CONNECTION = {
     "parsing HTTP/2|ALPN|http2 header": "what answers there is no Pachyderm; check PACHD_ADDRESS",
     "": "nobody answers there; check PACHD_ADDRESS",
 }
+# How long an answer may take to a call that waits for nothing; a server may be frozen, and its connections live.
+ANSWER_SECONDS = 20.0
 # How long nobody may answer before a call is given up.
 PATIENCE_SECONDS = 120.0
 LONGEST_PAUSE_SECONDS = 4.0
@@ -95,6 +97,11 @@ def pps(client: python_pachyderm.Client) -> Any:
     return pps_grpc.APIStub(client._channel)
 
 
+def pfs(client: python_pachyderm.Client) -> Any:
+    """The stub of PFS on the client's connection, for calls that the client's methods give no deadline."""
+    return pfs_grpc.APIStub(client._channel)
+
+
 def call_patiently(call: Callable[[], T], logger: Logger) -> T:
     """The call's answer, asked for again as long as it fails transiently.
 
@@ -109,7 +116,7 @@ def call_patiently(call: Callable[[], T], logger: Logger) -> T:
             return call()
         except PachydermError as error:
             now = time.monotonic()
-            if first_failure is None or now - started > LONGEST_PAUSE_SECONDS:
+            if first_failure is None or now - started > ANSWER_SECONDS + LONGEST_PAUSE_SECONDS:
                 # What took its time had been connected: this is another outage.
                 first_failure, attempt = now, 0
             if not error.transient or now - first_failure > PATIENCE_SECONDS:
@@ -133,6 +140,8 @@ def _sentence(doing: str, code: grpc.StatusCode, details: str) -> str:
     if code == grpc.StatusCode.UNAVAILABLE or "http2 header" in details:
         meaning = next(meaning for sign, meaning in NO_CONNECTION.items() if re.search(sign, details))
         return f"{doing} failed: {meaning}. ({details})"
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"{doing} failed: no answer has come; check that pachd is well, and what is between. ({details})"
     if code == grpc.StatusCode.UNAUTHENTICATED:
         return f"{doing} failed: the token was refused; check PACH_PYTHON_AUTH_TOKEN. ({details})"
     return f"{doing} failed: {details} ({code.name})."

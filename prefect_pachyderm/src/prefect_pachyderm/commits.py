@@ -12,10 +12,10 @@ from typing import BinaryIO
 import python_pachyderm
 from prefect.logging import get_logger
 from python_pachyderm.pfs import commit_from
-from python_pachyderm.service import pfs_grpc, pfs_proto
+from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import call_patiently, readable
+from prefect_pachyderm.calls import ANSWER_SECONDS, call_patiently, pfs, readable
 
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
@@ -43,7 +43,8 @@ def head_of(client: python_pachyderm.Client, repo: str, branch: str) -> pfs_prot
 def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> list[tuple[str, str]]:
     """Repos and ids of the commits from which an output commit was made."""
     with readable(f"Looking at {repo}@{commit}"):
-        info = next(iter(client.inspect_commit((repo, commit))))
+        request = pfs_proto.InspectCommitRequest(commit=commit_from((repo, commit)))
+        info = pfs(client).InspectCommit(request, timeout=ANSWER_SECONDS)
     return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
@@ -51,7 +52,7 @@ def stream_file(client: python_pachyderm.Client, commit: tuple[str, str], path: 
     """The content of a file of a commit, as it comes; what breaks off on the way is raised."""
     # python-pachyderm's own get_file takes that for the file's end, and an empty file for an error.
     request = pfs_proto.GetFileRequest(file=pfs_proto.File(commit=commit_from(commit), path=path))
-    for message in pfs_grpc.APIStub(client._channel).GetFile(request):
+    for message in pfs(client).GetFile(request):
         yield message.value
 
 

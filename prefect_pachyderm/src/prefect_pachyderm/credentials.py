@@ -19,8 +19,9 @@ import python_pachyderm
 from prefect import get_run_logger, task
 from prefect.blocks import abstract
 from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
+from python_pachyderm.service import pfs_proto
 
-from prefect_pachyderm.calls import LIVE, PachydermError, readable
+from prefect_pachyderm.calls import ANSWER_SECONDS, LIVE, PachydermError, pfs, readable
 from prefect_pachyderm.embedded import attach_or_start, embedded_root, page_address
 
 DEFAULT_PORT = 30650
@@ -152,7 +153,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 f"The TLS roots for {self.address} are not usable: {str(error).rstrip('.')}."
             ) from error
         with readable(f"Connecting to Pachyderm at {self.address}"):
-            list(client.list_repo())
+            list(pfs(client).ListRepo(pfs_proto.ListRepoRequest(), timeout=ANSWER_SECONDS))
         return client
 
 

@@ -20,13 +20,22 @@ from prefect.exceptions import TerminationSignal
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import PrefectPachydermError, call_patiently, pps, readable, status_of
+from prefect_pachyderm.calls import (
+    ANSWER_SECONDS,
+    PachydermError,
+    PrefectPachydermError,
+    call_patiently,
+    pps,
+    readable,
+    status_of,
+)
 from prefect_pachyderm.commits import input_commits
 from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.events import OUTCOMES
 from prefect_pachyderm.logs import LogFollower
+from prefect_pachyderm.patience import GivenUpError, NotOverError, TimeIsUpError, Wait, inspect_job
 from prefect_pachyderm.results import JobResult
-from prefect_pachyderm.runs import note_job, when_cancelled
+from prefect_pachyderm.runs import CANCELLED, TIMED_OUT, has_lost_turn, has_timed_out, note_job, when_interrupted
 from prefect_pachyderm.twins import twin_of
 
 # How long one call blocks: a connection that died without a word is noticed after this time.
@@ -52,10 +61,6 @@ class JobGone(JobFailed):
     """Somebody has deleted the job, or its pipeline."""
 
 
-class _NotOverError(Exception):
-    """A call has blocked as long as it may, and the job is not over."""
-
-
 def job_of(pipeline: str, job_id: str) -> pps_proto.Job:
     """A job as requests name it."""
     job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
@@ -73,10 +78,14 @@ class PachydermJob(abstract.JobRun[JobResult]):
         pipeline: Whose job.
         job_id: The job's commit set.
         credentials: The Pachyderm that runs it; by default the one that the environment names.
-        timeout_seconds: How long a wait may take.
-        stop_when_interrupted: Whether a wait that ends by Ctrl-C or by a cancelled flow run stops the job.
+        timeout_seconds: How long a wait may take; then the job is stopped.
+        stop_when_interrupted: Whether a wait that ends by Ctrl-C, or as its flow run or task run is cancelled or times out,
+            stops the job.
         on_line: Called with each line that the job says.
         start_grace_seconds: How long a wait goes on while the pipeline can't start, as without its image.
+
+    Raises:
+        PrefectPachydermError: `timeout_seconds` is not positive.
     """
 
     def __init__(
@@ -89,6 +98,10 @@ class PachydermJob(abstract.JobRun[JobResult]):
         on_line: Callable[[str], None] = lambda line: None,
         start_grace_seconds: float = START_GRACE_SECONDS,
     ) -> None:
+        if timeout_seconds is not None and timeout_seconds <= 0:
+            raise PrefectPachydermError(
+                f"timeout_seconds of job {pipeline}@{job_id} is {timeout_seconds}; give more than 0 s, or None to wait for ever."
+            )
         self.pipeline = pipeline
         self.job_id = job_id
         # Without an address they find the embedded server anew when it has come back on another port.
@@ -113,11 +126,16 @@ class PachydermJob(abstract.JobRun[JobResult]):
         return self._call(self._inspect).state in OUTCOMES
 
     async def await_for_completion(self) -> None:
-        """As `wait_for_completion`; a cancelled await stops the job."""
+        """As `wait_for_completion`; a cancelled await stops the job as an interrupted wait does."""
+        wait = Wait(self._timeout_seconds)
+        waiting = asyncio.ensure_future(asyncio.to_thread(self._wait, wait))
         try:
-            await asyncio.to_thread(self.wait_for_completion, _sync=True)
-        except asyncio.CancelledError:
-            await asyncio.to_thread(self.stop, "the wait for it was cancelled", _sync=True)
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError as error:
+            cancelled = TIMED_OUT if has_timed_out() else "the wait for it was cancelled"
+            wait.give_up(None if has_lost_turn(error) else cancelled)
+            # A scope of anyio cancels each await in it, this one, too; the thread ends its work all the same.
+            await asyncio.wait([waiting])
             raise
 
     @twin_of(await_for_completion)
@@ -130,7 +148,27 @@ class PachydermJob(abstract.JobRun[JobResult]):
             JobGone: the job is not there, or no more.
             PachydermError: nobody has answered for two minutes.
         """
-        info = self._call(self._inspect)
+        self._wait(Wait(self._timeout_seconds))
+
+    def _wait(self, wait: Wait) -> None:
+        try:
+            try:
+                self._follow_to_end(wait)
+            except TimeIsUpError:
+                raise self._timed_out() from None
+        except (KeyboardInterrupt, TerminationSignal):
+            self._leave(CANCELLED)
+            raise
+        except asyncio.CancelledError:
+            # Prefect raises its own after `timeout_seconds` of a run, and where a run has lost its turn, for example because
+            # the server was started anew.
+            self._leave(TIMED_OUT if has_timed_out() else None)
+            raise
+        except GivenUpError as given_up:
+            self._leave(given_up.reason)
+
+    def _follow_to_end(self, wait: Wait) -> None:
+        info = self._call(lambda client: self._inspect(client, wait), wait)
         if info.state == pps_proto.JOB_SUCCESS:
             self._tell("Job %s has succeeded before", self._name)
             self._tell_end(info)
@@ -140,16 +178,9 @@ class PachydermJob(abstract.JobRun[JobResult]):
         self._log_state(info)
         follower = LogFollower(self._credentials, self._job, (self._log_line, self._hand_on), self.logger)
         try:
-            with when_cancelled(self._stop_for_flow_run):
-                info = self._until_over()
+            with when_interrupted(self._leave):
+                info = self._until_over(wait)
             lines = follower.finish()
-        except (KeyboardInterrupt, TerminationSignal):
-            self._stop_for_flow_run()
-            raise
-        except asyncio.CancelledError:
-            # Prefect raises its own where a run has lost its turn, for example because the server was started anew.
-            self._tell("Job %s goes on without this run; the next wait takes it up", self._name, level=logging.WARNING)
-            raise
         finally:
             follower.stop()
         self._log_state(info)
@@ -196,16 +227,30 @@ class PachydermJob(abstract.JobRun[JobResult]):
         if self.is_over():
             return
         request = pps_proto.StopJobRequest(job=self._job, reason=reason)
-        self._call(lambda client: pps(client).StopJob(request))
+        self._call(lambda client: pps(client).StopJob(request, timeout=ANSWER_SECONDS))
         self._tell("Stopped job %s: %s", self._name, reason)
         self._tell_end(self._call(self._inspect))
 
-    def _stop_for_flow_run(self) -> None:
-        if self._stop_when_interrupted:
+    def _leave(self, reason: str | None) -> None:
+        """Stops the job for this reason, if it is to be stopped; without a reason it goes on."""
+        if reason is None:
+            self._tell("Job %s goes on without this run; the next wait takes it up", self._name, level=logging.WARNING)
+        elif self._stop_when_interrupted:
             try:
-                self.stop("the flow run was cancelled", _sync=True)
+                self.stop(reason, _sync=True)
             except PrefectPachydermError as error:
                 self._tell("%s", error, level=logging.WARNING)
+
+    def _timed_out(self) -> JobTimedOut:
+        """Stops the job that has taken too long, and tells what has come of it."""
+        try:
+            self._log_state(self._call(self._inspect))
+            reason = self._what_blocks() if self._logged_state in STARTING else None
+            self.stop("it took longer than it was given", _sync=True)
+            outcome = f"it could not start: {reason}" if reason else "it was stopped."
+        except PachydermError as error:
+            outcome = f"it could not be stopped: {error}"
+        return JobTimedOut(f"Job {self._name} was not over after {self._timeout_seconds:.0f} s; {outcome}")
 
     def _tell_end(self, info: pps_proto.JobInfo) -> None:
         """Emits the event of the job's end, which Prefect keeps once."""
@@ -213,27 +258,21 @@ class PachydermJob(abstract.JobRun[JobResult]):
             inputs = self._call(lambda client: input_commits(client, self.pipeline, self.job_id))
             events.job_ended(info, inputs)
 
-    def _inspect(self, client: python_pachyderm.Client) -> pps_proto.JobInfo:
+    def _inspect(self, client: python_pachyderm.Client, wait: Wait | None = None) -> pps_proto.JobInfo:
         request = pps_proto.InspectJobRequest(job=self._job, details=True)
-        return self._answer(client, request, None)
+        return inspect_job(client, request, ANSWER_SECONDS, wait or Wait(None))
 
-    def _until_over(self) -> pps_proto.JobInfo:
+    def _until_over(self, wait: Wait) -> pps_proto.JobInfo:
         """The job once it is over."""
-        end = time.monotonic() + self._timeout_seconds if self._timeout_seconds else float("inf")
         request = pps_proto.InspectJobRequest(job=self._job, wait=True, details=True)
         blocked_since: float | None = None
         while True:
-            left = end - time.monotonic()
-            if left <= 0:
-                self.stop("it took longer than it was given", _sync=True)
-                why = f"it could not start: {self._logged_block}" if blocked_since else "it was stopped."
-                raise JobTimedOut(f"Job {self._name} was not over after {self._timeout_seconds:.0f} s; {why}")
-            seconds = min(left, START_LOOK_SECONDS if self._logged_state in STARTING else CALL_SECONDS)
+            seconds = min(wait.seconds_left(), START_LOOK_SECONDS if self._logged_state in STARTING else CALL_SECONDS)
             try:
-                return self._call(lambda client: self._answer(client, request, seconds))  # noqa: B023
-            except _NotOverError:
-                self._log_state(self._call(self._inspect))
-            reason = self._what_blocks() if self._logged_state in STARTING else None
+                return self._call(lambda client: inspect_job(client, request, seconds, wait), wait)  # noqa: B023
+            except NotOverError:
+                self._log_state(self._call(lambda client: self._inspect(client, wait), wait))
+            reason = self._what_blocks(wait) if self._logged_state in STARTING else None
             now = time.monotonic()
             blocked_since = (blocked_since or now) if reason else None
             if blocked_since and now - blocked_since > self._start_grace_seconds:
@@ -241,9 +280,10 @@ class PachydermJob(abstract.JobRun[JobResult]):
                     self.stop("it could not start", _sync=True)
                 raise JobFailed(f"Job {self._name} could not start in {self._start_grace_seconds:.0f} s: {reason}")
 
-    def _what_blocks(self) -> str | None:
+    def _what_blocks(self, wait: Wait | None = None) -> str | None:
         """Why the pipeline can't start this job, if so; logged when it is another reason than before."""
-        info = self._call(lambda client: next(iter(client.inspect_pipeline(self.pipeline, details=True))))
+        request = pps_proto.InspectPipelineRequest(pipeline=self._job.pipeline, details=True)
+        info = self._call(lambda client: pps(client).InspectPipeline(request, timeout=ANSWER_SECONDS), wait)
         if info.state not in BLOCKED:
             return None
         state = pps_proto.PipelineState.Name(info.state)
@@ -253,28 +293,22 @@ class PachydermJob(abstract.JobRun[JobResult]):
             self._tell("Job %s can't start: %s", self._name, reason, level=logging.WARNING)
         return reason
 
-    def _answer(
-        self, client: python_pachyderm.Client, request: pps_proto.InspectJobRequest, seconds: float | None
-    ) -> pps_proto.JobInfo:
-        """What Pachyderm says of the job within this time."""
-        try:
-            return pps(client).InspectJob(request, timeout=seconds)
-        except grpc.RpcError as error:
-            code, details = status_of(error)
-            if code == grpc.StatusCode.NOT_FOUND or "was deleted" in details:
-                raise JobGone(
-                    f"Job {self._name} is not found: somebody has deleted it or its pipeline; run again to make it anew."
-                ) from error
-            if request.wait and code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise _NotOverError from error
-            raise
-
-    def _call(self, call: Callable[[python_pachyderm.Client], T]) -> T:
-        """The call's answer, asked for again as long as it fails transiently."""
+    def _call(self, call: Callable[[python_pachyderm.Client], T], wait: Wait | None = None) -> T:
+        """The call's answer, asked for again as long as it fails transiently and is waited for."""
 
         def ask() -> T:
+            if wait:
+                wait.seconds_left()
             with readable(f"Asking for job {self._name}"):
-                return call(self._credentials.get_client())
+                try:
+                    return call(self._credentials.get_client())
+                except grpc.RpcError as error:
+                    code, details = status_of(error)
+                    if code == grpc.StatusCode.NOT_FOUND or "was deleted" in details:
+                        raise JobGone(
+                            f"Job {self._name} is not found: somebody has deleted it or its pipeline; run again to make it anew."
+                        ) from error
+                    raise
 
         return call_patiently(ask, self.logger)
 

@@ -81,7 +81,7 @@ class LogFollower:
                 self._failing_since = None
                 if self._job_is_over.is_set():
                     return
-            except Exception as error:
+            except BaseException as error:
                 now = time.monotonic()
                 self._failing_since = self._failing_since or now
                 if now - self._failing_since > PATIENCE_SECONDS and not self._over.is_set():
@@ -111,8 +111,9 @@ class LogFollower:
         for take in self._takers:
             try:
                 take(message)
-            except (Exception, SystemExit) as error:
-                # Rich, which prints for Prefect, answers a terminal that is gone with SystemExit.
+            except BaseException as error:
+                # Rich, which prints for Prefect, answers a terminal that is gone with SystemExit. Whatever it is, this thread
+                # is ours, and nobody cancels it.
                 self._tell_once(
                     repr(take), f"A line of the job's log can't be handed on ({error!r}); the next ones are."
                 )
@@ -120,5 +121,5 @@ class LogFollower:
     def _tell_once(self, what: str, sentence: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            with suppress(Exception, SystemExit):
+            with suppress(BaseException):
                 self._logger.warning("%s", sentence)
