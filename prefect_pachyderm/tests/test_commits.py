@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -244,3 +245,16 @@ def test_commits_are_followed_from_the_last_one_reported(
     assert emitted[f"pachyderm.job.p@{bad}"][0] == "pachyderm.job.failed"
     ids = [each[3] for each in emitted.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_an_asynchronous_flow_follows_from_the_last_one_reported_too(
+    prefect: None, named: None, client: Client
+) -> None:
+    @flow
+    async def follow() -> str:
+        report_commit("in", client.inspect_branch("in", "master").head.id)
+        first, _ = put(client, b"first"), put(client, b"second")
+        info = next(iter(new_commits("in", "master")))
+        return "the first" if info.commit.id == first else "a later one"
+
+    assert asyncio.run(follow()) == "the first"

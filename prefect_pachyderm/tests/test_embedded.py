@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from prefect import flow, task
+from pydantic import SecretStr
 
 from prefect_pachyderm import PachydermCredentials, PachydermError
 from prefect_pachyderm.credentials import connect, is_embedded
@@ -41,6 +44,26 @@ def test_where_a_pachyderm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("PACHD_ADDRESS")
     with pytest.raises(PachydermError, match=r"config\.json"):
         PachydermCredentials.from_environment()
+
+
+def test_a_block_is_found_by_name_in_asynchronous_flows_too(
+    prefect: None, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PachydermCredentials(address=server.address, auth_token=SecretStr(server.token)).save("named")
+    monkeypatch.setenv("PACHYDERM_BLOCK", "named")
+
+    @task
+    async def look() -> str | None:
+        return PachydermCredentials.from_environment().address
+
+    @flow
+    async def look_from_everywhere() -> set[str | None]:
+        here = PachydermCredentials.from_environment()
+        kept = PachydermCredentials.at(here.place)
+        in_a_thread = await asyncio.to_thread(PachydermCredentials.from_environment)
+        return {here.address, kept.address, in_a_thread.address, await look()}
+
+    assert asyncio.run(look_from_everywhere()) == {server.address}
 
 
 def program(folder: Path, script: str) -> Path:

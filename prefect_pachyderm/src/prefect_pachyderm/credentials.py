@@ -215,7 +215,8 @@ def find_pachyderm() -> None:
 @lru_cache
 def _stored(block: str) -> PachydermCredentials:
     try:
-        credentials = cast(PachydermCredentials, PachydermCredentials.load(block))
+        # Asked for by name in an asynchronous flow, too, where it would be a coroutine.
+        credentials: PachydermCredentials = cast(Any, PachydermCredentials).load(block, _sync=True)
     except ValueError as error:
         raise PachydermError(
             f"PACHYDERM_BLOCK names {block!r}, and Prefect has no such block of Pachyderm credentials."
