@@ -66,6 +66,41 @@ def test_a_block_is_found_by_name_in_asynchronous_flows_too(
     assert asyncio.run(look_from_everywhere()) == {server.address}
 
 
+def test_a_token_that_is_renewed_in_its_block_is_taken(
+    prefect: None, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PachydermCredentials(address=server.address, auth_token=SecretStr("old")).save("renewed")
+    monkeypatch.setenv("PACHYDERM_BLOCK", "renewed")
+    loaded = PachydermCredentials.load("renewed")
+    for refused in (PachydermCredentials(), loaded):
+        with pytest.raises(PachydermError, match=r"the token was refused; check the token in the block 'renewed'\. "):
+            refused.get_client()
+    PachydermCredentials(address=server.address, auth_token=SecretStr(server.token)).save("renewed", overwrite=True)
+    for taken in (PachydermCredentials(), loaded):
+        assert taken.get_client().get_remote_version().major == 2
+
+
+def test_a_token_that_is_refused_is_told_by_where_it_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(credentials: PachydermCredentials) -> str:
+        with pytest.raises(PachydermError, match="the token was refused; check ") as caught:
+            credentials.get_client()
+        assert "wrong" not in str(caught.value)
+        return str(caught.value).partition("; check ")[2].partition(". (")[0]
+
+    assert told(PachydermCredentials(address=server.address)) == "PACH_PYTHON_AUTH_TOKEN"
+    assert told(PachydermCredentials(address=server.address, auth_token=SecretStr("wrong"))) == (
+        "the auth_token of the credentials"
+    )
+    context = {"pachd_address": server.address, "session_token": "wrong"}
+    (tmp_path / "config.json").write_text(json.dumps({"v2": {"active_context": "c", "contexts": {"c": context}}}))
+    assert told(PachydermCredentials()) == f"the session_token in pachctl's configuration {tmp_path / 'config.json'}"
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", "also wrong")
+    assert told(PachydermCredentials()) == "PACH_PYTHON_AUTH_TOKEN"
+
+
 def program(folder: Path, script: str) -> Path:
     """A program `localpach` of one's own."""
     folder.mkdir()

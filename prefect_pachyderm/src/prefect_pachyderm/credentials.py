@@ -15,12 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+import grpc
 import python_pachyderm
 from prefect import get_run_logger, task
 from prefect.blocks import abstract
 from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
 
-from prefect_pachyderm.calls import LIVE, PachydermError, readable
+from prefect_pachyderm.calls import LIVE, PachydermError, readable, status_of
 from prefect_pachyderm.embedded import attach_or_start, embedded_root, page_address
 
 DEFAULT_PORT = 30650
@@ -152,8 +153,36 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 f"The TLS roots for {self.address} are not usable: {str(error).rstrip('.')}."
             ) from error
         with readable(f"Connecting to Pachyderm at {self.address}"):
-            list(client.list_repo())
+            try:
+                list(client.list_repo())
+            except grpc.RpcError as error:
+                code, details = status_of(error)
+                if code != grpc.StatusCode.UNAUTHENTICATED:
+                    raise
+                if renewed := self._renewed():
+                    return renewed.get_client()
+                raise PachydermError(
+                    f"Connecting to Pachyderm at {self.address} failed: the token was refused; "
+                    f"check {self._where_token_is_named()}. ({details})"
+                ) from error
         return client
+
+    def _renewed(self) -> PachydermCredentials | None:
+        """What the block has by now, if that is another token."""
+        if not self._block_document_name:
+            return None
+        _stored.cache_clear()
+        stored = _stored(self._block_document_name)
+        return stored if stored.auth_token != self.auth_token else None
+
+    def _where_token_is_named(self) -> str:
+        if self._block_document_name:
+            return f"the token in the block {self._block_document_name!r}"
+        if self.auth_token == _token_of_environment():
+            return "PACH_PYTHON_AUTH_TOKEN"
+        if self.auth_token and self.auth_token.get_secret_value() == (active_context() or {}).get("session_token"):
+            return f"the session_token in pachctl's configuration {_config()}"
+        return "the auth_token of the credentials"
 
 
 class Context(TypedDict, total=False):
