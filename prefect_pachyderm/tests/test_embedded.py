@@ -8,6 +8,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 from urllib.request import urlopen
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_token_that_is_renewed_in_its_block_is_taken(
 ) -> None:
     PachydermCredentials(address=server.address, auth_token=SecretStr("old")).save("renewed")
     monkeypatch.setenv("PACHYDERM_BLOCK", "renewed")
-    loaded = PachydermCredentials.load("renewed")
+    loaded = cast(PachydermCredentials, PachydermCredentials.load("renewed"))
     for refused in (PachydermCredentials(), loaded):
         with pytest.raises(PachydermError, match=r"the token was refused; check the token in the block 'renewed'\. "):
             refused.get_client()

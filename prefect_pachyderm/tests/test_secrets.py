@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from prefect import flow, task
+from prefect.serializers import JSONSerializer
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings, temporary_settings
 from pydantic import SecretStr
 from python_pachyderm import Client
@@ -84,3 +85,28 @@ def test_credentials_that_come_back_take_the_token_from_their_block(
     stored = pickle.dumps(PachydermCredentials.load("kept"))
     assert server.token.encode() not in stored
     assert [each.repo.name for each in pickle.loads(stored).get_client().list_repo()] == ["in"]
+
+
+def test_a_result_that_is_kept_as_json_takes_the_token_anew(
+    server: Server, client: Client, credentials: PachydermCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = JSONSerializer().dumps(JobResult("in", client.inspect_branch("in", "master").head.id, [], credentials))
+    assert server.token.encode() not in kept
+    again = JSONSerializer().loads(kept)
+    with pytest.raises(PachydermError, match=r"token .* was not kept"):
+        monkeypatch.setenv("PACHD_ADDRESS", "elsewhere:1")
+        again.read("/a")
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
+    assert again.read("/a") == b"one"
+
+
+def test_credentials_that_are_kept_as_json_take_the_token_from_their_block(
+    prefect: None, server: Server, client: Client, credentials: PachydermCredentials
+) -> None:
+    credentials.save("kept-as-json", overwrite=True)
+    kept = JSONSerializer().dumps(PachydermCredentials.load("kept-as-json"))
+    assert server.token.encode() not in kept
+    again = JSONSerializer().loads(kept)
+    assert again.place == "block/kept-as-json"
+    assert [each.repo.name for each in again.get_client().list_repo()] == ["in"]

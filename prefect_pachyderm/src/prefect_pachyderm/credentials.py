@@ -19,7 +19,7 @@ import grpc
 import python_pachyderm
 from prefect import get_run_logger, task
 from prefect.blocks import abstract
-from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
+from pydantic import Field, HttpUrl, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
 
 from prefect_pachyderm.calls import LIVE, PachydermError, readable, status_of
 from prefect_pachyderm.embedded import attach_or_start, embedded_root, page_address
@@ -28,14 +28,15 @@ DEFAULT_PORT = 30650
 # Pachyderm's own picture.
 LOGO_URL = HttpUrl("https://github.com/pachyderm.png")
 BLOCK = "block/"
+MASK = re.compile(r"\*+")
 ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>\d+))?/?")
 
 
 class PachydermCredentials(abstract.CredentialsBlock):
     """Where a Pachyderm is and how to log in to it.
 
-    A token is never pickled, so that none gets into what Prefect keeps of results: credentials that come back take it anew from
-    the block that they were loaded from, or from what the environment says of the same address.
+    A token is neither pickled nor written as JSON, so that none gets into what Prefect keeps of results: credentials that come
+    back take it anew from the block that they were loaded from, or from what the environment says of the same address.
 
     Example:
         Connect with what is stored in a block:
@@ -73,6 +74,16 @@ class PachydermCredentials(abstract.CredentialsBlock):
         state = super().__getstate__()
         private = {**(state["__pydantic_private__"] or {}), "_token_left_out": self.auth_token is not None}
         return {**state, "__dict__": {**state["__dict__"], "auth_token": None}, "__pydantic_private__": private}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _from_json(cls, given: Any, validate: ModelWrapValidatorHandler[PachydermCredentials]) -> PachydermCredentials:
+        """Pydantic writes asterisks for a token, and Prefect the block's name beside it."""
+        credentials = validate(given)
+        if credentials.auth_token and MASK.fullmatch(credentials.auth_token.get_secret_value()):
+            credentials.auth_token, credentials._token_left_out = None, True
+            credentials._block_document_name = given.get("_block_document_name") if isinstance(given, dict) else None
+        return credentials
 
     @property
     def place(self) -> str:
