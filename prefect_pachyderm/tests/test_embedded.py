@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from prefect import flow, task
 from pydantic import SecretStr
 
-from prefect_pachyderm import PachydermCredentials, PachydermError
+from prefect_pachyderm import JobResult, PachydermCredentials, PachydermError, PachydermJob
 from prefect_pachyderm.credentials import connect, is_embedded
 from prefect_pachyderm.embedded import (
     LocalpachError,
@@ -186,6 +187,21 @@ def test_what_somebody_else_runs_is_found_and_never_started(
     with pytest.raises(LocalpachError, match=r"LOCALPACH_START .*`localpach serve --root .*`\.$"):
         attach_or_start(root)
     assert not (root / "address").exists()
+
+
+def test_what_an_embedded_server_has_done_starts_none(tmp_path: Path) -> None:
+    """A result that was kept, and the jobs that a worker stops."""
+    for credentials in (PachydermCredentials(), pickle.loads(pickle.dumps(PachydermCredentials()))):
+        with pytest.raises(
+            LocalpachError, match=r"No localpach serves .*; start it with `localpach serve --root .*`\.$"
+        ):
+            JobResult("p", "1", ["/a"], credentials).read("/a")
+    with pytest.raises(LocalpachError, match="No localpach serves"):
+        PachydermJob("p", "1", PachydermCredentials.at("")).stop("the flow run was cancelled")
+    kept = pickle.dumps(PachydermCredentials(address="elsewhere:1", auth_token=SecretStr("token")))
+    with pytest.raises(PachydermError, match=r"The token for elsewhere:1 was not kept"):
+        pickle.loads(kept).get_client()
+    assert not embedded_root().exists()
 
 
 def test_runs_that_start_one_at_once_share_it(server: Server) -> None:

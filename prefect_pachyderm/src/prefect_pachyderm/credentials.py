@@ -22,7 +22,7 @@ from prefect.blocks import abstract
 from pydantic import Field, HttpUrl, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
 
 from prefect_pachyderm.calls import LIVE, PachydermError, readable, status_of
-from prefect_pachyderm.embedded import attach_or_start, embedded_root, page_address
+from prefect_pachyderm.embedded import LocalpachError, attach_or_start, embedded_root, page_address
 
 DEFAULT_PORT = 30650
 # Pachyderm's own picture.
@@ -69,6 +69,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
     )
 
     _token_left_out: bool = PrivateAttr(default=False)
+    _attach_only: bool = PrivateAttr(default=False)
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
@@ -92,21 +93,30 @@ class PachydermCredentials(abstract.CredentialsBlock):
 
     @classmethod
     def at(cls, place: str) -> PachydermCredentials:
-        """The credentials of a `place`."""
+        """The credentials of a `place`, where something has been done: no embedded server is started there."""
         if place.startswith(BLOCK):
             return _stored(place.removeprefix(BLOCK))
-        return cls(address=place)._with_token() if place else cls()
+        return cls(address=place)._with_token() if place else cls().attach_only()
+
+    def attach_only(self) -> PachydermCredentials:
+        """The same, but an embedded server that does not run is told of rather than started: what it has done is to be had."""
+        found = self.model_copy()
+        found._attach_only = True
+        return found
 
     def _with_token(self) -> PachydermCredentials:
         """With the token and the TLS roots that the block or the environment has for this address."""
         if self._block_document_name:
             return _stored(self._block_document_name)
-        found = self.from_environment()
+        try:
+            found = self.from_environment(start=False)
+        except LocalpachError:
+            return self
         return found if found.address == self.address else self
 
     @classmethod
-    def from_environment(cls) -> PachydermCredentials:
-        """Credentials with an address, found as the module says; the embedded server is started if need be.
+    def from_environment(cls, start: bool = True) -> PachydermCredentials:
+        """Credentials with an address, found as the module says; the embedded server is started if need be, unless told otherwise.
 
         Raises:
             PachydermError: what names the Pachyderm can't be used.
@@ -127,7 +137,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 auth_token=SecretStr(token) if token else _token_of_environment(),
                 root_certificates=certificates,
             )
-        address, token = attach_or_start(embedded_root())
+        address, token = attach_or_start(embedded_root(), start)
         return cls(address=address, auth_token=SecretStr(token) if token else None)
 
     def get_client(self) -> python_pachyderm.Client:
@@ -137,7 +147,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
             PachydermError: nobody listens at the address, or the token is refused.
         """
         if not self.address:
-            return self.from_environment().get_client()
+            return self.from_environment(start=not self._attach_only).get_client()
         if self._token_left_out:
             found = self._with_token()
             if found is self:

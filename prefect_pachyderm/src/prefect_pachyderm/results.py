@@ -21,4 +21,5 @@ class JobResult:
     def read(self, path: str) -> bytes:
         """The content of one file of the output commit."""
         with readable(f"Reading {self.pipeline}@{self.job_id}:{path}"):
-            return open_file(self.credentials.get_client(), (self.pipeline, self.job_id), path).read()
+            client = self.credentials.attach_only().get_client()
+            return open_file(client, (self.pipeline, self.job_id), path).read()
