@@ -169,6 +169,15 @@ def test_a_port_that_there_can_not_be_is_refused(port: int) -> None:
         repos(PachydermCredentials(address=f"localhost:{port}"))
 
 
+@pytest.mark.parametrize(
+    "address", ["grpcs://me:SECRET@host", "me:SE@CRET@host:1", "//SECRET@host", "host?token=SECRET"]
+)
+def test_an_address_with_a_login_is_refused_without_it(address: str) -> None:
+    with pytest.raises(PachydermError, match=r"PACHD_ADDRESS 'host.*' is not usable") as caught:
+        repos(PachydermCredentials(address=address))
+    assert "SECRET" not in str(caught.value)
+
+
 def test_nothing_else_is_printed(
     server: Server, ca: trustme.CA, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

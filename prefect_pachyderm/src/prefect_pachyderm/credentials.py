@@ -29,7 +29,7 @@ DEFAULT_PORT = 30650
 LOGO_URL = HttpUrl("https://github.com/pachyderm.png")
 BLOCK = "block/"
 MASK = re.compile(r"\*+")
-ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>\d+))?/?")
+ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+)(:(?P<port>\d+))?/?")
 
 
 class PachydermCredentials(abstract.CredentialsBlock):
@@ -159,7 +159,8 @@ class PachydermCredentials(abstract.CredentialsBlock):
         port = int((address and address["port"]) or DEFAULT_PORT)
         if not address or not 0 < port < 2**16:
             raise PachydermError(
-                f"PACHD_ADDRESS {self.address!r} is not usable; write host:port, with grpcs:// before it for TLS."
+                f"PACHD_ADDRESS {self.address.rpartition('@')[2].partition('?')[0]!r} is not usable; "
+                "write host:port, with grpcs:// before it for TLS, and no login."
             )
         try:
             client = python_pachyderm.Client(
