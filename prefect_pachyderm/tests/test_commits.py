@@ -176,6 +176,26 @@ def test_what_changes_something_is_an_event(
     assert (event, payload["description"]) == ("pachyderm.commit.finished", "mine")
 
 
+def test_a_pipeline_that_is_made_anew_is_another_event(
+    prefect: None, named: None, client: Client, emitted: Emitted
+) -> None:
+    """Of one event Prefect keeps the first, and the versions begin with 1 again."""
+    pipeline = PachydermPipeline(
+        spec={
+            "pipeline": {"name": "p"},
+            "input": {"pfs": {"repo": "in", "glob": "/"}},
+            "transform": {"image": "host", "cmd": ["true"]},
+        }
+    )
+    told = []
+    for _ in range(2):
+        pipeline.trigger().wait_for_completion()
+        told.append(emitted["pachyderm.pipeline.p"])
+        client.delete_pipeline("p", force=True)
+    assert [payload for _, _, payload, _ in told] == [{"version": "1"}] * 2
+    assert len({event_id for *_, event_id in told}) == 2
+
+
 def create_pipeline(client: Client, script: str) -> None:
     transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="host")
     pfs = pps_proto.PFSInput(repo="in", glob="/")

@@ -4,10 +4,11 @@
 | --- | --- | --- |
 | `pachyderm.commit.finished` | `pachyderm.commit.REPO@ID` | a commit that we have made, or that a flow follows, is finished |
 | `pachyderm.pipeline.changed` | `pachyderm.pipeline.NAME` | we have made or updated a pipeline |
+| `pachyderm.pipeline.deleted` | `pachyderm.pipeline.NAME` | we have deleted a pipeline |
 | `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that was waited for or stopped is over |
 
 Related resources name the commits, the pipeline and the deployment; Prefect adds flow run and work pool. An event's id is
-made of its name and resource (and of a pipeline's version), so that Prefect keeps one where two runs emit the same.
+made of its name and resource (and of the commit of a pipeline's spec), so that Prefect keeps one where two runs emit the same.
 """
 
 from __future__ import annotations
@@ -44,7 +45,14 @@ def commit_finished(info: pfs_proto.CommitInfo) -> None:
 def pipeline_changed(info: pps_proto.PipelineInfo) -> None:
     """Emits the event of a pipeline that was made or updated."""
     name, version = info.pipeline.name, str(info.version)
-    emit("pachyderm.pipeline.changed", "pachyderm.pipeline", name, [], {"version": version}, version)
+    # The versions of one that is deleted and made anew begin with 1 again.
+    emit("pachyderm.pipeline.changed", "pachyderm.pipeline", name, [], {"version": version}, info.spec_commit.id)
+
+
+def pipeline_deleted(info: pps_proto.PipelineInfo) -> None:
+    """Emits the event of a pipeline that was deleted; one made anew of the same name is another, with a commit of its own."""
+    name, version = info.pipeline.name, str(info.version)
+    emit("pachyderm.pipeline.deleted", "pachyderm.pipeline", name, [], {"version": version}, info.spec_commit.id)
 
 
 def job_ended(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
