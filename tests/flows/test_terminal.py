@@ -61,6 +61,14 @@ def test_a_wrong_address_is_told_before_prefect_is_asked(monkeypatch: pytest.Mon
         run_from_terminal(train)
 
 
+def test_a_prefect_server_that_does_not_answer_is_told(embedded: Path) -> None:
+    done = run("flows input_data", PREFECT_API_URL="http://me:SECRET@127.0.0.1:9/api")
+    assert done.returncode == 1
+    assert "Error: Prefect's server at http://127.0.0.1:9/api does not answer (" in done.stderr
+    assert "SECRET" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
 def test_an_unknown_model_is_named(embedded: Path) -> None:
     done = run("flows train", MODEL="huge")
     assert done.returncode == 1

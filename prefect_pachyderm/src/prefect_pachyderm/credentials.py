@@ -162,11 +162,16 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 f"PACHD_ADDRESS {self.address.rpartition('@')[2].partition('?')[0]!r} is not usable; "
                 "write host:port, with grpcs:// before it for TLS, and no login."
             )
+        token = self.auth_token.get_secret_value() if self.auth_token else ""
+        if not (token.isascii() and token.isprintable()):
+            raise PachydermError(
+                f"The token for {self.address} is not usable, it is no line of ASCII; check {self._where_token_is_named()}."
+            )
         try:
             client = python_pachyderm.Client(
                 host=address["host"],
                 port=port,
-                auth_token=self.auth_token.get_secret_value() if self.auth_token else "",
+                auth_token=token,
                 tls=address["scheme"] in ("grpcs", "https") or self.root_certificates is not None,
                 root_certs=self.root_certificates.encode() if self.root_certificates else None,
             )
@@ -288,3 +293,7 @@ def _roots_of_environment() -> str | None:
         return Path(path).read_text() if path else None
     except OSError as error:
         raise PachydermError(f"PACHD_ROOT_CERTIFICATES {path} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise PachydermError(
+            f"PACHD_ROOT_CERTIFICATES {path} is no text; name a file of certificates in PEM format."
+        ) from error
