@@ -85,7 +85,7 @@ status: $(FLOWS_ENV) $(LOCALPACH_ENV) ## list repos, commits and jobs
 	@python -m tasks.status
 
 verify: $(FLOWS_ENV) $(LOCALPACH_ENV) ## make results again from their provenance and compare the bytes (RESULTS=)
-	@python -m tasks.verify $(RESULTS)
+	@python -m tasks.verify $${RESULTS:+"$$RESULTS"}
 
 up: export LOCALPACH_ROOT := $(or $(LOCALPACH_ROOT),$(CURDIR)/.localpach)
 up: export SCRIPTWRIGHT_OUTPUT := $(or $(SCRIPTWRIGHT_OUTPUT),$(CURDIR)/output)
@@ -118,11 +118,11 @@ up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and l
 	@umask 077 && python -c 'import secrets; print("scriptwright:" + secrets.token_urlsafe(32))' > $@.new && mv $@.new $@
 
 down: $(FLOWS_ENV) $(LOCALPACH_ENV) ## stop the embedded Pachyderm
-	@localpach stop --root $${LOCALPACH_ROOT:-.localpach}
+	@localpach stop --root="$${LOCALPACH_ROOT:-.localpach}"
 
 clean: ## stop the embedded Pachyderm and delete its data, the results and the cache
-	@if localpach status --root $${LOCALPACH_ROOT:-.localpach} >/dev/null 2>&1; then localpach stop --root $${LOCALPACH_ROOT:-.localpach}; fi
-	rm -rf $${LOCALPACH_ROOT:-.localpach} output .cache
+	@root="$${LOCALPACH_ROOT:-.localpach}"; if localpach status --root="$$root" >/dev/null 2>&1; then localpach stop --root="$$root"; fi
+	rm -rf -- "$${LOCALPACH_ROOT:-.localpach}" "$${SCRIPTWRIGHT_OUTPUT:-output}" "$${SCRIPTWRIGHT_CACHE:-.cache}"
 
 model: $(MODEL_ENV) ## make the model's own environment, to train and write by hand: model/.venv/bin/python -m model.train
 

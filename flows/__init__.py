@@ -13,7 +13,7 @@ def _tell_by_sentence(record: logging.LogRecord) -> bool:
     """The way that a user's error took through our code, or Prefect's, is noise."""
     if not record.exc_info:
         return True
-    from prefect.exceptions import SignatureMismatchError
+    from prefect.exceptions import ParameterTypeError, SignatureMismatchError
 
     from tasks.errors import USER_ERRORS
 
@@ -21,7 +21,7 @@ def _tell_by_sentence(record: logging.LogRecord) -> bool:
     if isinstance(error, SignatureMismatchError):
         # Only `make up` has the server refuse these.
         record.msg, record.args = "The run has a parameter that its flow lacks. %s.", (error,)
-    if isinstance(error, (*USER_ERRORS, SignatureMismatchError)):
+    if isinstance(error, (*USER_ERRORS, ParameterTypeError, SignatureMismatchError)):
         record.exc_info = None
     return True
 

@@ -16,7 +16,7 @@ FLOWS = ("train", "rerun", "retrain", "teardown", "input_data", "docker_build")
 
 def main(name: str) -> None:
     """Exits with 1 on an error, and with 130 on Ctrl-C, when the job has been stopped."""
-    cluster = os.environ.get("PACHD_ADDRESS")
+    cluster = os.environ.get("PACHD_ADDRESS", "").rpartition("@")[2]  # without a login, which is of no use there
     print(f"Starting Prefect{f', and looking for the Pachyderm at {cluster}' if cluster else ''}", flush=True)
     take_ctrl_c_alone()
     try:

@@ -25,8 +25,8 @@ LEAST_MINUTES, MOST_MINUTES = 0.5, 10_000
 Model = Literal["test", "quick", "small", "medium", "best", "large"]
 # No URL with a login: the server would store it before anything of ours sees it. Prefect's command line prints the pattern as
 # markup of rich, in which [/ begins a tag.
-SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([?/#]\S*)?|file:(//[^/@]*/.*|/?[^/\s].*)|[./~].*|[^:]+)$"
-LOGIN = re.compile(r"\s*(?!pypi:|file:[^/])[A-Za-z][A-Za-z0-9+.-]*:/*[^/?#]*@")
+SOURCE = r"^(pypi:[A-Za-z0-9._-]+==\S+|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([?/#]\S*)?|file:(//[^/@]*/.*|/?[^/\s].*)|[.~].*|\s*(/([^/].*)?|//[^/@]*(/.*)?|[^:/\s][^:]*)|\s+)$"
+LOGIN = re.compile(r"\s*((?!pypi:|file:[^/])[A-Za-z][A-Za-z0-9+.-]*:/*|//)[^/?#]*@")
 # Empty, too: a field that may have no value is a form of its own in Prefect's UI. Of numbers 0 is the empty one.
 SHA256 = r"^\s*(([Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}\s*)?$"
 

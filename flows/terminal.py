@@ -9,13 +9,14 @@ import secrets
 import sys
 from typing import Any
 
-from prefect import Flow
+from prefect import Flow, get_client
 from prefect.context import refresh_global_settings_context
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
 from prefect_pachyderm.credentials import connect, is_embedded
-from tasks.errors import USER_ERRORS
+from tasks.corpus.fetch import shown, without_secrets
+from tasks.errors import USER_ERRORS, ScriptwrightError
 
 
 def run_from_terminal(flow: Flow[Any, Any]) -> None:
@@ -25,6 +26,7 @@ def run_from_terminal(flow: Flow[Any, Any]) -> None:
     given = {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
     try:
         _see_cluster_answer()
+        _see_prefect_answer()
         flow(**given)
     except USER_ERRORS as error:
         sys.exit(f"\nError: {error}")
@@ -37,6 +39,19 @@ def _see_cluster_answer() -> None:
     and the embedded server has to be started."""
     if not os.environ.get("PACHYDERM_BLOCK") and not is_embedded():
         connect()
+
+
+def _see_prefect_answer() -> None:
+    """Prefect's own error would be a traceback."""
+    api = get_current_settings().api.url
+    if not api:
+        return
+    with get_client(sync_client=True) as client:
+        if error := client.api_healthcheck():
+            reason = without_secrets(error).partition("\n")[0]
+            raise ScriptwrightError(
+                f"Prefect's server at {shown(api)} does not answer ({reason}); start it, or leave out PREFECT_API_URL."
+            )
 
 
 def _lock_temporary_server() -> None:

@@ -75,6 +75,9 @@ def test_a_run_sets_the_arguments_of_both() -> None:
         ("file://localhost/a.tar", True),
         ("file:a@b.tar", True),
         ("~/ann:b@c.tar", True),
+        ("/ann:b@c.tar", True),
+        ("//home/ann:b@c.tar", True),
+        (" a.tar", True),
         ("ann@home.tar", True),
         ("https://ann:secret@example/a.tar", False),
         ("https://token@example", False),
@@ -84,6 +87,8 @@ def test_a_run_sets_the_arguments_of_both() -> None:
         ("file://ann:secret@localhost/a.tar", False),
         ("ftp://ann:secret@example/a.tar", False),
         ("ann:secret@example", False),
+        ("//ann:secret@example/a.tar", False),
+        (" //secret@example", False),
     ],
 )
 def test_a_source_with_a_login_is_refused_by_schema_and_call(source: str, usable: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -175,6 +176,26 @@ def test_what_changes_something_is_an_event(
     assert (event, payload["description"]) == ("pachyderm.commit.finished", "mine")
 
 
+def test_a_pipeline_that_is_made_anew_is_another_event(
+    prefect: None, named: None, client: Client, emitted: Emitted
+) -> None:
+    """Of one event Prefect keeps the first, and the versions begin with 1 again."""
+    pipeline = PachydermPipeline(
+        spec={
+            "pipeline": {"name": "p"},
+            "input": {"pfs": {"repo": "in", "glob": "/"}},
+            "transform": {"image": "host", "cmd": ["true"]},
+        }
+    )
+    told = []
+    for _ in range(2):
+        pipeline.trigger().wait_for_completion()
+        told.append(emitted["pachyderm.pipeline.p"])
+        client.delete_pipeline("p", force=True)
+    assert [payload for _, _, payload, _ in told] == [{"version": "1"}] * 2
+    assert len({event_id for *_, event_id in told}) == 2
+
+
 def create_pipeline(client: Client, script: str) -> None:
     transform = pps_proto.Transform(cmd=["sh"], stdin=[script], image="host")
     pfs = pps_proto.PFSInput(repo="in", glob="/")
@@ -244,3 +265,16 @@ def test_commits_are_followed_from_the_last_one_reported(
     assert emitted[f"pachyderm.job.p@{bad}"][0] == "pachyderm.job.failed"
     ids = [each[3] for each in emitted.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_an_asynchronous_flow_follows_from_the_last_one_reported_too(
+    prefect: None, named: None, client: Client
+) -> None:
+    @flow
+    async def follow() -> str:
+        report_commit("in", client.inspect_branch("in", "master").head.id)
+        first, _ = put(client, b"first"), put(client, b"second")
+        info = next(iter(new_commits("in", "master")))
+        return "the first" if info.commit.id == first else "a later one"
+
+    assert asyncio.run(follow()) == "the first"

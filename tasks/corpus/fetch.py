@@ -7,6 +7,8 @@ import hashlib
 import json
 import logging
 import os
+import re
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ TIMEOUT = (10, 30)
 PROGRESS_SECONDS = 2.0
 MAX_BYTES = 2 * 1024**3
 CHUNK = 64 * 1024
+# A login with the @ after it, or a query.
+SECRET = re.compile(r"[^\s/?#]*@|\?[^\s')]*")
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -51,6 +55,11 @@ def shown(url: str) -> str:
     """The URL without what may be secret: user, password, query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def without_secrets(text: object) -> str:
+    """An error's text, without what may be secret in a URL: user, password, query."""
+    return SECRET.sub("", str(text))
 
 
 def cached(cache: Path, sha256: str) -> Path | None:
@@ -92,14 +101,16 @@ class Fetch:
                 return self._with_retries()
         except OSError as error:
             if isinstance(error, requests.RequestException):
-                raise DownloadError(f"{shown(self._url)} can't be downloaded: {str(error).rstrip('.')}.") from error
+                raise DownloadError(
+                    f"{shown(self._url)} can't be downloaded: {without_secrets(error).rstrip('.')}."
+                ) from error
             raise DownloadError(
                 f"{shown(self._url)} can't be stored in {self._cache}: {error.strerror}; "
                 "make room or set SCRIPTWRIGHT_CACHE."
             ) from error
         except ValueError as error:
             raise DownloadError(
-                f"{shown(self._url)} can't be downloaded: it leads to what is no URL ({error}); check it."
+                f"{shown(self._url)} can't be downloaded: it leads to what is no URL ({without_secrets(error)}); check it."
             ) from error
 
     @contextmanager
@@ -139,7 +150,7 @@ class Fetch:
                 self._receive(response, offset if resumed else 0)
                 return self._keep(response, resumed)
         except requests.exceptions.SSLError as error:
-            raise DownloadError(f"{shown(self._url)} is not trusted: {error}.") from error
+            raise DownloadError(f"{shown(self._url)} is not trusted: {_tls_reason(error)}.") from error
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
             raise _BrokenOffError(_reason(error)) from error
 
@@ -262,6 +273,14 @@ def _reason(error: Exception) -> str:
     if "NewConnectionError" in repr(error):
         return "nobody answers there"
     return "the connection broke off"
+
+
+def _tls_reason(error: BaseException) -> str:
+    """What OpenSSL says; the errors around it name the URL."""
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    return getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or "its TLS can't be used"
 
 
 def _size(count: int | None) -> str:

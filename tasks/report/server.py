@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import os
+import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -58,17 +59,42 @@ class Handler(SimpleHTTPRequestHandler):
         """Says nothing: `make up` has many voices already."""
 
 
+class Server(ThreadingHTTPServer):
+    """Tells of what fails in a line; a browser that goes away in the middle is no failure."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        error = sys.exception()
+        if not isinstance(error, ConnectionError | TimeoutError):
+            print(f"A request for reports failed: {error!r}", file=sys.stderr)
+
+
 def _is_result(path: Path, root: Path) -> bool:
     """Whether it is a file or folder in `root`, not hidden, and reached without a link."""
     parts = path.relative_to(root).parts
-    return not any(part.startswith(".") for part in parts) and path.resolve() == root.resolve().joinpath(*parts)
+    try:
+        resolved = path.resolve()
+    except (ValueError, OSError, RuntimeError):  # NUL in it, a name that is too long, links in a circle
+        return False
+    return not any(part.startswith(".") for part in parts) and resolved == root.resolve().joinpath(*parts)
 
 
-def serve(root: Path, port: int) -> ThreadingHTTPServer:
+def serve(root: Path, port: int) -> Server:
     """A server of a folder that listens; 0 takes a free port."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(root)))
+    return Server(("127.0.0.1", port), partial(Handler, directory=str(root)))
+
+
+def main() -> None:
+    """Serves the results at `REPORTS_PORT` until it is ended; exits with 1 where that can't be."""
+    port = os.environ.get("REPORTS_PORT", "")
+    try:
+        output_root().mkdir(parents=True, exist_ok=True)
+        server = serve(output_root().absolute(), int(port))
+    except (ValueError, OverflowError, OSError) as error:
+        sys.exit(
+            f"Error: the reports in {output_root()} can't be served at REPORTS_PORT {port!r} ({error}); name a free port."
+        )
+    server.serve_forever()
 
 
 if __name__ == "__main__":
-    output_root().mkdir(parents=True, exist_ok=True)
-    serve(output_root().absolute(), int(os.environ["REPORTS_PORT"])).serve_forever()
+    main()

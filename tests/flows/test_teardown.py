@@ -13,7 +13,7 @@ from python_pachyderm.service import pps_proto
 
 from flows.teardown import teardown
 from flows.train import train
-from prefect_pachyderm import PrefectPachydermError
+from prefect_pachyderm import PrefectPachydermError, events
 from prefect_pachyderm.credentials import connect
 from tasks import project
 from tasks.project import LOCK_REPO
@@ -86,6 +86,21 @@ def test_a_run_that_waits_for_its_job_is_told(everything: bool, source: Path) ->
     assert not run.is_alive()
     assert "somebody has deleted it or its pipeline; run again" in str(run.error)
     assert nothing_is_left()
+
+
+def test_each_pipeline_that_is_deleted_is_an_event(embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emitted: list[tuple[str, str]] = []
+    monkeypatch.setattr(events, "emit", lambda event, kind, name, *_: emitted.append((event, name)))
+    client = connect()
+    client.create_repo("some_input")
+    for name in ("GoT_train", "of_somebody"):
+        transform = pps_proto.Transform(cmd=["true"], image="host")
+        given = pps_proto.Input(pfs=pps_proto.PFSInput(repo="some_input", glob="/"))
+        client.create_pipeline(name, transform=transform, input=given)
+    teardown()
+    assert emitted == [("pachyderm.pipeline.deleted", "GoT_train")]
+    teardown(everything=True)
+    assert emitted[1:] == [("pachyderm.pipeline.deleted", "of_somebody")]
 
 
 def test_it_waits_for_who_changes_the_pipelines(source: Path) -> None:

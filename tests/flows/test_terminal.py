@@ -24,6 +24,8 @@ from prefect_pachyderm.embedded import find_localpach
 from tests.flows import cheap
 
 ROOT = Path(__file__).parents[2]
+# What `make clean` deletes, each named by its variable.
+PLACES = ("LOCALPACH_ROOT", "SCRIPTWRIGHT_OUTPUT", "SCRIPTWRIGHT_CACHE")
 
 
 def run(module: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -57,6 +59,14 @@ def test_a_wrong_address_is_told_before_prefect_is_asked(monkeypatch: pytest.Mon
         pytest.raises(SystemExit, match=r"Error: .* pachd\.invalid:30650 failed: no host"),
     ):
         run_from_terminal(train)
+
+
+def test_a_prefect_server_that_does_not_answer_is_told(embedded: Path) -> None:
+    done = run("flows input_data", PREFECT_API_URL="http://me:SECRET@127.0.0.1:9/api")
+    assert done.returncode == 1
+    assert "Error: Prefect's server at http://127.0.0.1:9/api does not answer (" in done.stderr
+    assert "SECRET" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
 
 
 def test_an_unknown_model_is_named(embedded: Path) -> None:
@@ -96,9 +106,42 @@ def test_make_clean_where_nothing_serves(tmp_path: Path) -> None:
     for name in (".venv/bin", ".localpach", "output", ".cache"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / ".venv/bin/localpach").symlink_to(find_localpach())
-    env = {name: value for name, value in os.environ.items() if name != "LOCALPACH_ROOT"}
+    env = {name: value for name, value in os.environ.items() if name not in PLACES}
     subprocess.run(["make", "clean"], cwd=tmp_path, env=env, check=True, capture_output=True)
     assert {path.name for path in tmp_path.iterdir()} == {"Makefile", ".venv"}
+
+
+def test_make_clean_deletes_what_is_named_and_nothing_beside(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    named = [f"-r {tmp_path.name} {place} *" for place in PLACES]
+    others = {"-r", tmp_path.name, *PLACES, ".localpach", "output", ".cache"}
+    for name in (".venv/bin", *named, *others):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".venv/bin/localpach").symlink_to(find_localpach())
+    env = {**os.environ, **dict(zip(PLACES, named, strict=True))}
+    subprocess.run(["make", "clean"], cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"Makefile", ".venv"} | others
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "called"),
+    [
+        ("down", {"LOCALPACH_ROOT": "-my  data; *"}, ["localpach", "stop", "--root=-my  data; *"]),
+        ("verify", {"RESULTS": "my  results; *"}, ["python", "-m", "tasks.verify", "my  results; *"]),
+        ("verify", {"RESULTS": ""}, ["python", "-m", "tasks.verify"]),
+    ],
+)
+def test_make_hands_on_a_path_as_it_is(target: str, given: dict[str, str], called: list[str], tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    program = tmp_path / ".venv/bin" / called[0]
+    program.write_text('#!/bin/sh\nbasename "$0"; printf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    command = ["make", "--no-print-directory", target, "-o", ".venv/.installed", "-o", "localpach/.venv/.installed"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **given}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == called
 
 
 def temporary_servers(home: Path) -> list[int]:

@@ -8,12 +8,16 @@ import os
 import re
 import resource
 import socket
+import ssl
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
+import trustme
 from prefect.logging import disable_run_logger
 
 from tasks.corpus import corpus, fetch, package_index
@@ -314,3 +318,38 @@ def test_a_redirection_that_leads_nowhere_is_told(site: Site, own_cache: Path, t
 def test_a_redirection_is_followed(site: Site) -> None:
     site.leads["/x.tgz"], site.files["/y"] = "/y", ARCHIVE
     assert corpus.download.fn(site.url + "/x.tgz").sha256 == DIGEST
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "file://me:SECRET@host/x?token=SECRET",
+        "http://me:SECRET@127.0.0.1:99999/x?token=SECRET",
+        "http://me:SECRET@[::1/x?token=SECRET",
+        "http://me:SECRET@a\u2100b/x?token=SECRET",
+        "http://me:SECRET@127.0.0.1:1/x?token=SECRET",
+    ],
+)
+@pytest.mark.parametrize("redirected", [True, False])
+def test_no_login_and_no_query_is_told(site: Site, said: pytest.LogCaptureFixture, to: str, redirected: bool) -> None:
+    site.leads["/x"] = quote(to, safe="/:?=@[]")
+    with pytest.raises(ScriptwrightError) as caught:
+        corpus.download.fn(site.url + "/x" if redirected else to)
+    assert "SECRET" not in f"{caught.value} {said.messages}"
+
+
+def test_a_certificate_that_is_not_trusted_is_told_without_the_query(own_cache: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with suppress(OSError), context.wrap_socket(server.accept()[0], server_side=True):
+                pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/x.tgz"
+        with pytest.raises(ScriptwrightError, match=rf"^{url} is not trusted: unable to get local issuer[\w ]+\.$"):
+            corpus.download.fn(url + "?token=SECRET")
+        thread.join()

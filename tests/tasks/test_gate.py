@@ -149,6 +149,15 @@ def test_a_model_is_released_if_it_is_not_worse(
     assert looked.endswith("made of them is released." if better else verdict.reason)
 
 
+def test_the_copies_are_events(site: Site, emitted: list[tuple[Any, ...]]) -> None:
+    gate.decide.fn(site.train(), None, 0.0)
+    site.compare(site.train(seed=1))
+    copies = {repo: site.client.inspect_branch(repo, "master").head.id for repo in ("GoT_candidate", "GoT_released")}
+    assert [event[2] for event in emitted if event[0] == "pachyderm.commit.finished"] == [
+        f"{repo}@{commit}" for repo, commit in copies.items()
+    ]
+
+
 def test_a_comparison_of_other_models_decides_nothing(site: Site) -> None:
     first = site.train()
     gate.decide.fn(first, None, 0.0)

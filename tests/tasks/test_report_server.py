@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tasks.report.server import serve
+from tasks.report.server import main, serve
 
 REPORT = b"<!doctype html><title>A report</title>"
 
@@ -88,11 +91,42 @@ def test_a_name_that_is_not_its_own_gets_nothing(port: int, host: str) -> None:
         "/1f0e/%2ereport.html.partial",
         "//secret",
         "/none",
+        "/%00",
+        "/1f0e/%00",
+        "/" + "x" * 5000,
+        "/" + "x/" * 5000,
     ],
 )
-def test_what_is_no_result_is_not_there(port: int, path: str) -> None:
+def test_what_is_no_result_is_not_there(port: int, path: str, capfd: pytest.CaptureFixture[str]) -> None:
     status, said = ask(port, path)
     assert (status, b"secret" in said) == (404, False)
+    assert not capfd.readouterr().err
+
+
+def test_a_browser_that_goes_away_is_no_error(port: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "output" / "1f0e" / "big").write_bytes(bytes(50_000_000))
+    before = threading.active_count()
+    with socket.create_connection(("127.0.0.1", port)) as browser:
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        browser.sendall(f"GET /1f0e/big HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert browser.recv(1)
+    deadline = time.monotonic() + 30
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("wanted", ["abc", "", "99999", "taken"])
+def test_a_port_that_can_not_be_had_is_told(
+    wanted: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRIPTWRIGHT_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setenv("REPORTS_PORT", str(port) if wanted == "taken" else wanted)
+    with pytest.raises(
+        SystemExit, match=r"^Error: .* can't be served at REPORTS_PORT '\w*' \(.+\); name a free port\.$"
+    ):
+        main()
 
 
 def test_lists_name_results_alone(port: int) -> None:

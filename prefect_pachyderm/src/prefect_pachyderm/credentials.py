@@ -15,27 +15,29 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+import grpc
 import python_pachyderm
 from prefect import get_run_logger, task
 from prefect.blocks import abstract
-from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
+from pydantic import Field, HttpUrl, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
 from python_pachyderm.service import pfs_proto
 
-from prefect_pachyderm.calls import ANSWER_SECONDS, LIVE, PachydermError, pfs, readable
-from prefect_pachyderm.embedded import attach_or_start, embedded_root, page_address
+from prefect_pachyderm.calls import ANSWER_SECONDS, LIVE, PachydermError, pfs, readable, status_of
+from prefect_pachyderm.embedded import LocalpachError, attach_or_start, embedded_root, page_address
 
 DEFAULT_PORT = 30650
 # Pachyderm's own picture.
 LOGO_URL = HttpUrl("https://github.com/pachyderm.png")
 BLOCK = "block/"
-ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>\d+))?/?")
+MASK = re.compile(r"\*+")
+ADDRESS = re.compile(r"((?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+)(:(?P<port>\d+))?/?")
 
 
 class PachydermCredentials(abstract.CredentialsBlock):
     """Where a Pachyderm is and how to log in to it.
 
-    A token is never pickled, so that none gets into what Prefect keeps of results: credentials that come back take it anew from
-    the block that they were loaded from, or from what the environment says of the same address.
+    A token is neither pickled nor written as JSON, so that none gets into what Prefect keeps of results: credentials that come
+    back take it anew from the block that they were loaded from, or from what the environment says of the same address.
 
     Example:
         Connect with what is stored in a block:
@@ -68,11 +70,22 @@ class PachydermCredentials(abstract.CredentialsBlock):
     )
 
     _token_left_out: bool = PrivateAttr(default=False)
+    _attach_only: bool = PrivateAttr(default=False)
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
         private = {**(state["__pydantic_private__"] or {}), "_token_left_out": self.auth_token is not None}
         return {**state, "__dict__": {**state["__dict__"], "auth_token": None}, "__pydantic_private__": private}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _from_json(cls, given: Any, validate: ModelWrapValidatorHandler[PachydermCredentials]) -> PachydermCredentials:
+        """Pydantic writes asterisks for a token, and Prefect the block's name beside it."""
+        credentials = validate(given)
+        if credentials.auth_token and MASK.fullmatch(credentials.auth_token.get_secret_value()):
+            credentials.auth_token, credentials._token_left_out = None, True
+            credentials._block_document_name = given.get("_block_document_name") if isinstance(given, dict) else None
+        return credentials
 
     @property
     def place(self) -> str:
@@ -81,21 +94,30 @@ class PachydermCredentials(abstract.CredentialsBlock):
 
     @classmethod
     def at(cls, place: str) -> PachydermCredentials:
-        """The credentials of a `place`."""
+        """The credentials of a `place`, where something has been done: no embedded server is started there."""
         if place.startswith(BLOCK):
             return _stored(place.removeprefix(BLOCK))
-        return cls(address=place)._with_token() if place else cls()
+        return cls(address=place)._with_token() if place else cls().attach_only()
+
+    def attach_only(self) -> PachydermCredentials:
+        """The same, but an embedded server that does not run is told of rather than started: what it has done is to be had."""
+        found = self.model_copy()
+        found._attach_only = True
+        return found
 
     def _with_token(self) -> PachydermCredentials:
         """With the token and the TLS roots that the block or the environment has for this address."""
         if self._block_document_name:
             return _stored(self._block_document_name)
-        found = self.from_environment()
+        try:
+            found = self.from_environment(start=False)
+        except LocalpachError:
+            return self
         return found if found.address == self.address else self
 
     @classmethod
-    def from_environment(cls) -> PachydermCredentials:
-        """Credentials with an address, found as the module says; the embedded server is started if need be.
+    def from_environment(cls, start: bool = True) -> PachydermCredentials:
+        """Credentials with an address, found as the module says; the embedded server is started if need be, unless told otherwise.
 
         Raises:
             PachydermError: what names the Pachyderm can't be used.
@@ -116,7 +138,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 auth_token=SecretStr(token) if token else _token_of_environment(),
                 root_certificates=certificates,
             )
-        address, token = attach_or_start(embedded_root())
+        address, token = attach_or_start(embedded_root(), start)
         return cls(address=address, auth_token=SecretStr(token) if token else None)
 
     def get_client(self) -> python_pachyderm.Client:
@@ -126,7 +148,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
             PachydermError: nobody listens at the address, or the token is refused.
         """
         if not self.address:
-            return self.from_environment().get_client()
+            return self.from_environment(start=not self._attach_only).get_client()
         if self._token_left_out:
             found = self._with_token()
             if found is self:
@@ -138,13 +160,19 @@ class PachydermCredentials(abstract.CredentialsBlock):
         port = int((address and address["port"]) or DEFAULT_PORT)
         if not address or not 0 < port < 2**16:
             raise PachydermError(
-                f"PACHD_ADDRESS {self.address!r} is not usable; write host:port, with grpcs:// before it for TLS."
+                f"PACHD_ADDRESS {self.address.rpartition('@')[2].partition('?')[0]!r} is not usable; "
+                "write host:port, with grpcs:// before it for TLS, and no login."
+            )
+        token = self.auth_token.get_secret_value() if self.auth_token else ""
+        if not (token.isascii() and token.isprintable()):
+            raise PachydermError(
+                f"The token for {self.address} is not usable, it is no line of ASCII; check {self._where_token_is_named()}."
             )
         try:
             client = python_pachyderm.Client(
                 host=address["host"],
                 port=port,
-                auth_token=self.auth_token.get_secret_value() if self.auth_token else "",
+                auth_token=token,
                 tls=address["scheme"] in ("grpcs", "https") or self.root_certificates is not None,
                 root_certs=self.root_certificates.encode() if self.root_certificates else None,
             )
@@ -153,8 +181,36 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 f"The TLS roots for {self.address} are not usable: {str(error).rstrip('.')}."
             ) from error
         with readable(f"Connecting to Pachyderm at {self.address}"):
-            list(pfs(client).ListRepo(pfs_proto.ListRepoRequest(), timeout=ANSWER_SECONDS))
+            try:
+                list(pfs(client).ListRepo(pfs_proto.ListRepoRequest(), timeout=ANSWER_SECONDS))
+            except grpc.RpcError as error:
+                code, details = status_of(error)
+                if code != grpc.StatusCode.UNAUTHENTICATED:
+                    raise
+                if renewed := self._renewed():
+                    return renewed.get_client()
+                raise PachydermError(
+                    f"Connecting to Pachyderm at {self.address} failed: the token was refused; "
+                    f"check {self._where_token_is_named()}. ({details})"
+                ) from error
         return client
+
+    def _renewed(self) -> PachydermCredentials | None:
+        """What the block has by now, if that is another token."""
+        if not self._block_document_name:
+            return None
+        _stored.cache_clear()
+        stored = _stored(self._block_document_name)
+        return stored if stored.auth_token != self.auth_token else None
+
+    def _where_token_is_named(self) -> str:
+        if self._block_document_name:
+            return f"the token in the block {self._block_document_name!r}"
+        if self.auth_token == _token_of_environment():
+            return "PACH_PYTHON_AUTH_TOKEN"
+        if self.auth_token and self.auth_token.get_secret_value() == (active_context() or {}).get("session_token"):
+            return f"the session_token in pachctl's configuration {_config()}"
+        return "the auth_token of the credentials"
 
 
 class Context(TypedDict, total=False):
@@ -216,7 +272,8 @@ def find_pachyderm() -> None:
 @lru_cache
 def _stored(block: str) -> PachydermCredentials:
     try:
-        credentials = cast(PachydermCredentials, PachydermCredentials.load(block))
+        # Asked for by name in an asynchronous flow, too, where it would be a coroutine.
+        credentials: PachydermCredentials = cast(Any, PachydermCredentials).load(block, _sync=True)
     except ValueError as error:
         raise PachydermError(
             f"PACHYDERM_BLOCK names {block!r}, and Prefect has no such block of Pachyderm credentials."
@@ -237,3 +294,7 @@ def _roots_of_environment() -> str | None:
         return Path(path).read_text() if path else None
     except OSError as error:
         raise PachydermError(f"PACHD_ROOT_CERTIFICATES {path} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise PachydermError(
+            f"PACHD_ROOT_CERTIFICATES {path} is no text; name a file of certificates in PEM format."
+        ) from error

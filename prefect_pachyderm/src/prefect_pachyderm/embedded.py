@@ -83,8 +83,8 @@ def run_localpach(*arguments: str) -> str:
     return done.stderr + done.stdout
 
 
-def attach_or_start(root: Path) -> tuple[str, str]:
-    """The address and token of the embedded server on `root`, which is started when it does not run.
+def attach_or_start(root: Path, start: bool = True) -> tuple[str, str]:
+    """The address and token of the embedded server on `root`, which is started when it does not run and `start` says so.
 
     With `LOCALPACH_START=false` it is not: somebody else, who runs it, must find no second one where he has ended the first.
 
@@ -94,6 +94,8 @@ def attach_or_start(root: Path) -> tuple[str, str]:
     running = _look(root)
     if running:
         return running
+    if not start:
+        raise LocalpachError(f"No localpach serves {root} any more; start it with `localpach serve --root {root}`.")
     if os.environ.get("LOCALPACH_START", "").lower() in NO:
         raise LocalpachError(
             f"No localpach serves {root}, and LOCALPACH_START says that none is started here; "

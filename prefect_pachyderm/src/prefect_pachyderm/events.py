@@ -8,7 +8,7 @@
 | `pachyderm.job.succeeded`, `.failed`, `.killed` | `pachyderm.job.PIPELINE@ID` | a job that was waited for or stopped is over |
 
 Related resources name the commits, the pipeline and the deployment; Prefect adds flow run and work pool. An event's id is
-made of its name and resource (and of a pipeline's version), so that Prefect keeps one where two runs emit the same.
+made of its name and resource (and of the commit of a pipeline's spec), so that Prefect keeps one where two runs emit the same.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def commit_finished(info: pfs_proto.CommitInfo) -> None:
 def pipeline_changed(info: pps_proto.PipelineInfo) -> None:
     """Emits the event of a pipeline that was made or updated."""
     name, version = info.pipeline.name, str(info.version)
-    emit("pachyderm.pipeline.changed", "pachyderm.pipeline", name, [], {"version": version}, version)
+    # The versions of one that is deleted and made anew begin with 1 again.
+    emit("pachyderm.pipeline.changed", "pachyderm.pipeline", name, [], {"version": version}, info.spec_commit.id)
 
 
 def pipeline_deleted(info: pps_proto.PipelineInfo) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from typing import Any, cast
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -40,7 +41,7 @@ def new_commits(repo: str, branch: str, description: str = "") -> Iterator[pfs_p
 def _subscribe(repo: str, branch: str, description: str) -> Iterator[pfs_proto.CommitInfo]:
     client = connect()
     ensure_repo(client, repo, description)
-    last = Variable.get(_last_reported(repo))
+    last = cast(Any, Variable).get(_last_reported(repo), _sync=True)
     if last not in {info.commit.id for info in client.list_commit(repo)}:
         head = head_of(client, repo, branch)
         last = head.commit.id if head else None
@@ -64,7 +65,7 @@ def report_commit(repo: str, commit_id: str) -> dict[str, str]:
             outcomes[job.pipeline.name] = "succeeded"
         except JobFailed as error:
             outcomes[job.pipeline.name] = str(error)
-    Variable.set(_last_reported(repo), commit_id, overwrite=True)
+    cast(Any, Variable).set(_last_reported(repo), commit_id, overwrite=True, _sync=True)
     return outcomes
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import LIVE, Logger, PrefectPachydermError, readable, status_of
+from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, readable, status_of
 from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
 from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
 from prefect_pachyderm.runs import note_job
@@ -109,7 +109,7 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         """Makes the pipeline run its specification on the newest input.
 
         Raises:
-            PachydermError: the specification is refused, or Pachyderm can't be reached.
+            PachydermError: the specification is refused, the pipeline is stopped, or Pachyderm can't be reached.
         """
         client = self.credentials.get_client()
         with readable("Creating the pipeline"):
@@ -119,7 +119,7 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
             if due or self.reprocess:
                 request.reprocess = request.update and (request.reprocess or self.reprocess)
                 _start(client, self.credentials, [request], self.logger)
-            job_id = client.inspect_branch(name, "master").head.id
+            job_id = _newest_job(client, name)
         self.logger.info("Pipeline %s %s", name, "created or updated" if due else "is up to date")
         job = PachydermJob(
             name, job_id, self.credentials, self.timeout_seconds, start_grace_seconds=self.start_grace_seconds
@@ -169,7 +169,7 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
     What changes, changes in one transaction, so in one job set.
 
     Raises:
-        PachydermError: a specification is refused, or Pachyderm can't be reached.
+        PachydermError: a specification is refused, a pipeline is stopped, or Pachyderm can't be reached.
     """
     logger = get_run_logger()
     client = connect()
@@ -183,7 +183,7 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
                 "Pipeline %s %s", request.pipeline.name, "created or updated" if request in due else "is up to date"
             )
         names = [request.pipeline.name for request in requests]
-        return {name: client.inspect_branch(name, "master").head.id for name in names}
+        return {name: _newest_job(client, name) for name in names}
 
 
 def are_up_to_date(client: python_pachyderm.Client, templates: Iterable[Template]) -> bool:
@@ -244,7 +244,13 @@ def starting(
 
 def _newest_jobs(client: python_pachyderm.Client, names: list[str]) -> dict[str, str]:
     """The id of the newest job of each pipeline that exists."""
-    return {name: client.inspect_branch(name, "master").head.id for name in names if _inspect(client, name)}
+    return {name: _newest_job(client, name) for name in names if _inspect(client, name)}
+
+
+def _newest_job(client: python_pachyderm.Client, name: str) -> str:
+    """The id of a pipeline's newest job, whose output is the head of the pipeline's branch."""
+    info = next(iter(client.inspect_pipeline(name, details=True)))
+    return str(client.inspect_branch(name, info.details.output_branch).head.id)
 
 
 def send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
@@ -283,6 +289,11 @@ def _is_due(client: python_pachyderm.Client, request: pps_proto.CreatePipelineRe
     info = _inspect(client, request.pipeline.name)
     if info is None:
         return True
+    if info.stopped:
+        name = request.pipeline.name
+        raise PachydermError(
+            f"Pipeline {name} is stopped and runs no job; start it with `pachctl start pipeline {name}`."
+        )
     request.update = True
     if not _same(info, request):
         request.reprocess = True
