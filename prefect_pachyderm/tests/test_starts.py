@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -83,11 +84,15 @@ def test_a_cron_pipeline_ticks_now(prefect: None, client: Client) -> None:
     assert jobs[1].fetch_result().files
 
 
-@pytest.mark.parametrize("run", [run_pipeline, run_cron])
+@pytest.mark.parametrize(("run", "spec"), [(run_pipeline, SPEC), (run_cron, CRON)])
 def test_a_job_that_begins_while_the_run_is_interrupted_is_stopped(
-    run: Callable[[str], PachydermJob], prefect: None, client: Client, monkeypatch: pytest.MonkeyPatch
+    run: Callable[[str], PachydermJob],
+    spec: dict[str, Any],
+    prefect: None,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    slow = {**CRON, "transform": {"image": "host", "cmd": ["sleep", "600"]}}
+    slow = {**spec, "transform": {"image": "host", "cmd": ["sleep", "600"]}}
     first = PachydermPipeline(spec=slow).trigger()
 
     @flow
