@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from uuid import UUID
 
-from httpx import TransportError
+from httpx import HTTPError
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 
 def name_run(name: str) -> None:
-    """Gives the current flow run another name; without an answer from Prefect's server it keeps its own."""
-    with suppress(TransportError), get_client(sync_client=True) as client:
+    """Gives the current flow run another name; where Prefect's server does not answer, or fails, it keeps its own."""
+    with suppress(HTTPError), get_client(sync_client=True) as client:
         client.update_flow_run(UUID(flow_run.id), name=name)
 
 

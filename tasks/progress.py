@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import cast
 from uuid import UUID
 
-from httpx import TransportError
+from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.names import artifact_key
@@ -64,7 +64,7 @@ class Progress:
                 continue
             time.sleep(max(0.0, shown_at + UPDATE_SECONDS - time.monotonic()))
             percent, description = shown = newest
-            with suppress(TransportError):  # The next line of the log may find Prefect's server back.
+            with suppress(HTTPError):  # The next line of the log may find Prefect's server back.
                 if artifact is None:
                     artifact = cast(UUID, create_progress_artifact(percent, key=self._key, description=description))
                 else:

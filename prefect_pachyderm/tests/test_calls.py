@@ -8,8 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
-from httpx import ConnectError
+from httpx import ConnectError, Request, Response
 from prefect import flow, task
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 
@@ -144,11 +145,20 @@ def test_what_nobody_can_catch_is_not_logged(caplog: pytest.LogCaptureFixture) -
     assert caplog.messages == ["another", "Exception in callback"]
 
 
+def answered(status: int) -> PrefectHTTPStatusError:
+    """What Prefect's client raises for an answer of its server."""
+    request = Request("POST", "http://127.0.0.1/api/artifacts")
+    return PrefectHTTPStatusError(str(status), request=request, response=Response(status, request=request))
+
+
 @pytest.mark.parametrize(
     ("error", "again"),
     [
         (PachydermError("away", transient=True), True),
         (ConnectError("away"), True),
+        (answered(500), True),
+        (answered(503), True),
+        (answered(404), False),
         (PachydermError("refused"), False),
         (ValueError("a mistake"), False),
     ],

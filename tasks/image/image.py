@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, cast
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.core import Block
@@ -162,12 +164,21 @@ class _Progress:
 
     def __init__(self, what: str) -> None:
         self._logger = get_run_logger()
-        self._artifact = cast(UUID, create_progress_artifact(0.0, key=artifact_key("image"), description=what))
-        self._updated = time.monotonic()
+        self._what = what
+        self._artifact: UUID | None = None
+        self._show(0.0)
 
     def __call__(self, line: str, part: float) -> None:
         if line:
             self._logger.info("%s", line)
         if time.monotonic() - self._updated > UPDATE_SECONDS:
-            self._updated = time.monotonic()
-            update_progress_artifact(self._artifact, progress=round(100 * part, 1))
+            self._show(round(100 * part, 1))
+
+    def _show(self, percent: float) -> None:
+        with suppress(HTTPError):  # The next line may find Prefect's server back.
+            if self._artifact:
+                update_progress_artifact(self._artifact, progress=percent)
+            else:
+                made = create_progress_artifact(percent, key=artifact_key("image"), description=self._what)
+                self._artifact = cast(UUID, made)
+        self._updated = time.monotonic()

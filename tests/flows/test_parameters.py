@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 from prefect import Flow
+from prefect.exceptions import ParameterTypeError
 from pydantic import BaseModel, ValidationError
 
 from flows.follow import follow
@@ -55,3 +57,14 @@ def test_a_form_has_a_title_a_default_and_help_for_each_field(flow: Flow[..., An
         assert field["description"].endswith("."), name
         assert "default" in field, name
     assert "Args" not in (flow.description or "") and flow.description
+
+
+def test_a_refused_parameter_is_logged_without_the_way_it_took(caplog: pytest.LogCaptureFixture) -> None:
+    """As in the log of a deployment's run."""
+    logger = logging.getLogger("prefect.flow_runs")
+    logger.addHandler(caplog.handler)
+    error = ParameterTypeError("Flow run received invalid parameters:\n - tokens: no number")
+    logger.error("Refused", exc_info=error, extra={"send_to_api": False})
+    logger.removeHandler(caplog.handler)
+    assert caplog.messages[0] == "Refused"
+    assert not caplog.records[0].exc_info

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -219,8 +220,14 @@ def test_the_login_comes_out_of_its_block(prefect: None, monkeypatch: pytest.Mon
 def test_progress_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(image, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    made, shown = [], []
-    monkeypatch.setattr(image, "create_progress_artifact", lambda *what, **more: made.append((*what, more)))
+    made: list[Any] = []
+    shown: list[float] = []
+
+    def create(*what: Any, **more: Any) -> UUID:
+        made.append((*what, more))
+        return UUID(int=1)
+
+    monkeypatch.setattr(image, "create_progress_artifact", create)
     monkeypatch.setattr(image, "update_progress_artifact", lambda _, progress: shown.append(progress))
     told = image._Progress("Building the image")
     for clock.now, part in ((0.5, 0.1), (2.0, 0.2), (2.01, 0.3456), (4.0, 0.4), (4.02, 1.0)):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks import progress as progress_module
+from tasks.image import image
 from tasks.names import name_run
 from tasks.progress import Progress
 
@@ -68,15 +72,45 @@ def test_it_is_updated_at_most_once_a_second(prefect: None, monkeypatch: pytest.
     assert sent[-1][1] == 100
 
 
-def test_without_an_answer_from_prefect_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+class Failing(BaseHTTPRequestHandler):
+    """A server of Prefect that fails each call, as with a full disk."""
+
+    def do_POST(self) -> None:  # named by http.server
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_PATCH(self) -> None:
+        self.do_POST()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def failing() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/api"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_an_answer_from_prefect_a_run_goes_on(
+    gone: bool, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As while its server is restarted."""
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(UUID(int=1)))
-    monkeypatch.setattr(progress_module, "UPDATE_SECONDS", 0.01)
+    for module in (progress_module, image):
+        monkeypatch.setattr(module, "UPDATE_SECONDS", 0.01)
     failed: list[object] = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+    api = "http://127.0.0.1:9/api" if gone else failing
+    with disable_run_logger(), temporary_settings({PREFECT_API_URL: api}):
         name_run("train test on GoT_scripts@1a2b3c4")
         with Progress("GoT_shown", "1a2b3c4d") as progress:
             for line in LINES:
                 progress.read(line)
+        image._Progress("Building the image")("a step", 0.5)
     assert not failed

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import python_pachyderm
-from httpx import TransportError
+from httpx import HTTPStatusError, TransportError
 from prefect import State, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
@@ -149,6 +149,8 @@ def _sentence(doing: str, code: grpc.StatusCode, details: str) -> str:
 
 def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     error = state.result(raise_on_failure=False)
+    if isinstance(error, HTTPStatusError):
+        return error.response.is_server_error
     return isinstance(error, TransportError) or (isinstance(error, PachydermError) and error.transient)
 
 
