@@ -30,7 +30,7 @@ def commit(
 
     Args:
         repo: Where to.
-        files: A folder, with all files below it; a pattern as `data/**/*.csv`, whose files keep their paths below what comes
+        files: A file; a folder, with all files below it; a pattern as `data/**/*.csv`, whose files keep their paths below what comes
             before the first wildcard; or paths in the repo with what they are to hold, bytes or the path of a file.
         branch: Where to.
         description: What the commit says of itself.
@@ -72,7 +72,7 @@ def commit(
                 return str(head.commit.id)
             commit_id = commit_files(client, repo, branch, found, description)
     except OSError as error:
-        raise PrefectPachydermError(f"{error.filename} can't be committed: {error.strerror}.") from error
+        raise PrefectPachydermError(f"{error.filename or 'A file'} can't be committed: {error.strerror}.") from error
     get_run_logger().info("Committed %d files as %s@%s", len(found), repo, commit_id)
     return commit_id
 
@@ -83,16 +83,25 @@ def _given(files: Mapping[str, Content]) -> Iterator[tuple[str, Content]]:
 
 
 def _below(files: str) -> Iterator[tuple[str, Content]]:
-    """The files of a folder or pattern, by their paths below the folder or below what comes before the first wildcard."""
-    parts = Path(files).parts
-    plain = (
-        len(parts) if Path(files).is_dir() else next((n for n, part in enumerate(parts) if WILDCARD.search(part)), 0)
-    )
-    folder = Path(*parts[:plain])
-    for path in sorted(folder.glob("/".join(parts[plain:]) or "**/*")):
+    """The files that a file's path, a folder or a pattern names, by their paths below the folder that `_split` gives."""
+    folder, pattern = _split(files)
+    try:
+        paths = sorted(folder.glob(pattern))
+    except ValueError as error:
+        raise PrefectPachydermError(f"{files} can't be committed: {error}.") from error
+    for path in paths:
         if path.is_symlink() and not path.is_file():
             raise PrefectPachydermError(f"{path} is a link to no file; put in its place what it stands for.")
         if path.is_file():
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise PrefectPachydermError(f"{path} is a link that leads out of {folder}; put the file there itself.")
             yield path.relative_to(folder).as_posix(), path
+
+
+def _split(files: str) -> tuple[Path, str]:
+    """A folder, the one before the first wildcard or the file's own, and the pattern below it."""
+    if Path(files).is_dir():
+        return Path(files), "**/*"
+    parts = Path(files).parts
+    plain = next((number for number, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
+    return Path(*parts[:plain]), "/".join(parts[plain:])
