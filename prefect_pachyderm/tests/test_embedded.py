@@ -189,19 +189,26 @@ def test_what_somebody_else_runs_is_found_and_never_started(
     assert not (root / "address").exists()
 
 
-def test_what_an_embedded_server_has_done_starts_none(tmp_path: Path) -> None:
+def test_what_an_embedded_server_has_done_begins_none_anew(tmp_path: Path) -> None:
     """A result that was kept, and the jobs that a worker stops."""
     for credentials in (PachydermCredentials(), pickle.loads(pickle.dumps(PachydermCredentials()))):
         with pytest.raises(
-            LocalpachError, match=r"No localpach serves .*; start it with `localpach serve --root .*`\.$"
+            LocalpachError, match=r"There is no data of localpach in .*; set LOCALPACH_ROOT to where it is\.$"
         ):
             JobResult("p", "1", ["/a"], credentials).read("/a")
-    with pytest.raises(LocalpachError, match="No localpach serves"):
+    with pytest.raises(LocalpachError, match="There is no data of localpach"):
         PachydermJob("p", "1", PachydermCredentials.at("")).stop("the flow run was cancelled")
     kept = pickle.dumps(PachydermCredentials(address="elsewhere:1", auth_token=SecretStr("token")))
     with pytest.raises(PachydermError, match=r"The token for elsewhere:1 was not kept"):
         pickle.loads(kept).get_client()
     assert not embedded_root().exists()
+    # Where it has been, it is started again: a job that is to be stopped would go on when somebody starts it.
+    attach_or_start(embedded_root())
+    run_localpach("stop", "--root", str(embedded_root()))
+    try:
+        assert not list(PachydermCredentials.at("").get_client().list_repo())
+    finally:
+        run_localpach("stop", "--root", str(embedded_root()))
 
 
 def test_runs_that_start_one_at_once_share_it(server: Server) -> None:

@@ -70,7 +70,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
     )
 
     _token_left_out: bool = PrivateAttr(default=False)
-    _attach_only: bool = PrivateAttr(default=False)
+    _not_anew: bool = PrivateAttr(default=False)
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
@@ -94,15 +94,15 @@ class PachydermCredentials(abstract.CredentialsBlock):
 
     @classmethod
     def at(cls, place: str) -> PachydermCredentials:
-        """The credentials of a `place`, where something has been done: no embedded server is started there."""
+        """The credentials of a `place`, where something has been done: an embedded server is not begun anew there."""
         if place.startswith(BLOCK):
             return _stored(place.removeprefix(BLOCK))
-        return cls(address=place)._with_token() if place else cls().attach_only()
+        return cls(address=place)._with_token() if place else cls().not_anew()
 
-    def attach_only(self) -> PachydermCredentials:
-        """The same, but an embedded server that does not run is told of rather than started: what it has done is to be had."""
+    def not_anew(self) -> PachydermCredentials:
+        """The same, but no embedded server is begun anew: what one has done is to be had, and another has not done it."""
         found = self.model_copy()
-        found._attach_only = True
+        found._not_anew = True
         return found
 
     def _with_token(self) -> PachydermCredentials:
@@ -110,14 +110,14 @@ class PachydermCredentials(abstract.CredentialsBlock):
         if self._block_document_name:
             return _stored(self._block_document_name)
         try:
-            found = self.from_environment(start=False)
+            found = self.from_environment(anew=False)
         except LocalpachError:
             return self
         return found if found.address == self.address else self
 
     @classmethod
-    def from_environment(cls, start: bool = True) -> PachydermCredentials:
-        """Credentials with an address, found as the module says; the embedded server is started if need be, unless told otherwise.
+    def from_environment(cls, anew: bool = True) -> PachydermCredentials:
+        """Credentials with an address, found as the module says; the embedded server is started if need be; `anew`: also where none has run before.
 
         Raises:
             PachydermError: what names the Pachyderm can't be used.
@@ -138,7 +138,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
                 auth_token=SecretStr(token) if token else _token_of_environment(),
                 root_certificates=certificates,
             )
-        address, token = attach_or_start(embedded_root(), start)
+        address, token = attach_or_start(embedded_root(), anew)
         return cls(address=address, auth_token=SecretStr(token) if token else None)
 
     def get_client(self) -> python_pachyderm.Client:
@@ -148,7 +148,7 @@ class PachydermCredentials(abstract.CredentialsBlock):
             PachydermError: nobody listens at the address, or the token is refused.
         """
         if not self.address:
-            return self.from_environment(start=not self._attach_only).get_client()
+            return self.from_environment(anew=not self._not_anew).get_client()
         if self._token_left_out:
             found = self._with_token()
             if found is self:

@@ -83,8 +83,9 @@ def run_localpach(*arguments: str) -> str:
     return done.stderr + done.stdout
 
 
-def attach_or_start(root: Path, start: bool = True) -> tuple[str, str]:
-    """The address and token of the embedded server on `root`, which is started when it does not run and `start` says so.
+def attach_or_start(root: Path, anew: bool = True) -> tuple[str, str]:
+    """The address and token of the embedded server on `root`, which is started when it does not run; `anew` says whether also
+    where none has run before.
 
     With `LOCALPACH_START=false` it is not: somebody else, who runs it, must find no second one where he has ended the first.
 
@@ -94,8 +95,8 @@ def attach_or_start(root: Path, start: bool = True) -> tuple[str, str]:
     running = _look(root)
     if running:
         return running
-    if not start:
-        raise LocalpachError(f"No localpach serves {root} any more; start it with `localpach serve --root {root}`.")
+    if not anew and not (root / "metadata.sqlite").exists():
+        raise LocalpachError(f"There is no data of localpach in {root}; set LOCALPACH_ROOT to where it is.")
     if os.environ.get("LOCALPACH_START", "").lower() in NO:
         raise LocalpachError(
             f"No localpach serves {root}, and LOCALPACH_START says that none is started here; "

@@ -58,9 +58,7 @@ class JobResult:
             PachydermError: it is not there, or nobody answers.
         """
         with readable(f"Reading {self.pipeline}@{self.job_id}:{path}"):
-            return b"".join(
-                stream_file(self.credentials.attach_only().get_client(), (self.pipeline, self.job_id), path)
-            )
+            return b"".join(stream_file(self.credentials.not_anew().get_client(), (self.pipeline, self.job_id), path))
 
     async def adownload(self, folder: Path | str) -> list[Path]:
         """As `download`."""
@@ -78,5 +76,5 @@ class JobResult:
         """
         commit = (self.pipeline, self.job_id)
         with readable(f"Downloading {self.pipeline}@{self.job_id}"):
-            client = self.credentials.attach_only().get_client()
+            client = self.credentials.not_anew().get_client()
             return write_files(Path(folder), {path: stream_file(client, commit, path) for path in self.files})
