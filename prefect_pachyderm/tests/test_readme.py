@@ -56,6 +56,7 @@ def test_the_session_runs_twice_and_does_its_work_once(client: Client, capsys: p
     assert len(list(client.list_job("count"))) == 1
 
 
+@pytest.mark.slow
 def test_a_deployment_runs_for_each_commit_on_the_branch_and_for_no_other(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
