@@ -7,8 +7,12 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.servers import Server
 
 # A make that a test starts is a person's, not a part of the one that runs the tests.
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
@@ -33,6 +37,17 @@ def prefect() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A localpach of the module's own."""
+    from tests.servers import Server  # noqa: PLC0415
+
+    server = Server(tmp_path_factory.mktemp("localpach"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,16 @@ SPEC = {
 }
 
 
+def takes_token_anew(result: JobResult, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that comes back is read once the environment names its Pachyderm, with the token, and not before."""
+    with pytest.raises(PachydermError, match=r"token .* was not kept"):
+        monkeypatch.setenv("PACHD_ADDRESS", "elsewhere:1")
+        result.read("/a")
+    monkeypatch.setenv("PACHD_ADDRESS", server.address)
+    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
+    assert result.read("/a") == b"one"
+
+
 def kept(folder: Path) -> bytes:
     """All that there is in a folder, results decoded."""
     found = []
@@ -79,12 +89,7 @@ def test_a_result_that_is_kept_has_no_token_and_can_be_read(
 
     (file,) = (each for each in tmp_path.iterdir() if b"result" in each.read_bytes())
     again = pickle.loads(base64.b64decode(json.loads(file.read_bytes())["result"]))
-    with pytest.raises(PachydermError, match=r"token .* was not kept"):
-        monkeypatch.setenv("PACHD_ADDRESS", "elsewhere:1")
-        again.read("/a")
-    monkeypatch.setenv("PACHD_ADDRESS", server.address)
-    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
-    assert again.read("/a") == b"one"
+    takes_token_anew(again, server, monkeypatch)
 
 
 def test_credentials_that_come_back_take_the_token_from_their_block(
@@ -140,12 +145,7 @@ def test_a_result_that_is_kept_as_json_takes_the_token_anew(
     kept = JSONSerializer().dumps(JobResult("in", client.inspect_branch("in", "master").head.id, [], credentials))
     assert server.token.encode() not in kept
     again = JSONSerializer().loads(kept)
-    with pytest.raises(PachydermError, match=r"token .* was not kept"):
-        monkeypatch.setenv("PACHD_ADDRESS", "elsewhere:1")
-        again.read("/a")
-    monkeypatch.setenv("PACHD_ADDRESS", server.address)
-    monkeypatch.setenv("PACH_PYTHON_AUTH_TOKEN", server.token)
-    assert again.read("/a") == b"one"
+    takes_token_anew(again, server, monkeypatch)
 
 
 def test_credentials_that_are_kept_as_json_take_the_token_from_their_block(

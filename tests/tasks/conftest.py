@@ -31,15 +31,6 @@ def site() -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A localpach of the module's own."""
-    server = Server(tmp_path_factory.mktemp("localpach"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def client(server: Server, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A client of the Pachyderm that the tasks use, too, with nothing in it."""

@@ -1,4 +1,4 @@
-"""Copies of a data directory, each one itself; as backups elsewhere, with the commands for them and for named states.
+"""Copies of a data directory, each one itself, and backups, which are copies elsewhere.
 
 A copy is consistent while its source is served: the database is taken first, as of one moment, and what it names is never
 changed. Images are left out; their Dockerfiles make them again.
@@ -79,7 +79,12 @@ def copy(source: Path, target: Path, share: bool = False) -> int:
 
 
 def _remove_database(file: Path) -> None:
-    for suffix in ("", *BESIDE):
+    file.unlink(missing_ok=True)
+    _remove_beside(file)
+
+
+def _remove_beside(file: Path) -> None:
+    for suffix in BESIDE:
         file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
@@ -95,8 +100,7 @@ def _close_database(file: Path) -> None:
         # A damaged one is given up, but not one whose disk is full or fails.
         if may_pass(error):
             raise
-    for suffix in BESIDE:
-        file.with_name(file.name + suffix).unlink(missing_ok=True)
+    _remove_beside(file)
 
 
 def _copy_database(source: Path, target: Path) -> None:
