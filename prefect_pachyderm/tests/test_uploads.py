@@ -157,9 +157,9 @@ def test_what_is_no_regular_file_is_left_out(prefect: None, named: None, client:
     assert contents(client, commit_in_flow(folder)) == WHOLE
 
 
-@pytest.mark.parametrize("failing", [{("ModifyFile", 2), ("DropCommitSet", 1)}, {("InspectCommit", 1)}], ids=str)
+@pytest.mark.parametrize("failing", [{"ModifyFile": 2, "DropCommitSet": 1}, {"InspectCommit": 1}], ids=", ".join)
 def test_a_server_that_is_gone_for_a_while_leaves_one_commit_and_one_event(
-    prefect: None, server: Server, client: Client, monkeypatch: pytest.MonkeyPatch, failing: set[tuple[str, int]]
+    prefect: None, server: Server, client: Client, monkeypatch: pytest.MonkeyPatch, failing: dict[str, int]
 ) -> None:
     """While files are sent and what has begun is to be dropped, or while the end is waited for."""
     emitted: list[str] = []
@@ -170,9 +170,9 @@ def test_a_server_that_is_gone_for_a_while_leaves_one_commit_and_one_event(
         credentials = PachydermCredentials(address=address, auth_token=SecretStr(server.token))
         return commit("new", {"a": b"1"}, credentials=credentials)
 
-    with proxy(server.address, lambda name, number: (name, number) in failing) as (address, calls):
+    with proxy(server.address, lambda name, number: failing.get(name) == number) as (address, calls):
         made = run(address)
-        assert all(calls[name] > number for name, number in failing)
+        assert all(calls[name] > number for name, number in failing.items())
     assert contents(client, made) == {"/a": b"1"}
     assert [info.commit.id for info in client.list_commit("new")] == [made]
     assert len(emitted) == 1
