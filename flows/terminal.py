@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import Flow, get_client
 from prefect.context import refresh_global_settings_context
-from prefect.exceptions import ParameterTypeError
+from prefect.exceptions import ParameterTypeError, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from prefect_pachyderm.credentials import connect, is_embedded
@@ -47,11 +47,22 @@ def _see_prefect_answer() -> None:
     if not api:
         return
     with get_client(sync_client=True) as client:
-        if error := client.api_healthcheck():
-            reason = without_secrets(error).partition("\n")[0]
+        if silence := client.api_healthcheck():
+            reason = without_secrets(silence).partition("\n")[0]
             raise ScriptwrightError(
                 f"Prefect's server at {shown(api)} does not answer ({reason}); start it, or leave out PREFECT_API_URL."
             )
+        try:
+            client.raise_for_api_version_mismatch_once()
+        except PrefectHTTPStatusError as error:
+            raise ScriptwrightError(
+                f"Prefect's server at {shown(api)} refuses the login ({error.response.status_code}); set "
+                "PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for Prefect Cloud."
+            ) from error
+        except RuntimeError as error:
+            raise ScriptwrightError(
+                f"Prefect's server at {shown(api)} can't be used ({without_secrets(error)}); its address ends in /api."
+            ) from error
 
 
 def _lock_temporary_server() -> None:

@@ -312,6 +312,18 @@ def test_a_log_that_can_not_be_read_is_told_of_once(
     assert len([each for each in captured.messages if "the proxy fails this call" in each]) == 1
 
 
+def test_the_log_of_a_job_that_is_over_before_the_wait_comes_too_and_once(
+    server: Server, client: Client, captured: Captured
+) -> None:
+    job = block(server, COUNT.format(lines=8, pause=0)).trigger()
+    until(job.is_over)
+    taken: list[str] = []
+    for _ in range(2):
+        PachydermJob("p", job.job_id, credentials_of(server), on_line=taken.append).wait_for_completion()
+        assert taken == captured.lines == [f"line {number}" for number in range(8)]
+    assert block(server, COUNT.format(lines=8, pause=0)).trigger().job_id == job.job_id
+
+
 @pytest.mark.parametrize(
     ("who", "error"),
     [

@@ -7,14 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from python_pachyderm.service import pps_proto
 
 from flows.terminal import run_from_terminal
@@ -67,6 +69,35 @@ def test_a_prefect_server_that_does_not_answer_is_told(embedded: Path) -> None:
     assert "Error: Prefect's server at http://127.0.0.1:9/api does not answer (" in done.stderr
     assert "SECRET" not in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (401, b'"Unauthorized"', r"refuses the login \(401\); set PREFECT_API_AUTH_STRING"),
+        (200, b'"2.20.1"', r"can't be used \(.*2\.20\.1"),
+        (200, b"<html>", r"can't be used \(.*; its address ends in /api\."),
+        (500, b'"broken"', r"can't be used \("),
+    ],
+)
+def test_a_prefect_server_that_is_of_no_use_is_told(embedded: Path, status: int, body: bytes, sentence: str) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path.endswith("/version") else 200)
+            self.end_headers()
+            self.wfile.write(body)
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = {PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+        try:
+            with (
+                temporary_settings(address),
+                pytest.raises(SystemExit, match=f"Error: Prefect's server at .* {sentence}"),
+            ):
+                run_from_terminal(train)
+        finally:
+            server.shutdown()
 
 
 def test_an_unknown_model_is_named(embedded: Path) -> None:

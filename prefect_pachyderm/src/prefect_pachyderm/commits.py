@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
+import grpc
 import python_pachyderm
 from prefect.logging import get_logger
 from python_pachyderm.pfs import commit_from
 from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm import events
-from prefect_pachyderm.calls import ANSWER_SECONDS, call_patiently, pfs, readable
+from prefect_pachyderm.calls import ANSWER_SECONDS, call_patiently, pfs, readable, status_of
 
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
@@ -34,10 +35,12 @@ def ensure_repo(client: python_pachyderm.Client, name: str, description: str = "
 
 def head_of(client: python_pachyderm.Client, repo: str, branch: str) -> pfs_proto.CommitInfo | None:
     """The newest commit of a branch, if there is the branch."""
-    repos = {info.repo.name for info in client.list_repo()}
-    if repo not in repos or branch not in {info.branch.name for info in client.list_branch(repo)}:
-        return None
-    return next(iter(client.inspect_commit((repo, branch))))
+    try:
+        return next(iter(client.inspect_commit((repo, branch))))
+    except grpc.RpcError as error:
+        if status_of(error)[0] == grpc.StatusCode.NOT_FOUND:
+            return None
+        raise
 
 
 def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> list[tuple[str, str]]:

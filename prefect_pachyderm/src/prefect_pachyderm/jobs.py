@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 import grpc
@@ -34,6 +33,7 @@ from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.events import OUTCOMES
 from prefect_pachyderm.logs import LogFollower
 from prefect_pachyderm.patience import GivenUpError, NotOverError, TimeIsUpError, Wait, inspect_job
+from prefect_pachyderm.progress import Progress
 from prefect_pachyderm.results import JobResult
 from prefect_pachyderm.runs import CANCELLED, TIMED_OUT, has_lost_turn, has_timed_out, note_job, when_interrupted
 from prefect_pachyderm.twins import twin_of
@@ -43,8 +43,10 @@ CALL_SECONDS = 60.0
 # How often a job that has not started yet is looked at, with its pipeline.
 START_LOOK_SECONDS = 2.0
 START_GRACE_SECONDS = 300.0
-STARTING = (pps_proto.JOB_CREATED, pps_proto.JOB_STARTING)
 BLOCKED = (pps_proto.PIPELINE_CRASHING, pps_proto.PIPELINE_FAILURE)
+
+# Pipeline and id of the jobs that this process has begun and not waited for. One may be over before a wait begins.
+BEGUN: set[tuple[str, str]] = set()
 
 T = TypeVar("T")
 
@@ -110,11 +112,9 @@ class PachydermJob(abstract.JobRun[JobResult]):
         self._stop_when_interrupted = stop_when_interrupted
         self._on_line = on_line
         self._start_grace_seconds = start_grace_seconds
-        self._logged_state: int | None = None
-        self._logged_wait = ""
-        self._logged_block: str | None = None
         self._job = job_of(pipeline, job_id)
         self._name = f"{pipeline}@{job_id}"
+        self._progress = Progress(self._name, lambda: self.logger)
 
     def is_over(self) -> bool:
         """Whether the job has ended, well or not.
@@ -169,21 +169,22 @@ class PachydermJob(abstract.JobRun[JobResult]):
 
     def _follow_to_end(self, wait: Wait) -> None:
         info = self._call(lambda client: self._inspect(client, wait), wait)
-        if info.state == pps_proto.JOB_SUCCESS:
-            self._tell("Job %s has succeeded before", self._name)
+        if info.state == pps_proto.JOB_SUCCESS and (self.pipeline, self.job_id) not in BEGUN:
+            self._progress.tell("Job %s has succeeded before", self._name)
             self._tell_end(info)
             return
         if self._stop_when_interrupted and info.state not in OUTCOMES:
             note_job(self.pipeline, self.job_id, self._credentials, self.logger)
-        self._log_state(info)
-        follower = LogFollower(self._credentials, self._job, (self._log_line, self._hand_on), self.logger)
+        self._progress.state(info)
+        follower = LogFollower(self._credentials, self._job, (self._progress.line, self._hand_on), self.logger)
         try:
             with when_interrupted(self._leave):
                 info = self._until_over(wait)
             lines = follower.finish()
+            BEGUN.discard((self.pipeline, self.job_id))
         finally:
             follower.stop()
-        self._log_state(info)
+        self._progress.state(info)
         self._tell_end(info)
         if info.state != pps_proto.JOB_SUCCESS:
             state = pps_proto.JobState.Name(info.state)
@@ -228,24 +229,26 @@ class PachydermJob(abstract.JobRun[JobResult]):
             return
         request = pps_proto.StopJobRequest(job=self._job, reason=reason)
         self._call(lambda client: pps(client).StopJob(request, timeout=ANSWER_SECONDS))
-        self._tell("Stopped job %s: %s", self._name, reason)
+        self._progress.tell("Stopped job %s: %s", self._name, reason)
         self._tell_end(self._call(self._inspect))
 
     def _leave(self, reason: str | None) -> None:
         """Stops the job for this reason, if it is to be stopped; without a reason it goes on."""
         if reason is None:
-            self._tell("Job %s goes on without this run; the next wait takes it up", self._name, level=logging.WARNING)
+            self._progress.tell(
+                "Job %s goes on without this run; the next wait takes it up", self._name, level=logging.WARNING
+            )
         elif self._stop_when_interrupted:
             try:
                 self.stop(reason, _sync=True)
             except PrefectPachydermError as error:
-                self._tell("%s", error, level=logging.WARNING)
+                self._progress.tell("%s", error, level=logging.WARNING)
 
     def _timed_out(self) -> JobTimedOut:
         """Stops the job that has taken too long, and tells what has come of it."""
         try:
-            self._log_state(self._call(self._inspect))
-            reason = self._what_blocks() if self._logged_state in STARTING else None
+            self._progress.state(self._call(self._inspect))
+            reason = self._what_blocks() if self._progress.is_starting else None
             self.stop("it took longer than it was given", _sync=True)
             outcome = f"it could not start: {reason}" if reason else "it was stopped."
         except PachydermError as error:
@@ -267,12 +270,12 @@ class PachydermJob(abstract.JobRun[JobResult]):
         request = pps_proto.InspectJobRequest(job=self._job, wait=True, details=True)
         blocked_since: float | None = None
         while True:
-            seconds = min(wait.seconds_left(), START_LOOK_SECONDS if self._logged_state in STARTING else CALL_SECONDS)
+            seconds = min(wait.seconds_left(), START_LOOK_SECONDS if self._progress.is_starting else CALL_SECONDS)
             try:
                 return self._call(lambda client: inspect_job(client, request, seconds, wait), wait)  # noqa: B023
             except NotOverError:
-                self._log_state(self._call(lambda client: self._inspect(client, wait), wait))
-            reason = self._what_blocks(wait) if self._logged_state in STARTING else None
+                self._progress.state(self._call(lambda client: self._inspect(client, wait), wait))
+            reason = self._what_blocks(wait) if self._progress.is_starting else None
             now = time.monotonic()
             blocked_since = (blocked_since or now) if reason else None
             if blocked_since and now - blocked_since > self._start_grace_seconds:
@@ -288,9 +291,7 @@ class PachydermJob(abstract.JobRun[JobResult]):
             return None
         state = pps_proto.PipelineState.Name(info.state)
         reason = f"{self.pipeline} is {state}{f': {info.reason}' if info.reason else ''}"
-        if reason != self._logged_block:
-            self._logged_block = reason
-            self._tell("Job %s can't start: %s", self._name, reason, level=logging.WARNING)
+        self._progress.block(reason)
         return reason
 
     def _call(self, call: Callable[[python_pachyderm.Client], T], wait: Wait | None = None) -> T:
@@ -311,28 +312,6 @@ class PachydermJob(abstract.JobRun[JobResult]):
                     raise
 
         return call_patiently(ask, self.logger)
-
-    def _tell(self, message: str, *arguments: object, level: int = logging.INFO) -> None:
-        """Logs; a handler that fails, or gives up where the terminal is gone, is no reason to leave a job alone."""
-        with suppress(Exception, SystemExit):
-            self.logger.log(level, message, *arguments)
-
-    def _log_state(self, info: pps_proto.JobInfo) -> None:
-        """Logs the job's state, with its reason, when it is another one than before, and what it waits for, when that is."""
-        waits_for = info.reason if info.state in STARTING else ""
-        if (info.state, waits_for) != (self._logged_state, self._logged_wait):
-            self._logged_state, self._logged_wait = info.state, waits_for
-            state = pps_proto.JobState.Name(info.state)
-            self._tell("Job %s is %s%s", self._name, state, f": {info.reason}" if info.reason else "")
-
-    def _log_line(self, message: pps_proto.LogMessage) -> None:
-        if self._logged_state in STARTING and not message.master:
-            self._log_state(pps_proto.JobInfo(state=pps_proto.JOB_RUNNING))
-        line = message.message.rstrip("\n")
-        if message.user:
-            self.logger.info("%s", line)
-        elif line.startswith("errored"):
-            self.logger.warning("%s", line)
 
     def _hand_on(self, message: pps_proto.LogMessage) -> None:
         if message.user:
