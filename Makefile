@@ -111,8 +111,10 @@ up: export PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS ?= flows.console.OneLineHandle
 # Of each run, in the worker's lines.
 up: export SCRIPTWRIGHT_SIGN_OF_LIFE_SECONDS ?= 8
 up: $(FLOWS_ENV) $(LOCALPACH_ENV) .prefect-login ## Prefect server, worker and localpach in the foreground
+	@(umask 077 && mkdir -p "$$LOCALPACH_ROOT") && flock --nonblock "$$LOCALPACH_ROOT" true || \
+		{ echo "make up is on already with the data in $$LOCALPACH_ROOT: end it with Ctrl-C, or set LOCALPACH_ROOT" >&2; exit 1; }
 	@echo "Starting Prefect's server and worker, localpach and the reports"
-	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec honcho start
+	@login="$$(cat .prefect-login)" && PREFECT_API_AUTH_STRING="$$login" PREFECT_SERVER_API_AUTH_STRING="$$login" exec flock --nonblock --no-fork "$$LOCALPACH_ROOT" honcho start
 
 .prefect-login: $(FLOWS_ENV)
 	@umask 077 && python -c 'import secrets; print("scriptwright:" + secrets.token_urlsafe(32))' > $@.new && mv $@.new $@

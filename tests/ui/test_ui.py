@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import threading
 from typing import Any
 
@@ -204,6 +205,24 @@ def test_the_report_prints(tab: Tab, artifacts: Artifacts) -> None:
     paper = tab.page.pdf(prefer_css_page_size=True, path=SCREENSHOTS / "report.pdf")
     pages = len(re.findall(rb"/Type\s*/Page\b", paper))
     assert 3 <= pages <= 12
+
+
+def test_a_second_make_up_leaves_the_first_one_alone(up: Up) -> None:
+    """Whatever ports it has: it would stop the server of the data."""
+    address = (up.folder / "localpach" / "address").read_text()
+    done = subprocess.run(
+        ["make", "up"],
+        cwd=ROOT,
+        env={**up.env, "PREFECT_SERVER_API_PORT": "4999"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert f"make up is on already with the data in {up.folder / 'localpach'}: end it" in done.stderr
+    assert up.process.poll() is None
+    assert (up.folder / "localpach" / "address").read_text() == address
 
 
 def test_ctrl_c_ends_all_in_the_middle_of_a_run(up: Up, tab: Tab, run: dict[str, str]) -> None:
