@@ -63,11 +63,14 @@ class Changes:
 
 
 class Client:
-    """A connection to a server, with the token given."""
+    """A connection to a server, with the token given; `agent` is program and version, as pachyderm_sdk tells them."""
 
-    def __init__(self, address: str, token: str | None = None) -> None:
+    def __init__(self, address: str, token: str | None = None, agent: tuple[str, str] = ("", "")) -> None:
         # A port may be that of a server that is gone: what another client still waits for there is not this one's.
-        self.channel = grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
+        options: list[tuple[str, int | str]] = [("grpc.use_local_subchannel_pool", 1)]
+        names = ("grpc.primary_user_agent", "grpc.secondary_user_agent")
+        options += [(name, value) for name, value in zip(names, agent, strict=True) if value]
+        self.channel = grpc.insecure_channel(address, options=options)
         self._token = token
         self._transaction = ""
         self.admin = self._rpcs(admin_pb2.DESCRIPTOR)

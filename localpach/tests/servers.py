@@ -28,9 +28,15 @@ class Server:
 
 
 @contextmanager
-def serving(root: Path, missing_image: str = "host", auth: bool = True, egress: Sequence[str] = ()) -> Iterator[Server]:
+def serving(
+    root: Path,
+    missing_image: str = "host",
+    auth: bool = True,
+    egress: Sequence[str] = (),
+    dialect: str | None = None,
+) -> Iterator[Server]:
     """A server in this process until the end of the block; another block on `root` is its restart."""
-    running = server.Server(root, auth=auth, missing_image=missing_image, egress=egress)
+    running = server.Server(root, auth=auth, missing_image=missing_image, egress=egress, dialect=dialect)
     running.start()
     address = running.address
     client = Client(address, token(root) if auth else None)

@@ -94,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         help="let the egress of pipelines write beneath file:///FOLDER or, with this server's own login, beneath"
         " s3://BUCKET/PREFIX; may be given more than once",
     )
+    serve.add_argument(
+        "--dialect",
+        choices=("2.7", "2.11"),
+        help="answer everybody as this Pachyderm: since 2.11 a commit names no branch (default: as the caller's version"
+        " does, where it tells one, and as 2.7)",
+    )
     _command(commands, "status", _status, "say whether a server runs, where, and how its commands are kept apart")
     _command(commands, "page", _page, "print a link to the page in the browser, which logs in: it has the token")
     _command(commands, "stop", _stop, "stop the server; its jobs go on at the next start")
@@ -148,6 +154,7 @@ def _serve(options: argparse.Namespace) -> int:
         options.network,
         options.json_port,
         options.egress,
+        options.dialect,
     )
     server.start()
     print(

@@ -16,6 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from localpach.api.admin import AdminServicer, EnterpriseServicer, HealthServicer, LicenseServicer, VersionServicer
 from localpach.api.bodies import Bodies
 from localpach.api.debug import DebugServicer
+from localpach.api.dialect import Dialect
 from localpach.api.dispatch import Unknown, register
 from localpach.api.files import FilesServicer
 from localpach.api.filesets import FilesetServicer
@@ -87,9 +88,11 @@ class Server:
         network: bool = False,
         json_port: int | None = None,
         egress: Sequence[str] = (),
+        dialect: str | None = None,
     ) -> None:
         """Serves JSON on the port after `port`, unless `json_port` names one, and S3 on the one after that, or on free ones
         where these are taken. Beneath the URLs of `egress` pipelines' output may be written with the server's own rights.
+        Everybody is answered in a `dialect`, by default in the caller's.
 
         Raises Refused where such a URL names no place; Precondition where its folder is missing, another server has the
         directory or a port, or a sandbox that is required can't be had; Corrupt where the database is damaged."""
@@ -111,7 +114,7 @@ class Server:
         token = self._directory.make_token() if auth else None
         self._grpc = grpc.server(
             ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call"),
-            interceptors=[Gate(token)] if token else [],
+            interceptors=[*([Gate(token)] if token else []), Dialect(dialect)],
             maximum_concurrent_rpcs=CALL_THREADS,
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
