@@ -22,7 +22,7 @@ def follow(run: FollowParameters) -> int:
     find_pachyderm()
     count = 0
     for info in new_commits(SCRIPTS_REPO, BRANCH, SCRIPTS_DESCRIPTION):
-        report_commit(SCRIPTS_REPO, info.commit.id)
+        report_commit(SCRIPTS_REPO, BRANCH, info.commit.id)
         count += 1
         if count == run.commits:
             break

@@ -182,4 +182,4 @@ def _copy(client: python_pachyderm.Client, repo: str, model: str) -> None:
     client.copy_file((MODEL_REPO, model), "/", commit, "/model")
     client.copy_file((SCRIPTS_REPO, _scripts_of(client, model)), "/", commit, "/scripts")
     client.finish_commit(commit)
-    events.commit_finished(next(iter(client.wait_commit((repo, commit.id)))))
+    events.commit_finished(next(iter(client.wait_commit((repo, commit.id)))), BRANCH)

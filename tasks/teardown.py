@@ -7,6 +7,7 @@ from prefect import get_run_logger, task
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import readable
 from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.names import written
 from tasks.project import ALL, CANDIDATE_REPO, LOCK_REPO, RELEASED_REPO, SCRIPTS_REPO
 from tasks.turns import lock
 
@@ -16,12 +17,12 @@ def delete_project() -> None:
     """Deletes the project's pipelines, the last first, and then its repos."""
     client = connect()
     with lock(client), readable("Tearing down"):
-        infos = {info.pipeline.name: info for info in client.list_pipeline()}
+        infos = {written(info.pipeline): info for info in client.list_pipeline()}
         pipelines = [pipeline.name for pipeline in ALL if pipeline.name in infos]
         for name in pipelines:
             client.delete_pipeline(name, force=True)
             events.pipeline_deleted(infos[name])
-        there = {info.repo.name for info in client.list_repo()}
+        there = {written(info.repo) for info in client.list_repo()}
         repos = [name for name in (SCRIPTS_REPO, CANDIDATE_REPO, RELEASED_REPO, LOCK_REPO) if name in there]
         for name in repos:
             client.delete_repo(name, force=True)

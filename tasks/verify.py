@@ -22,6 +22,7 @@ from python_pachyderm.service import pps_proto
 from prefect_pachyderm.calls import readable, status_of
 from prefect_pachyderm.commits import head_of, stream_file
 from prefect_pachyderm.credentials import connect
+from prefect_pachyderm.names import written
 from tasks.errors import USER_ERRORS, ScriptwrightError
 from tasks.project import BRANCH
 from tasks.report.provenance import BUILD_TYPE, PROVENANCE, Statement, digests, hash_of
@@ -189,7 +190,7 @@ def _difference(name: str, first: bytes | None, again: bytes) -> Iterator[str]:
 
 def _tidy(client: python_pachyderm.Client, jobs: list[dict[str, Any]], repos: dict[str, str]) -> None:
     """Deletes what was made to run the jobs again, also by a run of this that was broken off."""
-    there = {info.pipeline.name for info in client.list_pipeline()}
+    there = {written(info.pipeline) for info in client.list_pipeline()}
     for job in reversed(jobs):
         if job["pipeline"] + AGAIN in there:
             client.delete_pipeline(job["pipeline"] + AGAIN, force=True)

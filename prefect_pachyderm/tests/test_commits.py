@@ -244,14 +244,14 @@ def test_commits_are_followed_from_the_last_one_reported(
         for content in made:
             put(client, content)
         for info in new_commits("in", "master"):
-            outcomes[info.commit.id] = report_commit("in", info.commit.id)
+            outcomes[info.commit.id] = report_commit("in", "master", info.commit.id)
             if len(outcomes) == count:
                 break
         return outcomes
 
     @flow
     def begin() -> None:
-        report_commit("in", client.inspect_branch("in", "master").head.id)
+        report_commit("in", "master", client.inspect_branch("in", "master").head.id)
 
     begin()
     first = follow([b"good", b"bad", b"fine"], 2)
@@ -272,7 +272,7 @@ def test_an_asynchronous_flow_follows_from_the_last_one_reported_too(
 ) -> None:
     @flow
     async def follow() -> str:
-        report_commit("in", client.inspect_branch("in", "master").head.id)
+        report_commit("in", "master", client.inspect_branch("in", "master").head.id)
         first, _ = put(client, b"first"), put(client, b"second")
         info = next(iter(new_commits("in", "master")))
         return "the first" if info.commit.id == first else "a later one"

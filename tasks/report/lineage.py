@@ -15,7 +15,7 @@ from python_pachyderm.service import pfs_proto, pps_proto
 
 from prefect_pachyderm.calls import pps, readable
 from prefect_pachyderm.credentials import is_embedded
-from prefect_pachyderm.jobs import job_of
+from prefect_pachyderm.names import job_of
 from tasks.errors import ScriptwrightError
 
 MAX_DATUMS = 100

@@ -20,7 +20,7 @@ from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm.calls import pps, readable
 from prefect_pachyderm.commits import stream_file
-from prefect_pachyderm.jobs import job_of
+from prefect_pachyderm.names import job_of
 from tasks.files import write_whole
 from tasks.report.lineage import Job, Lineage
 

@@ -165,7 +165,7 @@ def test_follow(story: Story, commits: int, count: int) -> None:
     assert story.steps == [
         ("find_pachyderm",),
         asked,
-        *(("report_commit", "GoT_scripts", name) for name in "abc"[:count]),
+        *(("report_commit", "GoT_scripts", "master", name) for name in "abc"[:count]),
     ]
 
 

@@ -12,11 +12,11 @@ from typing import BinaryIO
 import grpc
 import python_pachyderm
 from prefect.logging import get_logger
-from python_pachyderm.pfs import commit_from
 from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import ANSWER_SECONDS, call_patiently, pfs, readable, status_of
+from prefect_pachyderm.names import commit_of, repo_of, split, written
 
 # Most systems let a program have a thousand files open.
 OPEN_AT_ONCE = 200
@@ -28,15 +28,20 @@ Content = bytes | Path
 
 def ensure_repo(client: python_pachyderm.Client, name: str, description: str = "") -> None:
     """Makes a repo that is not there."""
-    if name not in {info.repo.name for info in client.list_repo()}:
+    try:
+        pfs(client).InspectRepo(pfs_proto.InspectRepoRequest(repo=repo_of(name)), timeout=ANSWER_SECONDS)
+    except grpc.RpcError as error:
+        if status_of(error)[0] != grpc.StatusCode.NOT_FOUND:
+            raise
         # As an update it is no error if somebody else has just made it.
-        client.create_repo(name, description=description, update=True)
+        request = pfs_proto.CreateRepoRequest(repo=repo_of(name), description=description, update=True)
+        pfs(client).CreateRepo(request, timeout=ANSWER_SECONDS)
 
 
 def head_of(client: python_pachyderm.Client, repo: str, branch: str) -> pfs_proto.CommitInfo | None:
     """The newest commit of a branch, if there is the branch."""
     try:
-        return next(iter(client.inspect_commit((repo, branch))))
+        return next(iter(client.inspect_commit(commit_of(repo, branch))))
     except grpc.RpcError as error:
         if status_of(error)[0] == grpc.StatusCode.NOT_FOUND:
             return None
@@ -46,15 +51,15 @@ def head_of(client: python_pachyderm.Client, repo: str, branch: str) -> pfs_prot
 def input_commits(client: python_pachyderm.Client, repo: str, commit: str) -> list[tuple[str, str]]:
     """Repos and ids of the commits from which an output commit was made."""
     with readable(f"Looking at {repo}@{commit}"):
-        request = pfs_proto.InspectCommitRequest(commit=commit_from((repo, commit)))
+        request = pfs_proto.InspectCommitRequest(commit=commit_of(repo, commit))
         info = pfs(client).InspectCommit(request, timeout=ANSWER_SECONDS)
-    return [(each.repo.name, each.id) for each in info.direct_provenance if each.repo.type == "user"]
+    return [(written(each.repo), each.id) for each in info.direct_provenance if each.repo.type == "user"]
 
 
 def stream_file(client: python_pachyderm.Client, commit: tuple[str, str], path: str) -> Iterator[bytes]:
     """The content of a file of a commit, as it comes; what breaks off on the way is raised."""
     # python-pachyderm's own get_file takes that for the file's end, and an empty file for an error.
-    request = pfs_proto.GetFileRequest(file=pfs_proto.File(commit=commit_from(commit), path=path))
+    request = pfs_proto.GetFileRequest(file=pfs_proto.File(commit=commit_of(*commit), path=path))
     for message in pfs(client).GetFile(request):
         yield message.value
 
@@ -63,8 +68,9 @@ def has_exactly(client: python_pachyderm.Client, info: pfs_proto.CommitInfo, fil
     """Whether these files (path in the repo → what it holds) are the whole content of a finished commit."""
     if not info.finished.seconds and not info.finishing.seconds:
         return False
-    commit = (info.commit.branch.repo.name, info.commit.id)
-    there = {each.file.path for each in client.walk_file(commit, "/") if not each.file.path.endswith("/")}
+    # Since Pachyderm 2.11 a commit names its repo alone, and no branch.
+    commit = (written(info.commit.repo), info.commit.id)
+    there = {each.file.path for each in client.walk_file(commit_of(*commit), "/") if not each.file.path.endswith("/")}
     return there == {f"/{path}" for path in files} and all(
         _digest(stream_file(client, commit, f"/{path}")) == _digest(_pieces(content)) for path, content in files.items()
     )
@@ -94,7 +100,8 @@ def commit_files(
 
     A commit that fails on the way is dropped, where nobody answers once somebody does: an open one would be in everybody's way.
     """
-    commit = client.start_commit(repo, branch, description=description)
+    project, name = split(repo)
+    commit = client.start_commit(name, branch, description=description, project_name=project)
     try:
         with client.modify_file_client(commit) as modify:
             modify.delete_file("/")
@@ -108,7 +115,8 @@ def commit_files(
     except BaseException:
         call_patiently(lambda: _drop(client, repo, commit.id), get_logger(__name__))
         raise
-    events.commit_finished(call_patiently(lambda: _finished(client, repo, commit.id), get_logger(__name__)))
+    info = call_patiently(lambda: _finished(client, repo, commit.id), get_logger(__name__))
+    events.commit_finished(info, branch)
     return str(commit.id)
 
 
@@ -119,4 +127,4 @@ def _drop(client: python_pachyderm.Client, repo: str, commit_id: str) -> None:
 
 def _finished(client: python_pachyderm.Client, repo: str, commit_id: str) -> pfs_proto.CommitInfo:
     with readable(f"Waiting for the commit {repo}@{commit_id}"):
-        return next(iter(client.wait_commit((repo, commit_id))))
+        return next(iter(client.wait_commit(commit_of(repo, commit_id))))

@@ -8,6 +8,7 @@ from python_pachyderm.service import pfs_proto, pps_proto
 
 from prefect_pachyderm.calls import readable
 from prefect_pachyderm.credentials import PachydermCredentials
+from prefect_pachyderm.names import split, written
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def list_datums(pipeline: str, job_id: str, credentials: PachydermCredentials | 
     """
     with readable(f"Listing the datums of {pipeline}@{job_id}"):
         client = (credentials or PachydermCredentials()).get_client()
-        return [_datum(info) for info in client.list_datum(pipeline, job_id)]
+        project, name = split(pipeline)
+        return [_datum(info) for info in client.list_datum(name, job_id, project_name=project)]
 
 
 def _datum(info: pps_proto.DatumInfo) -> Datum:
@@ -68,4 +70,4 @@ def _datum(info: pps_proto.DatumInfo) -> Datum:
 
 
 def _named(file: pfs_proto.File) -> str:
-    return f"{file.commit.branch.repo.name}@{file.commit.id}:{file.path}"
+    return f"{written(file.commit.repo)}@{file.commit.id}:{file.path}"

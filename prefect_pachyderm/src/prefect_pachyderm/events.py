@@ -24,6 +24,8 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from python_pachyderm.service import pfs_proto, pps_proto
 
+from prefect_pachyderm.names import written
+
 # Names for uuid5; any fixed UUID does.
 NAMESPACE = uuid.UUID("6f1c2d0e-8f0b-4a43-9a65-6b2f5d7f0c11")
 OUTCOMES = {
@@ -34,30 +36,30 @@ OUTCOMES = {
 }
 
 
-def commit_finished(info: pfs_proto.CommitInfo) -> None:
-    """Emits the event of a finished commit."""
-    repo = info.commit.branch.repo.name
+def commit_finished(info: pfs_proto.CommitInfo, branch: str) -> None:
+    """Emits the event of a finished commit on a branch."""
+    repo = written(info.commit.repo)
     payload = {"description": info.description, "error": info.error, "bytes": info.details.size_bytes}
-    related = [related_resource("branch", f"{repo}@{info.commit.branch.name}")]
+    related = [related_resource("branch", f"{repo}@{branch}")]
     emit("pachyderm.commit.finished", "pachyderm.commit", f"{repo}@{info.commit.id}", related, payload)
 
 
 def pipeline_changed(info: pps_proto.PipelineInfo) -> None:
     """Emits the event of a pipeline that was made or updated."""
-    name, version = info.pipeline.name, str(info.version)
+    name, version = written(info.pipeline), str(info.version)
     # The versions of one that is deleted and made anew begin with 1 again.
     emit("pachyderm.pipeline.changed", "pachyderm.pipeline", name, [], {"version": version}, info.spec_commit.id)
 
 
 def pipeline_deleted(info: pps_proto.PipelineInfo) -> None:
     """Emits the event of a pipeline that was deleted; one made anew of the same name is another, with a commit of its own."""
-    name, version = info.pipeline.name, str(info.version)
+    name, version = written(info.pipeline), str(info.version)
     emit("pachyderm.pipeline.deleted", "pachyderm.pipeline", name, [], {"version": version}, info.spec_commit.id)
 
 
 def job_ended(info: pps_proto.JobInfo, inputs: list[tuple[str, str]]) -> None:
     """Emits the event of a job that is over; `inputs` are the repos and commits that it has read."""
-    pipeline, job_id = info.job.pipeline.name, info.job.id
+    pipeline, job_id = written(info.job.pipeline), info.job.id
     related = [
         related_resource("pipeline", pipeline, version=str(info.pipeline_version)),
         related_resource("commit", f"{pipeline}@{job_id}", role="output-commit"),

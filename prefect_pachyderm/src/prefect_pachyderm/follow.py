@@ -17,6 +17,7 @@ from prefect_pachyderm.calls import PachydermError, pps, readable
 from prefect_pachyderm.commits import ensure_repo, head_of
 from prefect_pachyderm.credentials import connect
 from prefect_pachyderm.jobs import JobFailed
+from prefect_pachyderm.names import commit_of, split, written
 from prefect_pachyderm.waits import wait_for_job
 
 RECONNECT_SECONDS = 1.0
@@ -42,29 +43,33 @@ def _subscribe(repo: str, branch: str, description: str) -> Iterator[pfs_proto.C
     client = connect()
     ensure_repo(client, repo, description)
     last = cast(Any, Variable).get(_last_reported(repo), _sync=True)
-    if last not in {info.commit.id for info in client.list_commit(repo)}:
+    project, name = split(repo)
+    if last not in {info.commit.id for info in client.list_commit(name, project_name=project)}:
         head = head_of(client, repo, branch)
         last = head.commit.id if head else None
-    start = (repo, last) if last else None
+    start = commit_of(repo, last) if last else None
     get_run_logger().info("Following %s@%s since %s", repo, branch, last or "its beginning")
-    yield from client.subscribe_commit(repo, branch, from_commit=start, state=pfs_proto.CommitState.FINISHED)
+    yield from client.subscribe_commit(
+        name, branch, from_commit=start, state=pfs_proto.CommitState.FINISHED, project_name=project
+    )
 
 
 @task(name="report commit", task_run_name="report {repo}@{commit_id:.7}", cache_policy=NO_CACHE)
-def report_commit(repo: str, commit_id: str) -> dict[str, str]:
+def report_commit(repo: str, branch: str, commit_id: str) -> dict[str, str]:
     """Emits the event of a finished commit and follows the jobs that it has started; returns how each has ended."""
     client = connect()
     with readable(f"Looking at {repo}@{commit_id}"):
-        events.commit_finished(next(iter(client.inspect_commit((repo, commit_id)))))
+        events.commit_finished(next(iter(client.inspect_commit(commit_of(repo, commit_id)))), branch)
         request = pps_proto.InspectJobSetRequest(job_set=pps_proto.JobSet(id=commit_id))
         jobs = [info.job for info in pps(client).InspectJobSet(request)]
     outcomes = {}
     for job in jobs:
+        pipeline = written(job.pipeline)
         try:
-            wait_for_job(job.pipeline.name, job.id, stop_when_interrupted=False)
-            outcomes[job.pipeline.name] = "succeeded"
+            wait_for_job(pipeline, job.id, stop_when_interrupted=False)
+            outcomes[pipeline] = "succeeded"
         except JobFailed as error:
-            outcomes[job.pipeline.name] = str(error)
+            outcomes[pipeline] = str(error)
     cast(Any, Variable).set(_last_reported(repo), commit_id, overwrite=True, _sync=True)
     return outcomes
 

@@ -32,6 +32,7 @@ from prefect_pachyderm.commits import input_commits
 from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.events import OUTCOMES
 from prefect_pachyderm.logs import LogFollower
+from prefect_pachyderm.names import commit_of, job_of
 from prefect_pachyderm.patience import GivenUpError, NotOverError, TimeIsUpError, Wait, inspect_job
 from prefect_pachyderm.progress import Progress
 from prefect_pachyderm.results import JobResult
@@ -63,13 +64,6 @@ class JobGone(JobFailed):
     """Somebody has deleted the job, or its pipeline."""
 
 
-def job_of(pipeline: str, job_id: str) -> pps_proto.Job:
-    """A job as requests name it."""
-    job = pps_proto.Job(pipeline=pps_proto.Pipeline(name=pipeline), id=job_id)
-    job.pipeline.project.name = "default"
-    return job
-
-
 class PachydermJob(abstract.JobRun[JobResult]):
     """One job of one pipeline, which may run, have run, or have been started by anyone.
 
@@ -77,7 +71,7 @@ class PachydermJob(abstract.JobRun[JobResult]):
     it, too. A job that a flow run waits for is noted in the flow run, and its end is told by an event.
 
     Args:
-        pipeline: Whose job.
+        pipeline: Whose job; PROJECT/NAME in another project than `default`.
         job_id: The job's commit set.
         credentials: The Pachyderm that runs it; by default the one that the environment names.
         timeout_seconds: How long a wait may take; then the job is stopped.
@@ -208,7 +202,7 @@ class PachydermJob(abstract.JobRun[JobResult]):
             raise JobFailed(f"Job {self._name} is {state} and has no result; wait for its completion first.")
 
         def list_files(client: python_pachyderm.Client) -> list[str]:
-            paths = [each.file.path for each in client.walk_file((self.pipeline, self.job_id), "/")]
+            paths = [each.file.path for each in client.walk_file(commit_of(self.pipeline, self.job_id), "/")]
             return [path for path in paths if not path.endswith("/")]
 
         return JobResult(self.pipeline, self.job_id, self._call(list_files), self._credentials)

@@ -20,6 +20,7 @@ from prefect_pachyderm import events
 from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, readable, status_of
 from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
 from prefect_pachyderm.jobs import BEGUN, START_GRACE_SECONDS, PachydermJob
+from prefect_pachyderm.names import DEFAULT, split, written
 from prefect_pachyderm.runs import note_job
 from prefect_pachyderm.specs import SPEC_HASH, Template, read_spec, request_of
 from prefect_pachyderm.twins import twin_of
@@ -114,7 +115,7 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
         client = self.credentials.get_client()
         with readable("Creating the pipeline"):
             request = request_of(self.spec)
-            name = request.pipeline.name
+            name = written(request.pipeline)
             due = _is_due(client, request)
             if due or self.reprocess:
                 request.reprocess = request.update and (request.reprocess or self.reprocess)
@@ -149,14 +150,15 @@ class PachydermPipeline(abstract.JobBlock):  # type: ignore[type-arg]
             PachydermPipeline.load("BLOCK_NAME").delete_pipeline(keep_repo=True)
             ```
         """
-        name = request_of(self.spec).pipeline.name
+        name = written(request_of(self.spec).pipeline)
         with readable(f"Deleting pipeline {name}"):
             client = self.credentials.get_client()
             info = _inspect(client, name)
             if info is None:
                 self.logger.info("Pipeline %s is not there", name)
                 return
-            client.delete_pipeline(name, keep_repo=keep_repo)
+            project, plain = split(name)
+            client.delete_pipeline(plain, keep_repo=keep_repo, project_name=project)
         events.pipeline_deleted(info)
         self.logger.info("Pipeline %s deleted", name)
 
@@ -179,10 +181,9 @@ def create_pipelines(templates: Iterable[Template]) -> dict[str, str]:
         if due:
             _start(client, PachydermCredentials.from_environment(), due, logger)
         for request in requests:
-            logger.info(
-                "Pipeline %s %s", request.pipeline.name, "created or updated" if request in due else "is up to date"
-            )
-        names = [request.pipeline.name for request in requests]
+            what = "created or updated" if request in due else "is up to date"
+            logger.info("Pipeline %s %s", written(request.pipeline), what)
+        names = [written(request.pipeline) for request in requests]
         return {name: _newest_job(client, name) for name in names}
 
 
@@ -197,10 +198,10 @@ def jobs_in_the_way(client: python_pachyderm.Client, templates: Iterable[Templat
     with readable("Looking at the pipelines"):
         requests = [_request(client, template) for template in templates]
         return [
-            (info.job.pipeline.name, info.job.id)
+            (written(info.job.pipeline), info.job.id)
             for request in requests
             if _has_other_spec(client, request)
-            for info in client.list_job(request.pipeline.name)
+            for info in client.list_job(request.pipeline.name, project_name=request.pipeline.project.name)
             if info.state not in OVER
         ]
 
@@ -215,7 +216,7 @@ def _start(
     requests: list[pps_proto.CreatePipelineRequest],
     logger: Logger,
 ) -> None:
-    with starting(client, credentials, [request.pipeline.name for request in requests], logger):
+    with starting(client, credentials, [written(request.pipeline) for request in requests], logger):
         send(client, requests)
 
 
@@ -250,8 +251,9 @@ def _newest_jobs(client: python_pachyderm.Client, names: list[str]) -> dict[str,
 
 def _newest_job(client: python_pachyderm.Client, name: str) -> str:
     """The id of a pipeline's newest job, whose output is the head of the pipeline's branch."""
-    info = next(iter(client.inspect_pipeline(name, details=True)))
-    return str(client.inspect_branch(name, info.details.output_branch).head.id)
+    project, plain = split(name)
+    info = next(iter(client.inspect_pipeline(plain, details=True, project_name=project)))
+    return str(client.inspect_branch(plain, info.details.output_branch, project_name=project).head.id)
 
 
 def send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelineRequest]) -> None:
@@ -260,14 +262,15 @@ def send(client: python_pachyderm.Client, requests: list[pps_proto.CreatePipelin
         for request in requests:
             client.create_pipeline_from_request(request)
     for request in requests:
-        info = _inspect(client, request.pipeline.name)
+        info = _inspect(client, written(request.pipeline))
         if info is not None:
             events.pipeline_changed(info)
 
 
 def _inspect(client: python_pachyderm.Client, name: str) -> pps_proto.PipelineInfo | None:
+    project, plain = split(name)
     try:
-        return next(iter(client.inspect_pipeline(name, details=True)))
+        return next(iter(client.inspect_pipeline(plain, details=True, project_name=project)))
     except grpc.RpcError as error:
         if status_of(error)[0] == grpc.StatusCode.NOT_FOUND:
             return None
@@ -276,7 +279,7 @@ def _inspect(client: python_pachyderm.Client, name: str) -> pps_proto.PipelineIn
 
 def _has_other_spec(client: python_pachyderm.Client, request: pps_proto.CreatePipelineRequest) -> bool:
     """Whether the pipeline is there with another spec."""
-    info = _inspect(client, request.pipeline.name)
+    info = _inspect(client, written(request.pipeline))
     return info is not None and not _same(info, request)
 
 
@@ -287,13 +290,14 @@ def _same(info: pps_proto.PipelineInfo, request: pps_proto.CreatePipelineRequest
 
 def _is_due(client: python_pachyderm.Client, request: pps_proto.CreatePipelineRequest) -> bool:
     """Whether `request` has to be sent; marks it as an update that runs again what has run, if the pipeline exists."""
-    info = _inspect(client, request.pipeline.name)
+    info = _inspect(client, written(request.pipeline))
     if info is None:
         return True
     if info.stopped:
-        name = request.pipeline.name
+        project, name = split(written(request.pipeline))
         raise PachydermError(
-            f"Pipeline {name} is stopped and runs no job; start it with `pachctl start pipeline {name}`."
+            f"Pipeline {written(request.pipeline)} is stopped and runs no job; "
+            f"start it with `pachctl start pipeline {name}{f' --project {project}' if project != DEFAULT else ''}`."
         )
     request.update = True
     if not _same(info, request):

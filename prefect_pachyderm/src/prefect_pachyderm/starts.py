@@ -13,6 +13,7 @@ from python_pachyderm.service import pps_proto
 from prefect_pachyderm.calls import PachydermError, readable
 from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.jobs import PachydermJob
+from prefect_pachyderm.names import split
 from prefect_pachyderm.pipelines import send, starting
 
 
@@ -67,7 +68,11 @@ def run_cron(
             run_cron("nightly").wait_for_completion()
         ```
     """
-    return _start(name, lambda client, _: client.run_cron(name), credentials, timeout_seconds)
+
+    def tick(client: python_pachyderm.Client, info: pps_proto.PipelineInfo) -> None:
+        client.run_cron(info.pipeline.name, project_name=info.pipeline.project.name)
+
+    return _start(name, tick, credentials, timeout_seconds)
 
 
 def _start(
@@ -81,7 +86,8 @@ def _start(
     logger = get_run_logger()
     with readable(f"Running pipeline {name}"):
         client = credentials.get_client()
-        info = next(iter(client.inspect_pipeline(name, details=True)))
+        project, plain = split(name)
+        info = next(iter(client.inspect_pipeline(plain, details=True, project_name=project)))
         if info.stopped:
             raise PachydermError(f"Pipeline {name} is stopped and runs no job; start it first.")
         with starting(client, credentials, [name], logger) as newest:

@@ -20,11 +20,13 @@ class Server:
     root: Path
     port: int = 0
     missing_image: str = "host"
+    dialect: str = "2.7"
 
     def start(self) -> None:
         """Starts it, at the address that it had before, and waits until it says where it is."""
         (self.root / "address").unlink(missing_ok=True)
         given = ["--root", str(self.root), "--port", str(self.port), "--missing-image", self.missing_image]
+        given += ["--dialect", self.dialect]
         self.process = subprocess.Popen([find_localpach(), "serve", *given], stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while not (self.root / "address").exists():
