@@ -36,6 +36,7 @@ from prefect_pachyderm import (
     jobs,
     logs,
 )
+from prefect_pachyderm.commits import commit_files
 from proxy import Fails, proxy
 from server import Server
 
@@ -312,16 +313,24 @@ def test_a_log_that_can_not_be_read_is_told_of_once(
     assert len([each for each in captured.messages if "the proxy fails this call" in each]) == 1
 
 
-def test_the_log_of_a_job_that_is_over_before_the_wait_comes_too_and_once(
+def test_the_log_of_a_job_that_is_over_before_its_wait_comes_too_and_once(
     server: Server, client: Client, captured: Captured
 ) -> None:
-    job = block(server, COUNT.format(lines=8, pause=0)).trigger()
-    until(job.is_over)
-    taken: list[str] = []
-    for _ in range(2):
-        PachydermJob("p", job.job_id, credentials_of(server), on_line=taken.append).wait_for_completion()
-        assert taken == captured.lines == [f"line {number}" for number in range(8)]
-    assert block(server, COUNT.format(lines=8, pause=0)).trigger().job_id == job.job_id
+    """Of a job that has been begun here, by its pipeline or by a commit; one that others have begun has had its readers."""
+    lines = [f"line {number}" for number in range(8)]
+    pipeline = block(server, COUNT.format(lines=8, pause=0))
+    by_pipeline = pipeline.trigger().job_id
+    by_commit = commit_files(client, "in", "master", {"a": b"two"}, "")
+    with client.commit("in", "master") as commit:
+        client.put_file_bytes(commit, "/a", b"three")
+    for job_id, wanted in ((by_pipeline, lines), (by_commit, lines), (commit.id, [])):
+        until(PachydermJob("p", job_id, credentials_of(server)).is_over)
+        taken: list[str] = []
+        for _ in range(2):
+            PachydermJob("p", job_id, credentials_of(server), on_line=taken.append).wait_for_completion()
+            assert taken == wanted
+    assert captured.lines == lines * 2
+    assert len([each for each in captured.messages if each.endswith("has succeeded before")]) == 4
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ from prefect_pachyderm.names import commit_of, repo_of, split, written
 OPEN_AT_ONCE = 200
 PIECE_BYTES = 1 << 20
 
+# Ids of the commit sets that this process has begun, or has been told of as they came: they are the ids of the jobs in them, too.
+NEW_SETS: set[str] = set()
+
 # What a file is to hold, or the file that holds it.
 Content = bytes | Path
 
@@ -115,6 +118,7 @@ def commit_files(
     except BaseException:
         call_patiently(lambda: _drop(client, repo, commit.id), get_logger(__name__))
         raise
+    NEW_SETS.add(commit.id)
     info = call_patiently(lambda: _finished(client, repo, commit.id), get_logger(__name__))
     events.commit_finished(info, branch)
     return str(commit.id)

@@ -14,7 +14,7 @@ from python_pachyderm.service import pfs_proto, pps_proto
 
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import PachydermError, pps, readable
-from prefect_pachyderm.commits import ensure_repo, head_of
+from prefect_pachyderm.commits import NEW_SETS, ensure_repo, head_of
 from prefect_pachyderm.credentials import connect
 from prefect_pachyderm.jobs import JobFailed
 from prefect_pachyderm.names import commit_of, split, written
@@ -49,9 +49,10 @@ def _subscribe(repo: str, branch: str, description: str) -> Iterator[pfs_proto.C
         last = head.commit.id if head else None
     start = commit_of(repo, last) if last else None
     get_run_logger().info("Following %s@%s since %s", repo, branch, last or "its beginning")
-    yield from client.subscribe_commit(
-        name, branch, from_commit=start, state=pfs_proto.CommitState.FINISHED, project_name=project
-    )
+    state = pfs_proto.CommitState.FINISHED
+    for info in client.subscribe_commit(name, branch, from_commit=start, state=state, project_name=project):
+        NEW_SETS.add(info.commit.id)
+        yield info
 
 
 @task(name="report commit", task_run_name="report {repo}@{commit_id:.7}", cache_policy=NO_CACHE)

@@ -28,7 +28,7 @@ from prefect_pachyderm.calls import (
     readable,
     status_of,
 )
-from prefect_pachyderm.commits import input_commits
+from prefect_pachyderm.commits import NEW_SETS, input_commits
 from prefect_pachyderm.credentials import PachydermCredentials
 from prefect_pachyderm.events import OUTCOMES
 from prefect_pachyderm.logs import LogFollower
@@ -46,8 +46,8 @@ START_LOOK_SECONDS = 2.0
 START_GRACE_SECONDS = 300.0
 BLOCKED = (pps_proto.PIPELINE_CRASHING, pps_proto.PIPELINE_FAILURE)
 
-# Pipeline and id of the jobs that this process has begun and not waited for. One may be over before a wait begins.
-BEGUN: set[tuple[str, str]] = set()
+# Pipeline and id of the jobs that this process has waited for to their end.
+WAITED: set[tuple[str, str]] = set()
 
 T = TypeVar("T")
 
@@ -163,7 +163,9 @@ class PachydermJob(abstract.JobRun[JobResult]):
 
     def _follow_to_end(self, wait: Wait) -> None:
         info = self._call(lambda client: self._inspect(client, wait), wait)
-        if info.state == pps_proto.JOB_SUCCESS and (self.pipeline, self.job_id) not in BEGUN:
+        # A quick job of ours may be over before its wait begins, and has its log all the same.
+        is_ours = self.job_id in NEW_SETS and (self.pipeline, self.job_id) not in WAITED
+        if info.state == pps_proto.JOB_SUCCESS and not is_ours:
             self._progress.tell("Job %s has succeeded before", self._name)
             self._tell_end(info)
             return
@@ -175,7 +177,7 @@ class PachydermJob(abstract.JobRun[JobResult]):
             with when_interrupted(self._leave):
                 info = self._until_over(wait)
             lines = follower.finish()
-            BEGUN.discard((self.pipeline, self.job_id))
+            WAITED.add((self.pipeline, self.job_id))
         finally:
             follower.stop()
         self._progress.state(info)

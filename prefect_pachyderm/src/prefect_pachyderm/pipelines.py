@@ -18,8 +18,9 @@ from python_pachyderm.service import pps_proto
 
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import LIVE, Logger, PachydermError, PrefectPachydermError, readable, status_of
+from prefect_pachyderm.commits import NEW_SETS
 from prefect_pachyderm.credentials import LOGO_URL, PachydermCredentials, connect
-from prefect_pachyderm.jobs import BEGUN, START_GRACE_SECONDS, PachydermJob
+from prefect_pachyderm.jobs import START_GRACE_SECONDS, PachydermJob
 from prefect_pachyderm.names import DEFAULT, split, written
 from prefect_pachyderm.runs import note_job
 from prefect_pachyderm.specs import SPEC_HASH, Template, read_spec, request_of
@@ -233,7 +234,7 @@ def starting(
     try:
         yield newest
         newest.update(_newest_jobs(client, names))
-        BEGUN.update(newest.items() - before.items())
+        NEW_SETS.update({*newest.values()} - {*before.values()})
         for name, job_id in newest.items():
             note_job(name, job_id, credentials, logger)
     except (KeyboardInterrupt, TerminationSignal):
