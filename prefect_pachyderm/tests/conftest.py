@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from prefect.testing.utilities import prefect_test_harness
 from python_pachyderm import Client
 
 from prefect_pachyderm.embedded import LocalpachError, find_localpach
+from running import Captured
 from server import Server
 
 
@@ -54,3 +56,13 @@ def client(server: Server) -> Client:
         client.put_file_bytes(commit, "/a", b"one")
     client.wait_commit(commit)
     return client
+
+
+@pytest.fixture
+def captured() -> Iterator[Captured]:
+    """What is logged of jobs during the test."""
+    handler = Captured()
+    logger = logging.getLogger("prefect.PachydermJob")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
