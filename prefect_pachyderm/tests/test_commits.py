@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -12,7 +15,7 @@ from prefect import flow
 from python_pachyderm import Client
 from python_pachyderm.service import pps_proto
 
-from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, commits, events
+from prefect_pachyderm import JobFailed, PachydermError, PachydermPipeline, events
 from prefect_pachyderm.calls import readable
 from prefect_pachyderm.commits import commit_files, ensure_repo, has_exactly, head_of, input_commits, stream_file
 from prefect_pachyderm.follow import new_commits, report_commit
@@ -47,7 +50,9 @@ def test_files_become_the_whole_content(client: Client, files: dict[str, Path]) 
     assert not has_exactly(client, head, {**files, "a.txt": files["d/b.txt"]})
 
 
-def test_a_commit_that_fails_on_the_way_leaves_nothing(client: Client, files: dict[str, Path]) -> None:
+def test_a_commit_that_fails_on_the_way_leaves_nothing(
+    client: Client, files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     before = head_of(client, "in", "master")
     assert before is not None
     files["d/b.txt"].unlink()
@@ -56,6 +61,7 @@ def test_a_commit_that_fails_on_the_way_leaves_nothing(client: Client, files: di
     after = head_of(client, "in", "master")
     assert after is not None
     assert after.commit.id == before.commit.id
+    assert not [record for record in caplog.records if record.exc_info]
     assert contents(client, ("in", "master")) == {"/a": b"one"}
 
 
@@ -75,12 +81,30 @@ class Watched:
         return file
 
 
-def test_few_files_are_open_at_once(client: Client, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "OPEN_AT_ONCE", 3)
+def test_one_file_is_open_at_once(client: Client, files: dict[str, Path]) -> None:
     many = {f"{number}.txt": files["a.txt"] for number in range(10)}
     commit = commit_files(client, "in", "master", {path: Watched(file) for path, file in many.items()}, "mine")  # type: ignore[misc]
     assert contents(client, ("in", commit)) == {f"/{path}": b"1\n" for path in many}
-    assert Watched.most == 3
+    assert Watched.most == 1
+
+
+def test_who_is_killed_while_files_are_sent_leaves_no_commit(server: Server, client: Client, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    code = (
+        "import sys; from pathlib import Path; from python_pachyderm import Client;"
+        "from prefect_pachyderm.commits import commit_files;"
+        "client = Client('127.0.0.1', int(sys.argv[1]), auth_token=sys.argv[2]);"
+        "commit_files(client, 'in', 'master', {'a': b'1', 'b': Path(sys.argv[3])}, 'never')"
+    )
+    command = [sys.executable, "-c", code, str(server.port), server.token, str(tmp_path / "fifo")]
+    with subprocess.Popen(command) as process, (tmp_path / "fifo").open("wb") as fifo:
+        fifo.write(b"half of it")
+        fifo.flush()
+        process.kill()
+    head = head_of(client, "in", "master")
+    assert head is not None
+    assert head.finished.seconds
+    assert has_exactly(client, head, {"a": b"one"})
 
 
 def test_an_open_commit_has_nothing_yet(client: Client, tmp_path: Path) -> None:
@@ -173,7 +197,8 @@ def test_what_changes_something_is_an_event(
     assert emitted["pachyderm.pipeline.p"][2] == {"version": "2"}
     commit = commit_files(client, "in", "master", files, "mine")
     event, _, payload, _ = emitted[f"pachyderm.commit.in@{commit}"]
-    assert (event, payload["description"]) == ("pachyderm.commit.finished", "mine")
+    size = sum(file.stat().st_size for file in files.values())
+    assert (event, payload) == ("pachyderm.commit.finished", {"description": "mine", "error": "", "bytes": size})
 
 
 def test_a_pipeline_that_is_made_anew_is_another_event(
@@ -219,7 +244,8 @@ def test_a_job_that_ends_is_an_event(prefect: None, named: None, client: Client,
     wait(first)
     event, related, payload, _ = emitted[f"pachyderm.job.p@{first}"]
     assert event == "pachyderm.job.succeeded"
-    assert payload["datums"] == {"total": 1, "processed": 1, "skipped": 0}
+    datums = {"total": 1, "processed": 1, "skipped": 0}
+    assert payload == {"state": "JOB_SUCCESS", "reason": "", "datums": datums}
     (read,) = [each for each in related if each["prefect.resource.role"] == "input-commit"]
     (written,) = [each for each in related if each["prefect.resource.role"] == "output-commit"]
     assert read["prefect.resource.id"].startswith("pachyderm.commit.in@")

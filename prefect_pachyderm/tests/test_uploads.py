@@ -157,7 +157,9 @@ def test_what_is_no_regular_file_is_left_out(prefect: None, named: None, client:
     assert contents(client, commit_in_flow(folder)) == WHOLE
 
 
-@pytest.mark.parametrize("failing", [{"ModifyFile": 2, "DropCommitSet": 1}, {"InspectCommit": 1}], ids=", ".join)
+@pytest.mark.parametrize(
+    "failing", [{"CreateFileSet": 1}, {"AddFileSet": 1, "DropCommitSet": 1}, {"InspectCommit": 1}], ids=", ".join
+)
 def test_a_server_that_is_gone_for_a_while_leaves_one_commit_and_one_event(
     prefect: None, server: Server, client: Client, monkeypatch: pytest.MonkeyPatch, failing: dict[str, int]
 ) -> None:

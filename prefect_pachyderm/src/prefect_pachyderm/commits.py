@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import grpc
 import python_pachyderm
+from google.protobuf.wrappers_pb2 import BytesValue
 from prefect.logging import get_logger
 from python_pachyderm.service import pfs_proto
 
@@ -18,8 +19,6 @@ from prefect_pachyderm import events
 from prefect_pachyderm.calls import ANSWER_SECONDS, call_patiently, pfs, readable, status_of
 from prefect_pachyderm.names import commit_of, repo_of, split, written
 
-# Most systems let a program have a thousand files open.
-OPEN_AT_ONCE = 200
 PIECE_BYTES = 1 << 20
 
 # Ids of the commit sets that this process has begun, or has been told of as they came: they are the ids of the jobs in them, too.
@@ -101,19 +100,17 @@ def commit_files(
 ) -> str:
     """Makes these files (path in the repo → what it holds) the whole content of a branch, in one commit; returns its id once it is finished.
 
-    A commit that fails on the way is dropped, where nobody answers once somebody does: an open one would be in everybody's way.
+    The files are sent before there is a commit: whoever is killed meanwhile leaves none that is open and in everybody's way. A
+    commit that fails on the way is dropped, where nobody answers once somebody does.
     """
+    file_set = _send(client, files)
     project, name = split(repo)
     commit = client.start_commit(name, branch, description=description, project_name=project)
     try:
-        with client.modify_file_client(commit) as modify:
-            modify.delete_file("/")
-        paths = sorted(files)
-        for start in range(0, len(paths), OPEN_AT_ONCE):
-            with ExitStack() as opened, client.modify_file_client(commit) as modify:
-                for path in paths[start : start + OPEN_AT_ONCE]:
-                    # put_file_from_filepath would send a message for each line.
-                    modify.put_file_from_fileobj(f"/{path}", opened.enter_context(_opened(files[path])))
+        # In the file set it would delete what is in the set alone.
+        client.delete_file(commit, "/")
+        added = pfs_proto.AddFileSetRequest(commit=commit, file_set_id=file_set)
+        pfs(client).AddFileSet(added, timeout=ANSWER_SECONDS)
         client.finish_commit(commit)
     except BaseException:
         call_patiently(lambda: _drop(client, repo, commit.id), get_logger(__name__))
@@ -122,6 +119,32 @@ def commit_files(
     info = call_patiently(lambda: _finished(client, repo, commit.id), get_logger(__name__))
     events.commit_finished(info, branch)
     return str(commit.id)
+
+
+def _send(client: python_pachyderm.Client, files: Mapping[str, Content]) -> str:
+    """Sends files, one after the other; returns the id of the file set that they are until they are added to a commit.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    failed: list[OSError] = []
+
+    def requests() -> Iterator[pfs_proto.ModifyFileRequest]:
+        try:
+            for path in sorted(files):
+                pieces = _pieces(files[path])
+                # An empty file has one piece, too.
+                for piece in chain([next(pieces, b"")], pieces):
+                    file = pfs_proto.AddFile(path=f"/{path}", raw=BytesValue(value=piece))
+                    yield pfs_proto.ModifyFileRequest(add_file=file)
+        except OSError as error:
+            # gRPC would log it with its traceback, and raise another.
+            failed.append(error)
+
+    file_set = pfs(client).CreateFileSet(requests()).file_set_id
+    if failed:
+        raise failed[0]
+    return str(file_set)
 
 
 def _drop(client: python_pachyderm.Client, repo: str, commit_id: str) -> None:
