@@ -59,7 +59,8 @@ def _see_prefect_answer() -> None:
                 f"Prefect's server at {shown(api)} refuses the login ({error.response.status_code}); set "
                 "PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for Prefect Cloud."
             ) from error
-        except RuntimeError as error:
+        # What is no Prefect may answer with something that is no version: a ValueError.
+        except (RuntimeError, ValueError) as error:
             raise ScriptwrightError(
                 f"Prefect's server at {shown(api)} can't be used ({without_secrets(error)}); its address ends in /api."
             ) from error

@@ -77,6 +77,7 @@ def test_a_prefect_server_that_does_not_answer_is_told(embedded: Path) -> None:
         (401, b'"Unauthorized"', r"refuses the login \(401\); set PREFECT_API_AUTH_STRING"),
         (200, b'"2.20.1"', r"can't be used \(.*2\.20\.1"),
         (200, b"<html>", r"can't be used \(.*; its address ends in /api\."),
+        (200, b'{"status": "ok"}', r"can't be used \(.*; its address ends in /api\."),
         (500, b'"broken"', r"can't be used \("),
     ],
 )
