@@ -145,6 +145,13 @@ def test_what_can_not_be_committed_is_said_in_a_sentence_and_leaves_nothing(
         commit_in_flow("data/**a")
     with pytest.raises(PachydermError, match=r"^Committing 1 files to new@master failed: .*relative"):
         commit_in_flow({"../a": b"1"})
+    (folder / os.fsdecode(b"caf\xe9")).touch()
+    with pytest.raises(PrefectPachydermError, match=r"^The file 'caf.*' can't be committed: its name is no UTF-8"):
+        commit_in_flow("data")
+    with pytest.raises(
+        PrefectPachydermError, match=r"^The content of a can't be committed: it is of the type str; give"
+    ):
+        commit_in_flow({"a": "data/a.txt"})
     assert client.inspect_branch("new", "master").head.id == made
     theirs = client.start_commit("new", "master")
     with pytest.raises(PachydermError, match=f"Somebody is writing the commit new@{theirs.id}"):

@@ -58,6 +58,7 @@ def commit(
     found = dict(_given(files) if isinstance(files, Mapping) else _below(str(files)))
     if not found:
         raise PrefectPachydermError(f"There is nothing to commit to {repo}@{branch}: {files} names no file.")
+    _check(found)
     client = (credentials or PachydermCredentials()).get_client()
     try:
         with readable(f"Committing {len(found)} files to {repo}@{branch}"):
@@ -75,6 +76,18 @@ def commit(
         raise PrefectPachydermError(f"{error.filename or 'A file'} can't be committed: {error.strerror}.") from error
     get_run_logger().info("Committed %d files as %s@%s", len(found), repo, commit_id)
     return commit_id
+
+
+def _check(found: Mapping[str, Content]) -> None:
+    """Refuses what can't be sent: gRPC would log a traceback, and raise an error that names nothing."""
+    for path, content in found.items():
+        if not isinstance(content, (bytes, Path)):
+            raise PrefectPachydermError(
+                f"The content of {path} can't be committed: it is of the type {type(content).__name__}; give bytes or a Path."
+            )
+        # Of a file whose name is in another encoding.
+        if re.search("[\ud800-\udfff]", path):
+            raise PrefectPachydermError(f"The file {path!r} can't be committed: its name is no UTF-8; rename it.")
 
 
 def _given(files: Mapping[str, Content]) -> Iterator[tuple[str, Content]]:
