@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from prefect import flow
@@ -165,10 +166,25 @@ def test_what_is_no_regular_file_is_left_out(prefect: None, named: None, client:
 
 
 @pytest.mark.parametrize(
-    "failing", [{"CreateFileSet": 1}, {"AddFileSet": 1, "DropCommitSet": 1}, {"InspectCommit": 1}], ids=", ".join
+    ("failing", "how"),
+    [
+        ({"CreateFileSet": 1}, True),
+        ({"StartCommit": 1}, "late"),
+        ({"FinishTransaction": 1, "DeleteTransaction": 1}, True),
+        ({"FinishTransaction": 1}, "late"),
+        ({"AddFileSet": 1, "DropCommitSet": 1}, True),
+        ({"FinishCommit": 1, "DropCommitSet": 1}, "late"),
+        ({"InspectCommit": 1}, True),
+    ],
+    ids=str,
 )
 def test_a_server_that_is_gone_for_a_while_leaves_one_commit_and_one_event(
-    prefect: None, server: Server, client: Client, monkeypatch: pytest.MonkeyPatch, failing: dict[str, int]
+    prefect: None,
+    server: Server,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: dict[str, int],
+    how: Literal[True, "late"],
 ) -> None:
     """While files are sent and what has begun is to be dropped, or while the end is waited for."""
     emitted: list[str] = []
@@ -179,9 +195,10 @@ def test_a_server_that_is_gone_for_a_while_leaves_one_commit_and_one_event(
         credentials = PachydermCredentials(address=address, auth_token=SecretStr(server.token))
         return commit("new", {"a": b"1"}, credentials=credentials)
 
-    with proxy(server.address, lambda name, number: failing.get(name) == number) as (address, calls):
+    with proxy(server.address, lambda name, number: failing.get(name) == number and how) as (address, calls):
         made = run(address)
         assert all(calls[name] > number for name, number in failing.items())
     assert contents(client, made) == {"/a": b"1"}
     assert [info.commit.id for info in client.list_commit("new")] == [made]
+    assert not list(client.list_transaction())
     assert len(emitted) == 1

@@ -17,7 +17,7 @@ from python_pachyderm.service import pfs_proto
 
 from prefect_pachyderm import events
 from prefect_pachyderm.calls import ANSWER_SECONDS, call_patiently, pfs, readable, status_of
-from prefect_pachyderm.names import commit_of, repo_of, split, written
+from prefect_pachyderm.names import commit_of, repo_of, written
 
 PIECE_BYTES = 1 << 20
 
@@ -104,9 +104,15 @@ def commit_files(
     commit that fails on the way is dropped, where nobody answers once somebody does.
     """
     file_set = _send(client, files)
-    project, name = split(repo)
-    commit = client.start_commit(name, branch, description=description, project_name=project)
+    # A commit that begins in a transaction has its id, by which it can be dropped also where the answer is lost.
+    transaction = client.start_transaction()
+    commit = commit_of(repo, transaction.id)
     try:
+        start = pfs_proto.StartCommitRequest(
+            branch=pfs_proto.Branch(repo=repo_of(repo), name=branch), description=description
+        )
+        pfs(client).StartCommit(start, timeout=ANSWER_SECONDS, metadata=[("pach-transaction", transaction.id)])
+        client.finish_transaction(transaction)
         # In the file set it would delete what is in the set alone.
         client.delete_file(commit, "/")
         added = pfs_proto.AddFileSetRequest(commit=commit, file_set_id=file_set)
@@ -148,8 +154,14 @@ def _send(client: python_pachyderm.Client, files: Mapping[str, Content]) -> str:
 
 
 def _drop(client: python_pachyderm.Client, repo: str, commit_id: str) -> None:
+    """Leaves nothing of a commit, nor of the transaction that it begins in, however much there is of them."""
     with readable(f"Dropping the commit {repo}@{commit_id}"):
-        client.drop_commit(commit_id)
+        for drop in (client.delete_transaction, client.drop_commit):
+            try:
+                drop(commit_id)
+            except grpc.RpcError as error:
+                if status_of(error)[0] != grpc.StatusCode.NOT_FOUND:
+                    raise
 
 
 def _finished(client: python_pachyderm.Client, repo: str, commit_id: str) -> pfs_proto.CommitInfo:

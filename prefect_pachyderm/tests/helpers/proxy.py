@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Literal
 
 import grpc
 
-# How the call of this method, the n-th of its name, fails: UNAVAILABLE, another code, or OK for an answer without a message.
-Fails = Callable[[str, int], bool | grpc.StatusCode]
+# How the call of this method, the n-th of its name, fails: UNAVAILABLE, also late, when all has been done and the answer is
+# lost; another code, or OK for an answer without a message.
+Fails = Callable[[str, int], bool | Literal["late"] | grpc.StatusCode]
 
 
 def _as_it_is(message: bytes) -> bytes:
@@ -31,12 +33,16 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             fails = self._fails(method, self.calls[method])
             if fails is grpc.StatusCode.OK:
                 return
-            if fails:
+            if fails and fails != "late":
                 context.abort(grpc.StatusCode.UNAVAILABLE if fails is True else fails, "the proxy fails this call")
-            metadata = tuple(pair for pair in details.invocation_metadata if pair[0] == "authn-token")
+            kept = ("authn-token", "pach-transaction")
+            metadata = tuple(pair for pair in details.invocation_metadata if pair[0] in kept)
             call = self._channel.stream_stream(details.method, _as_it_is, _as_it_is)(requests, metadata=metadata)
             context.add_callback(call.cancel)
             try:
+                if fails == "late":
+                    list(call)
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "the proxy loses this answer")
                 yield from call
             except grpc.RpcError as error:
                 context.abort(error.code(), str(error.details()))
