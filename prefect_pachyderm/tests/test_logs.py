@@ -32,7 +32,7 @@ def test_each_line_once_in_order_and_each_state_once(server: Server, client: Cli
     assert told[-1].endswith("is JOB_SUCCESS")
 
 
-@pytest.mark.parametrize("method", ["InspectJob", "GetLogs", "ListRepo"])
+@pytest.mark.parametrize("method", [pytest.param("InspectJob", marks=pytest.mark.slow), "GetLogs", "ListRepo"])
 def test_five_calls_in_a_row_that_fail_are_survived(
     method: str, server: Server, client: Client, captured: Captured
 ) -> None:
@@ -72,6 +72,7 @@ def test_a_log_that_is_not_there_yet_is_asked_for_again(
     assert captured.lines == [f"line {number}" for number in range(30)]
 
 
+@pytest.mark.slow
 def test_a_log_that_can_not_be_read_is_told_of_once(
     server: Server, client: Client, captured: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,10 +161,14 @@ def test_a_stopped_pipeline_is_named_as_pachctl_names_it(server: Server, project
 def test_commits_are_followed_where_they_are(
     prefect: None, server: Server, project: str, named: Named, emitted: dict[str, list[str]]
 ) -> None:
+    beside = ("other_in", "master"), (named("in"), "b")
+
     @flow
     def follow() -> tuple[str, str]:
         first = commit(named("in"), {"a": b"one"})
         report_commit(named("in"), "master", first)
+        for repo, branch in beside:
+            report_commit(repo, branch, commit(repo, {"a": b"beside"}, branch))
         second = commit(named("in"), {"a": b"two"})
         info: pfs_proto.CommitInfo = next(iter(new_commits(named("in"), "master")))
         report_commit(named("in"), "master", info.commit.id)

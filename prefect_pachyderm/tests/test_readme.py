@@ -81,6 +81,7 @@ def test_a_deployment_runs_for_each_commit_on_the_branch_and_for_no_other(
     assert sorted(until(started)) == sorted([first, second])
 
 
+@pytest.mark.slow
 def test_assets_are_told_with_what_they_were_made_of(client: Client) -> None:
     def told() -> list[dict[str, Any]] | None:
         prefix = {"prefix": ["prefect.asset.materialization"]}

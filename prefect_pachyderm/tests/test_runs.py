@@ -141,7 +141,7 @@ async def gather(waits: Any) -> None:
         (submit, run_block),
         pytest.param(submit, run_by_name, marks=pytest.mark.slow),
         pytest.param(nest, run_block, marks=pytest.mark.slow),
-        (nest_and_cancel_within, run_block),
+        pytest.param(nest_and_cancel_within, run_block, marks=pytest.mark.slow),
         (call, run_block),
         (gather, run_block_asynchronously),
     ],
@@ -205,7 +205,13 @@ async def await_flow() -> None:
 
 
 @pytest.mark.parametrize(
-    "way", [call_task, submit_task, await_task, call_flow, submit_in_flow, call_flow_within, await_flow]
+    "way",
+    [
+        call_task,
+        await_flow,
+        submit_in_flow,
+        *(pytest.param(way, marks=pytest.mark.slow) for way in (submit_task, await_task, call_flow, call_flow_within)),
+    ],
 )
 def test_a_time_out_of_prefect_stops_the_job(way: Callable[..., Any], prefect: None, client: Client) -> None:
     with pytest.raises(TimeoutError):

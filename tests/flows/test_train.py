@@ -114,6 +114,7 @@ def test_a_problem_is_one_sentence_in_the_log_of_a_deployment(embedded: Path) ->
         assert not [message for message in logged() if "\n" in message]
 
 
+@pytest.mark.slow
 def test_the_classic_layout_goes_through(embedded: Path, first: Results) -> None:
     classic = train(source=str(corpora.classic(embedded / "classic.tar.gz")), tokens=1000)
     assert set(classic.perplexity) == {"train", "valid", "test"}

@@ -10,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+# Of a folder's name, in that of its parts; the system takes 255 bytes.
+NAME_KEPT = 60
+
 
 def sync(path: Path) -> None:
     """Brings a file's bytes, or a folder's names, to the disk."""
@@ -61,8 +64,8 @@ def remove_tree(folder: Path) -> None:
                 item.unlink()
                 continue
             item.chmod(0o700)
-            # Beside the folder: paths would become longer than the system takes.
-            left.append(item.rename(folder.with_name(f".{uuid4().hex}")))
+            # Beside the folder: paths would become longer than the system takes. Who lists what is there knows whose part it is.
+            left.append(item.rename(folder.with_name(f".{folder.name.lstrip('.')[:NAME_KEPT]}.{uuid4().hex}")))
         here.rmdir()
 
 

@@ -42,7 +42,7 @@ def new_commits(repo: str, branch: str, description: str = "") -> Iterator[pfs_p
 def _subscribe(repo: str, branch: str, description: str) -> Iterator[pfs_proto.CommitInfo]:
     client = connect()
     ensure_repo(client, repo, description)
-    last = cast(Any, Variable).get(_last_reported(repo), _sync=True)
+    last = cast(Any, Variable).get(_last_reported(repo, branch), _sync=True)
     project, name = split(repo)
     if last not in {info.commit.id for info in client.list_commit(name, project_name=project)}:
         head = head_of(client, repo, branch)
@@ -71,10 +71,11 @@ def report_commit(repo: str, branch: str, commit_id: str) -> dict[str, str]:
             outcomes[pipeline] = "succeeded"
         except JobFailed as error:
             outcomes[pipeline] = str(error)
-    cast(Any, Variable).set(_last_reported(repo), commit_id, overwrite=True, _sync=True)
+    cast(Any, Variable).set(_last_reported(repo, branch), commit_id, overwrite=True, _sync=True)
     return outcomes
 
 
-def _last_reported(repo: str) -> str:
+def _last_reported(repo: str, branch: str) -> str:
     """The Prefect variable that keeps the last commit reported, so that a run goes on where the one before has ended."""
-    return f"pachyderm_reported_{re.sub('[^a-z0-9]', '_', repo.lower())}"
+    place = repo if branch == "master" else f"{repo}@{branch}"
+    return f"pachyderm_reported_{re.sub('[^a-z0-9]', '_', re.sub('[/@]', '__', place.lower()))}"
