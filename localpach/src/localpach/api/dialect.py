@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from localpach.api.nested import may_hold, messages_in
 from localpach.proto import pfs_pb2
 
 # What pachyderm_sdk says of itself; pachctl and python-pachyderm tell no version.
@@ -54,7 +53,7 @@ def _version_of(details: grpc.HandlerCallDetails) -> str:
 
 def without_branches(message: Message) -> Message:
     """The message, in which no commit names a branch; itself where it can hold no commit."""
-    if not _holds_commits(message.DESCRIPTOR):
+    if not may_hold(message.DESCRIPTOR, pfs_pb2.Commit.DESCRIPTOR):
         return message
     answer = type(message)()
     answer.CopyFrom(message)
@@ -69,27 +68,6 @@ def _clear(message: Message) -> None:
                 message.repo.CopyFrom(message.branch.repo)
             message.ClearField("branch")
         return
-    for field, value in message.ListFields():
-        if field.message_type is None or not _holds_commits(field.message_type):
-            continue
-        if not field.is_repeated:
-            _clear(value)
-            continue
-        is_map = field.message_type.GetOptions().map_entry
-        for each in value.values() if is_map else value:
+    if may_hold(message.DESCRIPTOR, pfs_pb2.Commit.DESCRIPTOR):
+        for _, each in messages_in(message):
             _clear(each)
-
-
-@cache
-def _holds_commits(descriptor: Descriptor) -> bool:
-    """Whether a message of this kind can hold a commit, however deep."""
-    seen: set[str] = set()
-    left = [descriptor]
-    while left:
-        each = left.pop()
-        if each.full_name == pfs_pb2.Commit.DESCRIPTOR.full_name:
-            return True
-        if each.full_name not in seen:
-            seen.add(each.full_name)
-            left += [field.message_type for field in each.fields if field.message_type is not None]
-    return False
